@@ -1,0 +1,1 @@
+"""Aliases, so that the commands of the model's description work from a checkout."""

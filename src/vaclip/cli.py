@@ -1,0 +1,120 @@
+"""The command line: ``vaclip train | predict | data check | data preview``.
+
+Heavy imports happen inside the commands, so that help and mistakes answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import runpy
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from vaclip.errors import VaclipError
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs a command; exits with status 1 after a user's mistake, 2 after a wrong usage."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["train"]:  # everything after it is Hydra's
+        sys.argv = ["vaclip train", *words[1:]]
+        runpy.run_module("vaclip.train", run_name="__main__", alter_sys=True)
+        return
+    options = _parser().parse_args(words)
+    with user_errors():
+        sys.exit(options.run(options))
+
+
+@contextmanager
+def user_errors() -> Generator[None]:
+    """Prints a `VaclipError` without a traceback and exits with status 1."""
+    try:
+        yield
+    except VaclipError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="vaclip",
+        description="Train and judge models that align patient videos with maps of where "
+        "clinicians look.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands.add_parser(
+        "train", help="train and test one arm: vaclip train [experiment=B3] [KEY=VALUE ...]"
+    )
+
+    predict = commands.add_parser("predict", help="class probabilities of videos")
+    predict.add_argument("--checkpoint", type=Path, required=True, metavar="CKPT")
+    predict.add_argument(
+        "videos", type=Path, nargs="+", metavar="VIDEO", help="video files, or folders of them"
+    )
+    predict.add_argument(
+        "--attention",
+        type=Path,
+        metavar="STUDY",
+        help="a study folder that names these videos and has their attention.csv",
+    )
+    predict.add_argument("--csv", type=Path, metavar="FILE", help="also write the table as CSV")
+    predict.add_argument("--json", type=Path, metavar="FILE", help="also write it as JSON")
+    predict.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, ...")
+    predict.set_defaults(run=_predict)
+
+    data = commands.add_parser("data", help="look at a study folder")
+    kinds = data.add_subparsers(required=True, metavar="ACTION")
+    check = kinds.add_parser("check", help="decode every clip and report every problem")
+    check.add_argument("study", type=Path, metavar="PATH")
+    check.set_defaults(run=_check)
+    preview = kinds.add_parser("preview", help="draw clips with their attention maps (PNG)")
+    preview.add_argument("study", type=Path, metavar="PATH")
+    preview.add_argument("--out", type=Path, default=Path("preview.png"), metavar="FILE")
+    preview.add_argument("--clips", type=int, default=6, help="how many (default 6)")
+    preview.set_defaults(run=_preview)
+    return parser
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from vaclip.console import console, progress_bar
+    from vaclip.predict import predict_videos, prediction_view, write_predictions
+
+    with progress_bar("Predicting") as progress:
+        table = predict_videos(
+            options.checkpoint,
+            options.videos,
+            attention=options.attention,
+            device=options.device,
+            progress=progress,
+        )
+    write_predictions(table, csv=options.csv, json=options.json)
+    console.print(prediction_view(table))
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from vaclip.console import console, progress_bar
+    from vaclip.data.check import check_study
+
+    with progress_bar("Decoding clips") as progress:
+        problems, clips = check_study(options.study, progress=progress)
+    for problem in problems:
+        console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
+    errors = sum(problem.severity == "error" for problem in problems)
+    console.print(f"{clips} clips: {errors} error(s), {len(problems) - errors} warning(s)")
+    return 1 if errors else 0
+
+
+def _preview(options: argparse.Namespace) -> int:
+    from vaclip.console import console
+    from vaclip.data.preview import draw_preview
+
+    draw_preview(options.study, options.out, clips=options.clips)
+    console.print(f"{options.out}: one column a clip, one row an annotator", highlight=False)
+    return 0
+
+
+if __name__ == "__main__":
+    main()

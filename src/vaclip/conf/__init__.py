@@ -1,0 +1,1 @@
+"""The configuration files, read by Hydra as ``pkg://vaclip.conf``."""

@@ -1,0 +1,263 @@
+"""The typed configuration. Values and their explanations stand in ``conf/*.yaml``.
+
+An unknown key or a value of the wrong type is an error; `check_config` adds what concerns
+several fields.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast, get_type_hints
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue
+
+from vaclip.errors import VaclipError, did_you_mean
+
+# OmegaConf reads these annotations at run time. It knows no `Literal` and cannot expand a
+# `Union` node, so choices are checked where they are used and "int or str" is `Any`.
+
+
+@dataclass
+class SyntheticConfig:
+    """The parameters of the default cohort, see `vaclip.data.synthetic_gait.GaitCohort`."""
+
+    patients: int
+    clips_per_patient: int
+    sign_strength: float
+    agreement: float
+    informative: bool
+    seed: int
+
+
+@dataclass
+class AugmentConfig:
+    """See `vaclip.data.transforms.Augmentation`."""
+
+    enabled: bool
+    crop: float
+    brightness: float
+    contrast: float
+    flip: bool
+
+
+@dataclass
+class DataConfig:
+    """Which study, and how it is sampled."""
+
+    source: str
+    root: str | None
+    synthetic: SyntheticConfig
+    frames: int
+    fps: float
+    stride: int
+    size: list[int]
+    annotators: list[str] | None
+    combine: str
+    keypoint_sigma: float
+    batch_size: int
+    num_workers: int
+    cache_dir: str | None
+    augment: AugmentConfig
+
+
+@dataclass
+class SplitConfig:
+    """Nested cross-validation by patient."""
+
+    folds: int
+    fold: Any
+    seed: int
+
+
+@dataclass
+class ModelConfig:
+    """See `vaclip.models.VideoAttentionCLIP`."""
+
+    clip_backbone: str
+    clip_feature_dim: int
+    clip_embed_dim: int
+    model_class_num: int | None
+    attn_in_channels: int
+    map_guided: bool
+    map_guided_type: str
+    map_guided_hidden_dim: int
+    map_guided_sigmoid_gate: bool
+    clip_classifier_source: str
+    backbone_width: int
+    lambda_token: float
+
+
+@dataclass
+class LossConfig:
+    """See `vaclip.losses.CompositeLoss`."""
+
+    clip_weight: float
+    clip_temperature: float
+
+
+@dataclass
+class OptimConfig:
+    """AdamW with linear warm-up and cosine decay."""
+
+    lr: float
+    weight_decay: float
+    warmup_share: float
+
+
+@dataclass
+class TrainerConfig:
+    """Arguments of `lightning.Trainer`, by their own names."""
+
+    max_epochs: int
+    accelerator: str
+    devices: Any
+    num_nodes: int
+    strategy: str
+    precision: str
+    accumulate_grad_batches: int
+    gradient_clip_val: float | None
+    sync_batchnorm: bool
+    log_every_n_steps: int
+    limit_train_batches: Any
+    limit_val_batches: Any
+    limit_test_batches: Any
+    detect_anomaly: bool
+    profiler: str | None
+    enable_progress_bar: bool
+
+
+@dataclass
+class Config:
+    """Everything that a run depends on."""
+
+    arm: str
+    seed: int
+    runs_dir: str
+    run_dir: str | None
+    resume: bool
+    data: DataConfig
+    split: SplitConfig
+    model: ModelConfig
+    loss: LossConfig
+    optim: OptimConfig
+    trainer: TrainerConfig
+    experiment: Any = None
+    debug: Any = None
+
+
+ConfigStore.instance().store(name="schema", node=Config)
+
+
+def all_keys(schema: type = Config, prefix: str = "") -> Iterator[str]:
+    """Yields the dotted name of every setting of a configuration dataclass."""
+    for name, kind in get_type_hints(schema).items():
+        yield f"{prefix}{name}"
+        if dataclasses.is_dataclass(kind):
+            yield from all_keys(cast(type, kind), f"{prefix}{name}.")
+
+
+def unknown_key(key: str) -> VaclipError:
+    """Returns the error for a setting that there is not."""
+    hint = did_you_mean(key, all_keys())
+    return VaclipError(f"unknown setting '{key}'.{hint} `vaclip train --cfg job` prints all.")
+
+
+def typed_config(composed: DictConfig) -> Config:
+    """Turns what Hydra composed into a checked `Config`.
+
+    Raises:
+        VaclipError: If a key is unknown, a value is missing, or fields contradict each other.
+    """
+    known = set(all_keys())
+    for key in _composed_keys(OmegaConf.to_container(composed)):
+        if key not in known:
+            raise unknown_key(key)
+    try:
+        config = OmegaConf.to_object(composed)
+    except MissingMandatoryValue as error:
+        raise VaclipError(f"a value is missing: {error.full_key}") from error
+    assert isinstance(config, Config)
+    check_config(config)
+    return config
+
+
+def _composed_keys(tree: Any, prefix: str = "") -> Iterator[str]:
+    """Yields keys that Hydra's ``+key=value`` may have added behind the schema's back."""
+    for name, value in tree.items():
+        yield f"{prefix}{name}"
+        if isinstance(value, dict):
+            yield from _composed_keys(value, f"{prefix}{name}.")
+
+
+def check_config(config: Config) -> None:
+    """Checks ranges and what concerns several fields.
+
+    Raises:
+        VaclipError: Naming the key, the value and what is allowed.
+    """
+    data, model, split = config.data, config.model, config.split
+    positive = {
+        "data.frames": data.frames,
+        "data.fps": data.fps,
+        "data.stride": data.stride,
+        "data.batch_size": data.batch_size,
+        "data.keypoint_sigma": data.keypoint_sigma,
+        "model.clip_feature_dim": model.clip_feature_dim,
+        "model.clip_embed_dim": model.clip_embed_dim,
+        "model.backbone_width": model.backbone_width,
+        "model.map_guided_hidden_dim": model.map_guided_hidden_dim,
+        "loss.clip_temperature": config.loss.clip_temperature,
+        "optim.lr": config.optim.lr,
+        "trainer.max_epochs": config.trainer.max_epochs,
+    }
+    not_negative = {
+        "model.lambda_token": model.lambda_token,
+        "loss.clip_weight": config.loss.clip_weight,
+        "optim.weight_decay": config.optim.weight_decay,
+        "data.num_workers": data.num_workers,
+    }
+    for key, value in positive.items():
+        _require(value > 0, key, value, "it must be above 0")
+    for key, value in not_negative.items():
+        _require(value >= 0, key, value, "it must not be negative")
+    _require(
+        len(data.size) == 2 and min(data.size) >= 16, "data.size", data.size, "[H, W], 16 or more"
+    )
+    _require(0 < data.augment.crop <= 1, "data.augment.crop", data.augment.crop, "use (0, 1]")
+    _require(
+        0 <= config.optim.warmup_share < 1,
+        "optim.warmup_share",
+        config.optim.warmup_share,
+        "use [0, 1)",
+    )
+    in_range = isinstance(split.fold, int) and 0 <= split.fold < split.folds
+    _require(
+        split.fold == "all" or in_range, "split.fold", split.fold, f"0 to {split.folds - 1}, or all"
+    )
+    if data.source == "folder" and not data.root:
+        raise VaclipError("data=folder needs data.root=PATH, the study folder")
+    _check_model(config)
+
+
+def _check_model(config: Config) -> None:
+    model = config.model
+    if model.map_guided_sigmoid_gate and model.map_guided_type != "spatiotemporal":
+        raise VaclipError(
+            "model.map_guided_sigmoid_gate=true does nothing with "
+            f"model.map_guided_type={model.map_guided_type}; only spatiotemporal has that gate"
+        )
+    if config.data.combine != "stack" and model.attn_in_channels != 1:
+        raise VaclipError(
+            f"model.attn_in_channels is {model.attn_in_channels}, but data.combine="
+            f"{config.data.combine} gives maps of one channel; data.combine=stack gives one an "
+            "annotator"
+        )
+
+
+def _require(condition: bool, key: str, value: object, allowed: str) -> None:
+    if not condition:
+        raise VaclipError(f"{key} is {value}; {allowed}")

@@ -1,0 +1,35 @@
+"""What a person sees: one console, and progress bars on it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+# In a distributed run the launcher sets LOCAL_RANK in every process but the first.
+console = Console(quiet=os.environ.get("LOCAL_RANK", "0") != "0")
+
+
+def setup_logging() -> None:
+    """Shows vaclip's own messages from INFO on, and warnings of others."""
+    handler = RichHandler(console=console, show_time=False, show_path=False)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(message)s", force=True)
+    logging.getLogger("vaclip").setLevel(logging.INFO)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    # Lightning 2.6 on torch 2.13; nothing that a user could change.
+    warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
+
+
+@contextmanager
+def progress_bar(label: str) -> Generator[Callable[[int, int], None]]:
+    """Gives a function to call with (done, total); the bar appears with the first call."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,272 @@
+"""Decode once: each clip's samples and map lie on disk as memory-mapped uint8 arrays.
+
+An entry is a folder named by a hash of everything that it was made from: the bytes of the
+source files and the settings. It is written under a temporary name and renamed, so a
+half-written entry is never read, two runs may fill the cache at once, and a changed source
+or setting leads to another entry. The cache may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+
+import vaclip.maps  # noqa: F401 - registers the map kinds
+from vaclip.data.study import Clip, Study
+from vaclip.data.video import decode_clip
+from vaclip.errors import VaclipError
+from vaclip.files import atomic_file, atomic_folder
+from vaclip.maps.source import Grid, Mark, combine_annotators, map_source, render_annotator
+
+_VERSION = 1  # raise it when decoding or drawing changes
+_LOG = logging.getLogger(__name__)
+_META = "meta.json"
+
+
+@dataclass(frozen=True)
+class SampleSettings:
+    """How clips and maps are sampled; part of every entry's address.
+
+    Attributes:
+        fps: Samples a second.
+        size: (H, W) in pixels.
+        annotators: Whose marks count, in the order of the channels.
+        combine: See `combine_annotators`.
+        keypoint_sigma: See `Grid`.
+    """
+
+    fps: float
+    size: tuple[int, int]
+    annotators: tuple[str, ...]
+    combine: str = "mean"
+    keypoint_sigma: float = 0.06
+
+
+@dataclass(frozen=True)
+class CachedClip:
+    """Where a clip's arrays lie.
+
+    Attributes:
+        clip: The clip.
+        frames: .npy of (S, H, W, 3) uint8.
+        samples: S.
+        attn: .npy of (C, S, H, W) uint8; None where no chosen annotator marked the clip.
+    """
+
+    clip: Clip
+    frames: Path
+    samples: int
+    attn: Path | None
+
+
+def cache_study(
+    study: Study,
+    settings: SampleSettings,
+    root: Path,
+    *,
+    workers: int = -1,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[CachedClip]:
+    """Makes every entry of a study that is not there yet.
+
+    Args:
+        study: The study.
+        settings: How to sample.
+        root: The cache folder.
+        workers: Processes; -1 for one a core.
+        progress: Called with (done, total) after each clip.
+
+    Returns:
+        One item a clip, in the study's order.
+
+    Raises:
+        VaclipError: If clips cannot be read; the message names every one of them.
+    """
+    jobs = (joblib.delayed(_try_cache_clip)(study, clip, settings, root) for clip in study.clips)
+    pool = joblib.Parallel(n_jobs=workers, return_as="generator", pre_dispatch="4*n_jobs")
+    cached: list[CachedClip] = []
+    failures: list[str] = []
+    for done, result in enumerate(pool(jobs), start=1):
+        if isinstance(result, str):
+            failures.append(result)
+        else:
+            cached.append(result)
+        if progress:
+            progress(done, len(study.clips))
+    if failures:
+        listed = "\n".join(f"  {failure}" for failure in failures)
+        raise VaclipError(
+            f"{len(failures)} clip(s) of {study.name} cannot be used:\n{listed}\n"
+            f"Mend or remove them; `vaclip data check {study.root}` tells more."
+        )
+    return cached
+
+
+def _try_cache_clip(
+    study: Study, clip: Clip, settings: SampleSettings, root: Path
+) -> CachedClip | str:
+    try:
+        return cache_clip(study, clip, settings, root)
+    except VaclipError as error:
+        return f"{clip.where}: clip '{clip.clip_id}': {error}"
+
+
+def cache_clip(study: Study, clip: Clip, settings: SampleSettings, root: Path) -> CachedClip:
+    """Makes a clip's entries where they are not there yet.
+
+    Raises:
+        VaclipError: If its video or a map cannot be read.
+    """
+    source = {
+        "version": _VERSION,
+        "video": file_digest(clip.video, root),
+        "span": [clip.start_s, clip.end_s],
+        "fps": settings.fps,
+        "size": settings.size,
+    }
+    entry = _entry_path(root, "clips", source)
+    meta: dict[str, Any] | None = _read_meta(entry, ("frames", "frame_index"))
+    if meta is None:
+        decoded = decode_clip(
+            clip.video,
+            fps=settings.fps,
+            size=settings.size,
+            start_s=clip.start_s,
+            end_s=clip.end_s,
+        )
+        meta = {
+            "frame_count": decoded.frame_count,
+            "whole_video": decoded.whole_video,
+            "source_size": decoded.source_size,
+            "samples": len(decoded.frames),
+        }
+        arrays = {"frames": decoded.frames, "frame_index": decoded.frame_index}
+        _write_entry(entry, arrays, meta)
+    attn = _cache_map(study, clip, settings, root, entry, meta)
+    return CachedClip(clip, entry / "frames.npy", meta["samples"], attn)
+
+
+def _cache_map(
+    study: Study,
+    clip: Clip,
+    settings: SampleSettings,
+    root: Path,
+    clip_entry: Path,
+    meta: dict[str, Any],
+) -> Path | None:
+    chosen = [
+        mark for mark in study.marks.get(clip.clip_id, ()) if mark.annotator in settings.annotators
+    ]
+    if not chosen:
+        return None
+    marked = study.marked(clip)
+    files = {file for mark in chosen for file in map_source(mark.kind).files(mark.value, marked)}
+    source = {
+        "version": _VERSION,
+        "clip": clip_entry.name,
+        "marks": [[mark.annotator, mark.kind, mark.value] for mark in chosen],
+        "files": sorted(file_digest(file, root) for file in files),
+        "regions": {name: asdict(region) for name, region in study.regions.items()},
+        "keypoint_names": study.keypoint_names,
+        "settings": asdict(settings),
+    }
+    entry = _entry_path(root, "maps", source)
+    if _read_meta(entry, ("map",)) is None:
+        grid = Grid(
+            np.load(clip_entry / "frame_index.npy"),
+            meta["frame_count"],
+            meta["whole_video"],
+            tuple(meta["source_size"]),
+            settings.size,
+            settings.keypoint_sigma,
+        )
+        drawn = [
+            render_annotator(own, marked, grid) if own else None
+            for own in (_of(chosen, annotator) for annotator in settings.annotators)
+        ]
+        combined = combine_annotators(drawn, settings.combine)
+        assert combined is not None  # `chosen` is not empty
+        _write_entry(entry, {"map": np.rint(combined * 255).astype(np.uint8)}, {})
+    return entry / "map.npy"
+
+
+def _of(marks: Sequence[Mark], annotator: str) -> list[Mark]:
+    return [mark for mark in marks if mark.annotator == annotator]
+
+
+def file_digest(path: Path, root: Path) -> str:
+    """Returns the SHA-256 of a file, read once for each (path, size, modification time)."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise VaclipError(f"{path.name}: cannot be read: {error.strerror}") from error
+    identity = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
+    note = root / "digests" / hashlib.sha256(identity.encode()).hexdigest()
+    if note.is_file():
+        return note.read_text()
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    with atomic_file(note) as temporary:
+        temporary.write_text(digest)
+    return digest
+
+
+def map_identities(
+    study: Study, settings: SampleSettings, root: Path
+) -> dict[str, tuple[Any, ...]]:
+    """Returns for each marked clip a value that is equal exactly where annotations are.
+
+    Regions count by name, map files by content. Which annotator said what makes no
+    difference, unless each has a channel of their own.
+    """
+    identities = {}
+    for clip in study.clips:
+        marked = study.marked(clip)
+        said: dict[str, list[str]] = {}
+        for mark in study.marks.get(clip.clip_id, ()):
+            if mark.annotator in settings.annotators:
+                drawing = map_source(mark.kind).drawing(mark.value, marked)
+                content = file_digest(drawing, root) if drawing else mark.value
+                said.setdefault(mark.annotator, []).append(f"{mark.kind}:{content}")
+        if said:
+            named = settings.combine == "stack"
+            rows = [(name if named else "", *sorted(values)) for name, values in said.items()]
+            identities[clip.clip_id] = tuple(sorted(rows))
+    return identities
+
+
+def _entry_path(root: Path, kind: str, source: dict[str, Any]) -> Path:
+    text = json.dumps(source, sort_keys=True, ensure_ascii=False)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return root / kind / digest[:2] / digest
+
+
+def _write_entry(entry: Path, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> None:
+    with atomic_folder(entry) as temporary:
+        for name, array in arrays.items():
+            np.save(temporary / f"{name}.npy", array)
+        (temporary / _META).write_text(json.dumps(meta))
+
+
+def _read_meta(entry: Path, arrays: Sequence[str]) -> dict[str, Any] | None:
+    """Returns an entry's notes; None where it is missing or damaged (then it is removed)."""
+    if not entry.is_dir():
+        return None
+    try:
+        for name in arrays:
+            np.load(entry / f"{name}.npy", mmap_mode="r")  # fails on a file cut short
+        return json.loads((entry / _META).read_text())
+    except (OSError, ValueError, EOFError):
+        _LOG.warning("a damaged cache entry is made anew: %s", entry.name)
+        shutil.rmtree(entry, ignore_errors=True)
+        return None

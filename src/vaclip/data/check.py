@@ -1,0 +1,76 @@
+"""Checks a study to the last frame: what `vaclip data check` reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import joblib
+
+from vaclip.data.study import Clip, Problem, Study, read_study
+from vaclip.data.video import decode_clip
+from vaclip.errors import VaclipError
+from vaclip.maps.keypoints import load_keypoints
+from vaclip.maps.source import map_source
+
+_SIZE = (32, 32)  # enough to see that frames and maps can be made
+_FPS = 1.0
+
+
+def check_study(
+    root: Path, *, workers: int = -1, progress: Callable[[int, int], None] | None = None
+) -> tuple[list[Problem], int]:
+    """Reads a study, decodes every clip once and draws every map.
+
+    Args:
+        root: The study folder.
+        workers: Processes; -1 for one a core.
+        progress: Called with (done, total) after each clip.
+
+    Returns:
+        Everything that is wrong, and the number of clips read.
+    """
+    study, problems = read_study(root)
+    if study is None:
+        return problems, 0
+    # A missing file was reported already.
+    clips = [clip for clip in study.clips if clip.video.is_file()]
+    pool = joblib.Parallel(n_jobs=workers, return_as="generator", pre_dispatch="4*n_jobs")
+    for done, found in enumerate(pool(joblib.delayed(check_clip)(study, c) for c in clips), 1):
+        problems += found
+        if progress:
+            progress(done, len(clips))
+    return problems, len(study.clips)
+
+
+def check_clip(study: Study, clip: Clip) -> list[Problem]:
+    """Decodes a clip, and compares it with what the study says of it."""
+    problems: list[Problem] = []
+
+    def error(column: str, what: str) -> None:
+        problems.append(Problem("error", f"{clip.where}:{column}", what))
+
+    try:
+        decoded = decode_clip(
+            clip.video, fps=_FPS, size=_SIZE, start_s=clip.start_s, end_s=clip.end_s
+        )
+    except VaclipError as failure:
+        error("video", str(failure))
+        return problems
+    stated = clip.extra.get("frames", "")
+    if stated.isdigit() and decoded.whole_video and int(stated) != decoded.frame_count:
+        error("frames", f"states {stated} frames, but {decoded.frame_count} can be decoded")
+    grid = decoded.grid(_SIZE)
+    if clip.keypoints is not None and clip.keypoints.is_file():
+        try:
+            grid.check_length(len(load_keypoints(clip.keypoints)), clip.keypoints.name)
+        except VaclipError as failure:
+            error("keypoints", str(failure))
+            return problems
+    for mark in study.marks.get(clip.clip_id, ()):
+        try:
+            map_source(mark.kind).render(mark.value, study.marked(clip), grid)
+        except VaclipError as failure:
+            where = f"attention.csv: clip '{clip.clip_id}', {mark.annotator}"
+            problems.append(Problem("error", where, str(failure)))
+    return problems

@@ -1,0 +1,141 @@
+"""The batches of one fold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, DistributedSampler, Sampler
+
+from vaclip.data.cache import CachedClip
+from vaclip.data.dataset import ClipItem, SegmentDataset, collate
+from vaclip.data.splits import SPLITS
+from vaclip.data.study import Study
+from vaclip.data.transforms import Augmentation
+from vaclip.errors import VaclipError
+
+
+class EpochSampler(DistributedSampler[Any]):
+    """Shuffles by seed and epoch alone, and says the epoch with each number."""
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return ((self.epoch, number) for number in super().__iter__())
+
+
+class FoldData(L.LightningDataModule):
+    """Train, validation and test loaders of one fold.
+
+    Args:
+        datasets: By split name.
+        batch_size: Segments a step.
+        seed: Of the shuffling.
+        num_workers: Loader processes; reading from the cache seldom needs any.
+    """
+
+    def __init__(
+        self,
+        datasets: dict[str, SegmentDataset],
+        *,
+        batch_size: int,
+        seed: int,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        self.datasets = datasets
+        self.batch_size = batch_size
+        self.seed = seed
+        self.num_workers = num_workers
+
+    def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        """Shuffled by seed and epoch alone, so that a resumed run repeats the order."""
+        dataset = self.datasets["train"]
+        world, rank = (
+            (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        )
+        sampler = EpochSampler(dataset, world, rank, shuffle=True, seed=self.seed)
+        return self._loader(dataset, sampler)
+
+    def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        """In order."""
+        return self._loader(self.datasets["val"])
+
+    def test_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        """In order."""
+        return self._loader(self.datasets["test"])
+
+    def _loader(
+        self, dataset: SegmentDataset, sampler: Sampler[Any] | None = None
+    ) -> DataLoader[dict[str, Tensor]]:
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            collate_fn=collate,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+
+def clip_items(
+    study: Study, cached: Sequence[CachedClip], identities: dict[str, tuple[object, ...]]
+) -> list[ClipItem]:
+    """Numbers the clips of a study.
+
+    Args:
+        study: The study.
+        cached: Its clips, in its order.
+        identities: Of the annotations, as `map_identities` gives them.
+    """
+    patients = {name: index for index, name in enumerate(study.patients)}
+    numbers = {identity: n for n, identity in enumerate(sorted(set(identities.values()), key=repr))}
+    return [
+        ClipItem(
+            one,
+            row,
+            study.classes.index(one.clip.label),
+            patients[one.clip.patient_id],
+            numbers.get(identities.get(one.clip.clip_id, ()), -1),
+        )
+        for row, one in enumerate(cached)
+    ]
+
+
+def fold_datasets(
+    items: Sequence[ClipItem],
+    fold: dict[str, tuple[str, ...]],
+    *,
+    frames: int,
+    stride: int,
+    channels: int,
+    augmentation: Augmentation | None = None,
+    seed: int = 0,
+) -> dict[str, SegmentDataset]:
+    """Distributes clips to the splits of a fold by patient.
+
+    Args:
+        items: All clips.
+        fold: Patients by split name.
+        frames: See `SegmentDataset`, as for the rest.
+        stride: In samples.
+        channels: Of the maps.
+        augmentation: Of training segments.
+        seed: Of the augmentation.
+
+    Raises:
+        VaclipError: If a split gets no clip, or a clip belongs to no split.
+    """
+    where = {patient: name for name in SPLITS for patient in fold[name]}
+    if lost := sorted({i.cached.clip.patient_id for i in items} - set(where)):
+        raise VaclipError(f"the split plan knows nothing of patient(s) {', '.join(lost)}")
+    datasets = {}
+    for name in SPLITS:
+        own = [item for item in items if where[item.cached.clip.patient_id] == name]
+        if not own:
+            raise VaclipError(f"the {name} split has no clip; make the split plan anew")
+        augmented = augmentation if name == "train" else None
+        datasets[name] = SegmentDataset(own, frames, stride, channels, augmented, seed)
+    return datasets

@@ -1,0 +1,136 @@
+"""Segments as a torch dataset, read from the memory-mapped cache."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from vaclip import keys
+from vaclip.data.cache import CachedClip
+from vaclip.data.sampling import plan_segments, segment_samples
+from vaclip.data.transforms import Augmentation, random_crop
+from vaclip.seeds import mix_seed
+
+
+@dataclass(frozen=True)
+class ClipItem:
+    """A cached clip with the numbers that go into a batch.
+
+    Attributes:
+        cached: Its arrays.
+        row: Its row in the study.
+        label: Class index.
+        patient: Patient index.
+        map_id: See `keys.MAP_ID`.
+    """
+
+    cached: CachedClip
+    row: int
+    label: int
+    patient: int
+    map_id: int
+
+
+class SegmentDataset(Dataset[dict[str, Tensor]]):
+    """All segments of some clips.
+
+    Indexed by number, or by (epoch, number) for an augmented segment: the crop depends on
+    seed, epoch and number alone, so that workers and resumed runs repeat it.
+
+    Args:
+        items: The clips.
+        frames: Length of a segment in samples.
+        stride: Distance between the starts of segments in samples.
+        channels: C of the maps, for clips without one.
+        augmentation: Of segments that are asked for with an epoch.
+        seed: Of the augmentation.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[ClipItem],
+        frames: int,
+        stride: int,
+        channels: int = 1,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.items = list(items)
+        self.frames = frames
+        self.channels = channels
+        self.augmentation = augmentation
+        self.seed = seed
+        self.segments = [
+            (position, number, start)
+            for position, item in enumerate(self.items)
+            for number, start in enumerate(plan_segments(item.cached.samples, frames, stride))
+        ]
+        self._opened: dict[Path, NDArray[Any]] = {}
+
+    def __len__(self) -> int:
+        return len(self.segments)
+
+    def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Tensor]:
+        """Returns one segment without the batch axis; video and map are uint8."""
+        epoch, index = index if isinstance(index, tuple) else (None, index)
+        position, number, start = self.segments[index]
+        item = self.items[position]
+        wanted = segment_samples(start, item.cached.samples, self.frames)
+        frames = torch.from_numpy(self._read(item.cached.frames, wanted))
+        if item.cached.attn is None:
+            attn = torch.zeros((self.channels, *frames.shape[:3]), dtype=torch.uint8)
+        else:
+            attn = torch.from_numpy(self._read(item.cached.attn, wanted, axis=1))
+        if epoch is not None and self.augmentation is not None:
+            generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch, index))
+            height, width = frames.shape[1:3]
+            crop = random_crop((height, width), self.augmentation, generator)
+            frames, attn = crop.apply(frames, attn)
+        return {
+            keys.VIDEO: frames.permute(3, 0, 1, 2),
+            keys.ATTN_MAP: attn,
+            keys.ATTN_VALID: torch.tensor(bool(attn.any())),
+            keys.LABEL: torch.tensor(item.label),
+            keys.PATIENT: torch.tensor(item.patient),
+            keys.CLIP: torch.tensor(item.row),
+            keys.SEGMENT: torch.tensor(number),
+            keys.MAP_ID: torch.tensor(item.map_id),
+        }
+
+    def _read(self, path: Path, wanted: range | list[int], axis: int = 0) -> NDArray[Any]:
+        if path not in self._opened:
+            # Private pages: what nobody writes to is shared, and torch may wrap it.
+            self._opened[path] = np.load(path, mmap_mode="c")
+        array = self._opened[path]
+        if isinstance(wanted, range):
+            span = slice(wanted.start, wanted.stop)
+            return array[span] if axis == 0 else array[:, span]
+        return array.take(wanted, axis=axis)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves the opened files behind: each worker process maps them itself."""
+        return {**self.__dict__, "_opened": {}}
+
+
+def collate(segments: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Stacks segments to a batch.
+
+    The video keeps the channels-last layout that it is stored in, in which convolutions run
+    fastest.
+    """
+    batch = {
+        name: torch.stack([segment[name] for segment in segments])
+        for name in segments[0]
+        if name != keys.VIDEO
+    }
+    frames = torch.stack([segment[keys.VIDEO].permute(1, 2, 3, 0) for segment in segments])
+    batch[keys.VIDEO] = frames.permute(0, 4, 1, 2, 3)
+    return batch

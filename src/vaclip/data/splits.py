@@ -1,0 +1,142 @@
+"""Nested cross-validation by patient: train, val and test never share one.
+
+The patients are dealt into K stratified parts. Fold i tests on part i, chooses its
+checkpoint on part i + 1 (modulo K) and trains on the others. So every patient, and with
+them every clip, is tested exactly once over the folds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import StratifiedKFold
+
+from vaclip.errors import VaclipError
+from vaclip.files import write_json
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """Which patients each fold trains, validates and tests on.
+
+    Attributes:
+        seed: What the patients were dealt with.
+        folds: For each fold, sorted patients by split name.
+    """
+
+    seed: int
+    folds: tuple[dict[str, tuple[str, ...]], ...]
+
+    def __post_init__(self) -> None:
+        self.check()
+
+    def check(self) -> None:
+        """Checks the invariants.
+
+        Raises:
+            VaclipError: If splits of a fold share a patient, a split is empty, the folds
+                differ in patients, or a patient is not tested exactly once.
+        """
+        everyone = {patient for part in self.folds[0].values() for patient in part}
+        for number, fold in enumerate(self.folds):
+            for one, other in combinations(SPLITS, 2):
+                if shared := set(fold[one]) & set(fold[other]):
+                    raise VaclipError(
+                        f"fold {number}: {one} and {other} share {len(shared)} patient(s): "
+                        f"{', '.join(sorted(shared))}; a patient may be in one split only"
+                    )
+            if empty := [name for name in SPLITS if not fold[name]]:
+                raise VaclipError(f"fold {number}: no patient in {', '.join(empty)}")
+            if {patient for part in fold.values() for patient in part} != everyone:
+                raise VaclipError(f"fold {number} has other patients than fold 0")
+        tested = Counter(patient for fold in self.folds for patient in fold["test"])
+        if wrong := sorted(name for name in everyone if tested[name] != 1):
+            raise VaclipError(f"patients not tested exactly once: {', '.join(wrong)}")
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 of the assignment: equal exactly for equal plans."""
+        text = json.dumps([self.seed, self.folds], sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def save(self, path: Path) -> None:
+        """Writes the plan with its hash as JSON."""
+        content = {"seed": self.seed, "content_hash": self.content_hash, "folds": self.folds}
+        write_json(path, content)
+
+    @classmethod
+    def load(cls, path: Path) -> SplitPlan:
+        """Reads a plan.
+
+        Raises:
+            VaclipError: If the file is no plan, was changed by hand, or overlaps.
+        """
+        try:
+            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            folds = tuple({name: tuple(fold[name]) for name in SPLITS} for fold in content["folds"])
+            plan, stated = cls(content["seed"], folds), content["content_hash"]
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+            raise VaclipError(f"{path} is not a split plan: {error!r}") from error
+        if plan.content_hash != stated:
+            raise VaclipError(f"{path} was changed after it was written: its hash does not fit")
+        return plan
+
+
+def make_plan(labels: Mapping[str, Sequence[str]], folds: int, seed: int) -> SplitPlan:
+    """Deals patients into folds, stratified by class.
+
+    A patient of several classes counts as the one of them that fewest patients have. The
+    result depends on the patients, their classes and the seed alone, not on any order.
+
+    Args:
+        labels: The labels of each patient's clips.
+        folds: How many; at least 3, so that train, val and test differ.
+        seed: Of the dealing.
+
+    Raises:
+        VaclipError: If a class has fewer patients than folds; it says how many are possible.
+    """
+    if folds < 3:
+        raise VaclipError(
+            f"split.folds is {folds}; train, val and test need three different parts, so at least 3"
+        )
+    patients = sorted(labels)
+    per_class = Counter(name for patient in patients for name in set(labels[patient]))
+    strata = [min(set(labels[p]), key=lambda name: (per_class[name], name)) for p in patients]
+    rarest, count = min(Counter(strata).items(), key=lambda item: (item[1], item[0]))
+    if count < folds:
+        possible = f"at most {count} folds are possible" if count >= 3 else "no split is possible"
+        raise VaclipError(
+            f"class '{rarest}' has only {count} patient(s), too few for split.folds={folds}: "
+            f"{possible} (a class needs a patient in every fold)"
+        )
+    dealer = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    parts = [
+        tuple(patients[i] for i in chosen)
+        for _, chosen in dealer.split(np.zeros(len(patients)), strata)
+    ]
+    return SplitPlan(seed, tuple(_fold(parts, number) for number in range(folds)))
+
+
+def _fold(parts: list[tuple[str, ...]], number: int) -> dict[str, tuple[str, ...]]:
+    val = (number + 1) % len(parts)
+    train = [p for i, part in enumerate(parts) if i not in (number, val) for p in part]
+    return {"train": tuple(sorted(train)), "val": parts[val], "test": parts[number]}
+
+
+def patient_labels(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    """Groups (patient, label) pairs, one a clip, by patient."""
+    labels: dict[str, list[str]] = defaultdict(list)
+    for patient, label in pairs:
+        labels[patient].append(label)
+    return dict(labels)

@@ -1,0 +1,348 @@
+"""A study folder: read it, find every problem at once, or load it for use.
+
+The format is described in the README ("A study on disk").
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from vaclip.errors import VaclipError, did_you_mean
+from vaclip.files import inside_folder
+from vaclip.maps.source import COCO_17, KINDS, Mark, MarkedClip, Region, map_source
+
+CLIP_COLUMNS = ("clip_id", "video", "patient_id", "label")
+MARK_COLUMNS = ("clip_id", "annotator", "kind", "value")
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with a study.
+
+    Attributes:
+        severity: An ``error`` makes the study unusable, a ``warning`` does not.
+        where: ``file:row:column`` as far as known; row 1 is the header.
+        what: What is wrong and what to do.
+    """
+
+    severity: Literal["error", "warning"]
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.severity}: {self.where}: {self.what}"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One row of clips.csv."""
+
+    clip_id: str
+    video: Path
+    patient_id: str
+    label: str
+    start_s: float = 0.0
+    end_s: float | None = None
+    keypoints: Path | None = None
+    where: str = ""
+    extra: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A loaded study; clips are in the order of clips.csv."""
+
+    root: Path
+    name: str
+    classes: tuple[str, ...]
+    regions: dict[str, Region]
+    keypoint_names: tuple[str, ...]
+    clips: tuple[Clip, ...]
+    marks: dict[str, tuple[Mark, ...]]
+    """By clip_id; a clip that nobody marked is absent."""
+
+    @property
+    def annotators(self) -> tuple[str, ...]:
+        """Every annotator, sorted."""
+        return tuple(sorted({mark.annotator for marks in self.marks.values() for mark in marks}))
+
+    @property
+    def patients(self) -> tuple[str, ...]:
+        """Every patient, sorted."""
+        return tuple(sorted({clip.patient_id for clip in self.clips}))
+
+    def marked(self, clip: Clip) -> MarkedClip:
+        """Returns what the map kinds may know of a clip."""
+        return MarkedClip(
+            clip.clip_id, self.root, clip.keypoints, self.regions, self.keypoint_names
+        )
+
+
+def load_study(root: Path) -> Study:
+    """Loads a study.
+
+    Raises:
+        VaclipError: If it has an error; the message lists the first ones.
+    """
+    study, problems = read_study(root)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if errors or study is None:
+        listed = "\n".join(f"  {error.where}: {error.what}" for error in errors[:_SHOWN])
+        more = f"\n  and {len(errors) - _SHOWN} more" if len(errors) > _SHOWN else ""
+        raise VaclipError(
+            f"the study in {root} has {len(errors)} error(s):\n{listed}{more}\n"
+            f"`vaclip data check {root}` lists all of them."
+        )
+    return study
+
+
+def read_study(root: Path) -> tuple[Study | None, list[Problem]]:
+    """Reads a study as far as possible.
+
+    Videos are looked for, but not decoded.
+
+    Returns:
+        The study (None where study.yaml or clips.csv give nothing to stand on) and
+        everything that is wrong with it.
+    """
+    reader = _Reader(Path(root))
+    return reader.read(), reader.problems
+
+
+class _Reader:
+    """Collects problems while it reads."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.problems: list[Problem] = []
+
+    def error(self, where: str, what: str) -> None:
+        self.problems.append(Problem("error", where, what))
+
+    def warn(self, where: str, what: str) -> None:
+        self.problems.append(Problem("warning", where, what))
+
+    def read(self) -> Study | None:
+        try:
+            head = _read_yaml(self.root)
+        except VaclipError as error:
+            self.error("study.yaml", str(error))
+            return None
+        classes = self._classes(head.get("classes"))
+        names = tuple(str(name) for name in head.get("keypoint_names") or COCO_17)
+        regions = self._regions(head.get("regions") or {}, names)
+        clips = self._clips(classes)
+        if not classes or not clips:
+            return None
+        name = str(head.get("name") or self.root.resolve().name)
+        bare = Study(self.root, name, classes, regions, names, tuple(clips), {})
+        study = Study(self.root, name, classes, regions, names, tuple(clips), self._marks(bare))
+        self._warn_of_clips(study)
+        return study
+
+    def _classes(self, value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list) or len(value) < 2:
+            self.error("study.yaml:classes", "list at least two class names, in label order")
+            return ()
+        classes = tuple(str(item) for item in value)
+        if len(set(classes)) < len(classes):
+            self.error("study.yaml:classes", f"a class is listed twice: {', '.join(classes)}")
+        return classes
+
+    def _regions(self, value: Any, names: tuple[str, ...]) -> dict[str, Region]:
+        regions: dict[str, Region] = {}
+        if not isinstance(value, dict):
+            self.error("study.yaml:regions", "expected NAME: {keypoints: [...]} or {box: [...]}")
+            return regions
+        for name, content in value.items():
+            where = f"study.yaml:regions.{name}"
+            try:
+                regions[str(name)] = _region(content, names)
+            except VaclipError as error:
+                self.error(where, str(error))
+        return regions
+
+    def _rows(self, name: str, required: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
+        """Yields (``file:row``, cells) of each well-formed row."""
+        try:
+            with (self.root / name).open(newline="", encoding="utf-8-sig") as file:
+                rows = csv.reader(file, strict=True)
+                header = [cell.strip() for cell in next(rows, [])]
+                missing = [column for column in required if column not in header]
+                if missing or len(set(header)) < len(header):
+                    problem = (
+                        f"the header lacks {', '.join(missing)}"
+                        if missing
+                        else "the header names a column twice"
+                    )
+                    self.error(f"{name}:1", f"{problem} (it is: {', '.join(header)})")
+                    return
+                for cells in rows:
+                    where = f"{name}:{rows.line_num}"
+                    if not any(cell.strip() for cell in cells):
+                        continue
+                    if len(cells) != len(header):
+                        what = f"{len(cells)} cells under a header of {len(header)}"
+                        self.error(where, f"{what}; quote values that hold a comma")
+                        continue
+                    row = dict(zip(header, (cell.strip() for cell in cells), strict=True))
+                    empty = [column for column in required if not row[column]]
+                    for column in empty:
+                        self.error(f"{where}:{column}", "the cell is empty")
+                    if not empty:
+                        yield where, row
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            self.error(name, f"cannot be read as a UTF-8 CSV file: {error}")
+
+    def _clips(self, classes: tuple[str, ...]) -> list[Clip]:
+        clips: dict[str, Clip] = {}
+        for where, row in self._rows("clips.csv", CLIP_COLUMNS):
+            clip_id, label = row["clip_id"], row["label"]
+            if clip_id in clips:
+                first = clips[clip_id].where
+                self.error(f"{where}:clip_id", f"'{clip_id}' is there already, in {first}")
+                continue
+            if classes and label not in classes:
+                known = ", ".join(classes)
+                self.error(
+                    f"{where}:label",
+                    f"unknown label '{label}' (classes of study.yaml: {known})."
+                    f"{did_you_mean(label, classes)}",
+                )
+            start_s = self._seconds(where, row, "start_s")
+            end_s = self._seconds(where, row, "end_s")
+            if end_s is not None and end_s <= (start_s or 0.0):
+                self.error(f"{where}:end_s", f"{end_s:g} s is not after the start of the clip")
+            clips[clip_id] = Clip(
+                clip_id=clip_id,
+                video=self._file(where, "video", row["video"]),
+                patient_id=row["patient_id"],
+                label=label,
+                start_s=start_s or 0.0,
+                end_s=end_s,
+                keypoints=(
+                    self._file(where, "keypoints", row["keypoints"])
+                    if row.get("keypoints")
+                    else None
+                ),
+                where=where,
+                extra={k: v for k, v in row.items() if k not in CLIP_COLUMNS},
+            )
+        if not clips and not self.problems:
+            self.error("clips.csv", "no clip is listed")
+        return list(clips.values())
+
+    def _seconds(self, where: str, row: dict[str, str], column: str) -> float | None:
+        text = row.get(column, "")
+        if not text:
+            return None
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value) or value < 0:
+            self.error(f"{where}:{column}", f"'{text}' is not a time in seconds from 0")
+            return None
+        return value
+
+    def _file(self, where: str, column: str, name: str) -> Path:
+        try:
+            path = inside_folder(self.root, name)
+        except VaclipError as error:
+            self.error(f"{where}:{column}", str(error))
+            return self.root / name
+        if not path.is_file():
+            self.error(f"{where}:{column}", f"there is no file '{name}' in the study folder")
+        return path
+
+    def _marks(self, study: Study) -> dict[str, tuple[Mark, ...]]:
+        if not (self.root / "attention.csv").exists():
+            self.warn("attention.csv", "there is none: only models without maps can be trained")
+            return {}
+        clips = {clip.clip_id: clip for clip in study.clips}
+        marks: dict[str, list[Mark]] = defaultdict(list)
+        seen: dict[tuple[str, ...], str] = {}
+        for where, row in self._rows("attention.csv", MARK_COLUMNS):
+            cells = tuple(row[column] for column in MARK_COLUMNS)
+            if cells in seen:
+                self.error(where, f"the row stands already in {seen[cells]}")
+                continue
+            seen[cells] = where
+            clip_id, annotator, kind, value = cells
+            if clip_id not in clips:
+                hint = did_you_mean(clip_id, clips)
+                self.error(f"{where}:clip_id", f"clips.csv has no clip '{clip_id}'.{hint}")
+            elif kind not in KINDS:
+                known = ", ".join(sorted(KINDS))
+                self.error(f"{where}:kind", f"unknown kind '{kind}' (known kinds: {known})")
+            elif what := map_source(kind).problem(value, study.marked(clips[clip_id])):
+                self.error(f"{where}:value", what)
+            else:
+                marks[clip_id].append(Mark(annotator, kind, value))
+        return {clip_id: tuple(rows) for clip_id, rows in marks.items()}
+
+    def _warn_of_clips(self, study: Study) -> None:
+        labels: dict[str, set[str]] = defaultdict(set)
+        for clip in study.clips:
+            labels[clip.patient_id].add(clip.label)
+        for patient, found in sorted(labels.items()):
+            if len(found) > 1:
+                what = f"patient '{patient}' has clips of {len(found)} classes"
+                self.warn("clips.csv", f"{what}: {', '.join(sorted(found))}")
+        for name in study.classes:
+            if not any(clip.label == name for clip in study.clips):
+                self.warn("clips.csv", f"no clip has the label '{name}'")
+        unmarked = [clip.clip_id for clip in study.clips if clip.clip_id not in study.marks]
+        if unmarked and study.marks:
+            what = f"{len(unmarked)} clip(s) are marked by nobody: {_some(unmarked)}"
+            self.warn("attention.csv", what)
+
+
+def _read_yaml(root: Path) -> dict[str, Any]:
+    path = root / "study.yaml"
+    if not path.is_file():
+        raise VaclipError(f"there is no such file in {root}; is this a study folder?")
+    try:
+        head = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise VaclipError(f"cannot be read as YAML: {error}") from error
+    if not isinstance(head, dict):
+        raise VaclipError("expected keys such as 'name', 'classes' and 'regions'")
+    return head
+
+
+def _region(content: Any, names: tuple[str, ...]) -> Region:
+    if not isinstance(content, dict) or len(set(content) & {"keypoints", "box"}) != 1:
+        raise VaclipError("expected either {keypoints: [joint, ...]} or {box: [x0, y0, x1, y1]}")
+    if "keypoints" in content:
+        joints = content["keypoints"]
+        if not isinstance(joints, list) or not joints:
+            raise VaclipError("'keypoints' must list at least one joint")
+        for joint in joints:
+            if joint not in names:
+                raise VaclipError(f"unknown joint '{joint}'.{did_you_mean(str(joint), names)}")
+        return Region(keypoints=tuple(joints))
+    box = content["box"]
+    numbers = isinstance(box, list) and all(
+        isinstance(edge, int | float) and not isinstance(edge, bool) for edge in box
+    )
+    if not numbers or len(box) != 4:
+        raise VaclipError(f"'box' must be four numbers [x0, y0, x1, y1], not {box}")
+    x0, y0, x1, y1 = (float(edge) for edge in box)
+    if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
+        raise VaclipError(f"box {box} is not inside the frame: give fractions, 0 <= x0 < x1 <= 1")
+    return Region(box=(x0, y0, x1, y1))
+
+
+def _some(names: Iterable[str], most: int = 5) -> str:
+    names = list(names)
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

@@ -1,0 +1,104 @@
+"""From cached uint8 to what the model takes, with one geometry for video and map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vaclip import keys
+
+MEAN, STD = 0.45, 0.225  # of natural video over all channels, as in common video models
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of a training segment, the same for all its frames.
+
+    Attributes:
+        crop: Least side of the random crop, as a share of the picture, in (0, 1].
+        brightness: Largest change of brightness, as a share of white.
+        contrast: Largest relative change of contrast.
+        flip: Whether to mirror half of the segments left to right. Off by default: sides
+            have a meaning in clinical pictures.
+    """
+
+    crop: float = 0.85
+    brightness: float = 0.1
+    contrast: float = 0.2
+    flip: bool = False
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A crop in pixels that is resized to the whole picture, perhaps mirrored."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    mirrored: bool = False
+
+    def apply(self, frames: Tensor, attn: Tensor) -> tuple[Tensor, Tensor]:
+        """Moves a segment, keeping size and type.
+
+        Args:
+            frames: (T, H, W, 3) uint8.
+            attn: (C, T, H, W) uint8.
+        """
+        # The map rides along as further channels, so that nothing can move one alone; and
+        # uint8 with channels last has a vectorised kernel, several times faster than float.
+        rows = slice(self.top, self.top + self.height)
+        columns = slice(self.left, self.left + self.width)
+        parts = [frames[:, rows, columns], attn[..., rows, columns].permute(1, 2, 3, 0)]
+        cut = torch.cat(parts, dim=-1).permute(0, 3, 1, 2)
+        moved = F.interpolate(cut, size=frames.shape[1:3], mode="bilinear", align_corners=False)
+        moved = moved.flip(-1) if self.mirrored else moved
+        return moved[:, :3].permute(0, 2, 3, 1), moved[:, 3:].transpose(0, 1)
+
+
+def random_crop(
+    size: tuple[int, int], augmentation: Augmentation, generator: torch.Generator
+) -> Crop:
+    """Draws a crop of a picture of (H, W); its aspect is the picture's."""
+    share, down, right, mirror = torch.rand(4, generator=generator).tolist()
+    scale = 1 - (1 - augmentation.crop) * share
+    height, width = (max(1, round(scale * side)) for side in size)
+    top, left = round(down * (size[0] - height)), round(right * (size[1] - width))
+    return Crop(top, left, height, width, augmentation.flip and mirror < 0.5)
+
+
+def prepare_batch(
+    batch: dict[str, Tensor],
+    augmentation: Augmentation | None = None,
+    generator: torch.Generator | None = None,
+) -> dict[str, Tensor]:
+    """Turns uint8 to float and normalises the video, with random light where asked for.
+
+    Args:
+        batch: As collated.
+        augmentation: Of light (crops are made where segments are loaded); None for none.
+        generator: On the CPU; the source of all randomness.
+
+    Returns:
+        The batch with ``video`` normalised and ``attn_map`` in [0, 1].
+    """
+    video = batch[keys.VIDEO]
+    gain, shift = torch.ones(2, len(video), 1, 1, 1, 1)
+    shift = 0 * shift
+    if augmentation is not None:
+        draws = 2 * torch.rand(2, *gain.shape, generator=generator) - 1
+        gain = 1 + augmentation.contrast * draws[0]
+        shift = augmentation.brightness * draws[1]
+    # Contrast about mid-grey, brightness and normalisation are one affine map of the pixels:
+    # ((x / 255 - 1/2) * gain + 1/2 + shift - MEAN) / STD.
+    factor = gain / (255 * STD)
+    offset = (0.5 - 0.5 * gain + shift - MEAN) / STD
+    normalised = video.float().mul_(factor.to(video.device)).add_(offset.to(video.device))
+    return {
+        **batch,
+        keys.VIDEO: normalised,
+        keys.ATTN_MAP: batch[keys.ATTN_MAP].float().mul_(1 / 255),
+    }

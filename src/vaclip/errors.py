@@ -1,0 +1,20 @@
+"""The one exception that a user's mistake raises."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class VaclipError(Exception):
+    """A mistake that the user can mend.
+
+    The message says what is wrong, where (file, row, field), and what to do.
+    The command line prints it without a traceback and exits with status 1.
+    """
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Returns ``" Did you mean 'x'?"`` for the nearest of ``known``, or an empty string."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" Did you mean '{near[0]}'?" if near else ""

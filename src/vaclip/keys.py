@@ -1,0 +1,81 @@
+"""Every name that passes between parts: batches, model outputs and the prediction table.
+
+Letters: B segments, T frames, H x W pixels, C map channels, D token channels,
+T' x H' x W' token grid, F ``clip_feature_dim``, E ``clip_embed_dim``, K classes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Batch: what the data gives to the model.
+VIDEO: Final = "video"
+"""(B, 3, T, H, W): uint8 as loaded, normalised float after `transforms.prepare_batch`."""
+ATTN_MAP: Final = "attn_map"
+"""(B, C, T, H, W): uint8 as loaded, float in [0, 1] afterwards; same geometry as the video."""
+ATTN_VALID: Final = "attn_valid"
+"""(B,) bool: False where no annotator marked the clip or the segment's map is empty."""
+LABEL: Final = "label"
+"""(B,) int64 in [0, K)."""
+PATIENT: Final = "patient"
+"""(B,) int64: index of the patient among the study's sorted patients."""
+CLIP: Final = "clip"
+"""(B,) int64: row of the clip in the study."""
+SEGMENT: Final = "segment"
+"""(B,) int64: number of the segment within its clip."""
+MAP_ID: Final = "map_id"
+"""(B,) int64: equal exactly where two clips were given the same annotation; -1 for none."""
+
+# Model outputs.
+LOGITS: Final = "logits"
+"""(B, K)."""
+VIDEO_FEAT: Final = "video_feat"
+"""(B, F) before projection."""
+ATTN_FEAT: Final = "attn_feat"
+"""(B, F) before projection; absent where the map branch is not run."""
+VIDEO_EMBED: Final = "video_embed"
+"""(B, E), unit length."""
+ATTN_EMBED: Final = "attn_embed"
+"""(B, E), unit length; absent where the map branch is not run."""
+VIDEO_TOKENS: Final = "video_tokens"
+"""(B, D, T', H', W') before guidance; only from backbones that make tokens."""
+VIDEO_GATE: Final = "video_gate"
+"""(B, D) or (B, 1, T', H', W'), before alpha; only where guidance makes a gate."""
+
+# Loss terms.
+LOSS_CE: Final = "ce"
+LOSS_CLIP: Final = "clip"
+LOSS_TOKEN: Final = "token"
+LOSS_TOTAL: Final = "loss"
+
+# Prediction table: one row a segment.
+PRED_STUDY: Final = "study"
+PRED_ARM: Final = "arm"
+PRED_FOLD: Final = "fold"
+PRED_SEED: Final = "seed"
+PRED_SPLIT: Final = "split"
+PRED_PATIENT: Final = "patient_id"
+PRED_CLIP: Final = "clip_id"
+PRED_SEGMENT: Final = "segment"
+PRED_LABEL: Final = "label"
+PRED_PROB_PREFIX: Final = "prob_"
+"""One column a class: ``prob_<class name>``, float in [0, 1], summing to 1."""
+PRED_SIM: Final = "align_sim"
+"""Cosine of video and map embedding in [-1, 1]; NaN where the segment has no valid map."""
+PRED_MAP_ID: Final = "map_id"
+"""As `MAP_ID`."""
+
+PREDICTION_COLUMNS: Final = (
+    PRED_STUDY,
+    PRED_ARM,
+    PRED_FOLD,
+    PRED_SEED,
+    PRED_SPLIT,
+    PRED_PATIENT,
+    PRED_CLIP,
+    PRED_SEGMENT,
+    PRED_LABEL,
+    PRED_SIM,
+    PRED_MAP_ID,
+)
+"""The fixed columns; the probabilities follow in the study's class order."""

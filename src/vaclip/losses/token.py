@@ -1,0 +1,31 @@
+"""The token-level loss: the video encoder should respond where the clinician looks."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def token_loss(tokens: Tensor, weights: Tensor, informative: Tensor) -> Tensor:
+    """1 - Pearson correlation, over each segment's token grid, of token energy and map.
+
+    The energy of a token is the mean of its squared channels. It is taken before guidance,
+    so that the gate itself cannot satisfy the loss.
+
+    Args:
+        tokens: (B, D, T', H', W').
+        weights: (B, 1, T', H', W'), the map on the token grid.
+        informative: (B,) bool; other segments are left out.
+
+    Returns:
+        The mean over the informative segments, in [0, 2]; 0 (connected to the graph) where
+        there is none.
+    """
+    if not informative.any():
+        return 0.0 * tokens.sum()
+    energy = tokens[informative].square().mean(dim=1).flatten(1)
+    target = weights[informative].flatten(1)
+    energy = energy - energy.mean(dim=1, keepdim=True)
+    target = target - target.mean(dim=1, keepdim=True)
+    covariance = (energy * target).sum(dim=1)
+    norms = energy.norm(dim=1) * target.norm(dim=1)
+    return (1 - covariance / norms.clamp_min(1e-12)).mean()

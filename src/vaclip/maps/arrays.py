@@ -1,0 +1,102 @@
+"""``kind = map``: a drawn map, as an .npy or .npz array or as a grey video."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vaclip.errors import VaclipError
+from vaclip.files import inside_folder
+from vaclip.maps.source import Grid, MapSource, MarkedClip
+
+
+class ArrayMap(MapSource):
+    """Reads a map file: one picture for the whole clip, or one a frame of the video."""
+
+    kind = "map"
+
+    def problem(self, value: str, clip: MarkedClip) -> str | None:
+        try:
+            path = inside_folder(clip.root, value)
+        except VaclipError as error:
+            return str(error)
+        return None if path.is_file() else f"there is no file '{value}' in the study folder"
+
+    def files(self, value: str, clip: MarkedClip) -> list[Path]:
+        return [inside_folder(clip.root, value)]
+
+    def drawing(self, value: str, clip: MarkedClip) -> Path | None:
+        return inside_folder(clip.root, value)
+
+    def render(self, value: str, clip: MarkedClip, grid: Grid) -> NDArray[np.float32]:
+        frames = load_map(inside_folder(clip.root, value), value)
+        if len(frames) != 1:
+            grid.check_length(len(frames), f"map '{value}'")
+            frames = frames[grid.frame_index]
+        resized = resize_area(_in_unit_range(frames, value), grid.size)
+        return np.broadcast_to(resized, (len(grid.frame_index), *grid.size))
+
+
+def load_map(path: Path, name: str) -> NDArray[Any]:
+    """Reads a map as (T, H, W) in its own number format.
+
+    An .npz file holds the array ``map``, or only one array.
+
+    Raises:
+        VaclipError: If it cannot be read or has another number of dimensions.
+    """
+    if path.suffix not in (".npy", ".npz"):
+        return _load_grey_video(path, name)
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if path.suffix == ".npz":
+            arrays = dict(loaded)
+            loaded = arrays["map"] if "map" in arrays or len(arrays) != 1 else arrays.popitem()[1]
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise VaclipError(f"map '{name}' cannot be read as an array: {error}") from error
+    if loaded.ndim == 2:
+        loaded = loaded[None]
+    if loaded.ndim != 3 or 0 in loaded.shape:
+        raise VaclipError(f"map '{name}' has shape {loaded.shape}; expected (T, H, W) or (H, W)")
+    return loaded
+
+
+def _load_grey_video(path: Path, name: str) -> NDArray[np.uint8]:
+    try:
+        with av.open(str(path)) as container:
+            frames = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
+    except (av.FFmpegError, IndexError) as error:
+        raise VaclipError(f"map '{name}' is neither an array nor a video: {error}") from error
+    if not frames:
+        raise VaclipError(f"map '{name}' holds no frame")
+    return np.stack(frames).astype(np.uint8, copy=False)
+
+
+def _in_unit_range(frames: NDArray[Any], name: str) -> NDArray[np.float32]:
+    if frames.dtype == np.uint8:
+        return frames.astype(np.float32) / 255
+    frames = frames.astype(np.float32)
+    if not np.isfinite(frames).all():
+        index = np.argwhere(~np.isfinite(frames))[0].tolist()
+        raise VaclipError(f"map '{name}' holds a value that is not finite, first at {index}")
+    if frames.min() < 0 or frames.max() > 1:
+        raise VaclipError(
+            f"map '{name}' ranges from {frames.min():g} to {frames.max():g}; "
+            "save it in [0, 1], or as uint8 in [0, 255]"
+        )
+    return frames
+
+
+def resize_area(frames: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Resizes (T, H, W) to (T, *size), averaging where it shrinks."""
+    tensor = torch.from_numpy(np.ascontiguousarray(frames))[:, None]
+    resized = torch.nn.functional.interpolate(
+        tensor, size=size, mode="bilinear", antialias=True, align_corners=False
+    )
+    return resized[:, 0].clamp_(0, 1).numpy()

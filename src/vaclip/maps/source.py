@@ -1,0 +1,163 @@
+"""The protocol of attention maps: one class reads one ``kind`` of attention.csv."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaclip.errors import VaclipError, did_you_mean
+
+COCO_17 = tuple(
+    "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow "
+    "right_elbow left_wrist right_wrist left_hip right_hip left_knee right_knee left_ankle "
+    "right_ankle".split()
+)
+
+
+@dataclass(frozen=True)
+class Region:
+    """A named place: joints of the body, or a box.
+
+    Attributes:
+        keypoints: Joint names; empty for a box.
+        box: (x0, y0, x1, y1) in fractions of the frame, origin top left; None for joints.
+    """
+
+    keypoints: tuple[str, ...] = ()
+    box: tuple[float, float, float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One row of attention.csv: what one annotator said of one clip."""
+
+    annotator: str
+    kind: str
+    value: str
+
+
+@dataclass(frozen=True)
+class MarkedClip:
+    """What a map kind may know of the clip that it is drawn for."""
+
+    clip_id: str
+    root: Path
+    keypoints: Path | None = None
+    regions: dict[str, Region] = field(default_factory=dict)
+    keypoint_names: tuple[str, ...] = COCO_17
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where and when a map is drawn.
+
+    Attributes:
+        frame_index: (S,) frame of the video that each sample shows.
+        frame_count: Frames decoded from the video up to the end of the clip.
+        whole_video: Whether the video was decoded to its end, so that counts can be compared.
+        source_size: (height, width) of the video in pixels.
+        size: (H, W) of the map.
+        keypoint_sigma: Standard deviation of a joint's Gaussian, in fractions of the height.
+    """
+
+    frame_index: NDArray[np.int64]
+    frame_count: int
+    whole_video: bool
+    source_size: tuple[int, int]
+    size: tuple[int, int]
+    keypoint_sigma: float = 0.06
+
+    def check_length(self, length: int, what: str) -> None:
+        """Raises a VaclipError where a per-frame annotation does not fit the video's frames."""
+        fits = length == self.frame_count if self.whole_video else length >= self.frame_count
+        if not fits:
+            raise VaclipError(
+                f"{what} has {length} frames, but the video gives {self.frame_count}; "
+                "annotate the same file that clips.csv names"
+            )
+
+
+class MapSource(ABC):
+    """Reads one ``kind``; a subclass registers itself under it."""
+
+    kind: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        KINDS[cls.kind] = cls()
+
+    @abstractmethod
+    def problem(self, value: str, clip: MarkedClip) -> str | None:
+        """Returns what is wrong with ``value``, without reading large files; None if nothing."""
+
+    @abstractmethod
+    def files(self, value: str, clip: MarkedClip) -> list[Path]:
+        """Returns the files that the map depends on."""
+
+    def drawing(self, value: str, clip: MarkedClip) -> Path | None:
+        """Returns the file that is the annotation itself; None where the value says it all."""
+        return None
+
+    @abstractmethod
+    def render(self, value: str, clip: MarkedClip, grid: Grid) -> NDArray[np.float32]:
+        """Returns the map, (S, H, W) in [0, 1].
+
+        Raises:
+            VaclipError: If the file behind ``value`` cannot serve as a map of this clip.
+        """
+
+
+KINDS: dict[str, MapSource] = {}
+"""Every known kind; `vaclip.maps` imports the modules that fill it."""
+
+
+def map_source(kind: str) -> MapSource:
+    """Returns the reader of ``kind``.
+
+    Raises:
+        VaclipError: If there is none.
+    """
+    if kind not in KINDS:
+        known = ", ".join(sorted(KINDS))
+        raise VaclipError(
+            f"unknown kind '{kind}' (known kinds: {known}).{did_you_mean(kind, KINDS)}"
+        )
+    return KINDS[kind]
+
+
+def render_annotator(marks: Sequence[Mark], clip: MarkedClip, grid: Grid) -> NDArray[np.float32]:
+    """Returns one annotator's map, (S, H, W): the sum of their marks, cut off at 1."""
+    total = np.zeros((len(grid.frame_index), *grid.size), np.float32)
+    for mark in marks:
+        total += map_source(mark.kind).render(mark.value, clip, grid)
+    return np.minimum(total, 1.0, out=total)
+
+
+def combine_annotators(
+    maps: Sequence[NDArray[np.float32] | None], how: str
+) -> NDArray[np.float32] | None:
+    """Combines the annotators' maps of one clip to (C, S, H, W).
+
+    Args:
+        maps: One map (S, H, W) an annotator, None for one who did not mark the clip.
+        how: ``mean`` over those who marked it (two of two weigh 1.0, one of two 0.5), ``max``,
+            or ``stack``: one channel an annotator, zero for one who did not mark it.
+
+    Returns:
+        The map, or None where nobody marked the clip.
+    """
+    drawn = [one for one in maps if one is not None]
+    if not drawn:
+        return None
+    if how == "stack":
+        return np.stack([np.zeros_like(drawn[0]) if one is None else one for one in maps])
+    if how == "mean":
+        return np.mean(np.stack(drawn), axis=0, keepdims=True)
+    if how == "max":
+        return np.max(np.stack(drawn), axis=0, keepdims=True)
+    raise VaclipError(f"data.combine is '{how}'; use mean, max or stack")

@@ -1,0 +1,1 @@
+"""Metrics of a whole split: pure functions, and the state that collects for them."""

@@ -1,0 +1,159 @@
+"""VideoAttentionCLIP: a video encoder and a map encoder that meet in one embedding space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+
+from vaclip import keys
+from vaclip.errors import VaclipError, did_you_mean
+from vaclip.models.encoders import ENCODERS
+from vaclip.models.guidance import GUIDANCE, Guidance, MapGate
+from vaclip.models.heads import AttentionEncoder, ProjectionHead
+
+CLASSIFIER_SOURCES = ("video", "attn", "both")
+
+
+class VideoAttentionCLIP(nn.Module):
+    """Aligns videos with attention maps, and diagnoses.
+
+    Args:
+        model_class_num: K.
+        clip_backbone: One of `ENCODERS`.
+        clip_feature_dim: F.
+        clip_embed_dim: E.
+        attn_in_channels: C of the attention map.
+        map_guided: Whether the map acts on the video features.
+        map_guided_type: How, one of `GUIDANCE`, for backbones that give tokens. For the others
+            a gate from the map's average scales the video feature.
+        map_guided_hidden_dim: Width of the MLP of a gate from the map's average.
+        map_guided_sigmoid_gate: For ``spatiotemporal``: a learned instead of a linear gate.
+        clip_classifier_source: The diagnosis reads the feature of the ``video``, of the map
+            (``attn``), or the average of both (``both``; of the video alone where the map is
+            invalid).
+        backbone_width: Channels of the video encoder's first layer.
+
+    Raises:
+        VaclipError: If a name is unknown.
+
+    Example:
+        >>> import torch
+        >>> model = VideoAttentionCLIP(model_class_num=3, map_guided=True).eval()
+        >>> outputs = model(
+        ...     torch.rand(2, 3, 8, 32, 32), torch.rand(2, 1, 8, 32, 32), torch.tensor([True, True])
+        ... )
+        >>> outputs["logits"].shape, outputs["video_embed"].shape
+        (torch.Size([2, 3]), torch.Size([2, 256]))
+    """
+
+    def __init__(
+        self,
+        model_class_num: int,
+        *,
+        clip_backbone: str = "3dcnn",
+        clip_feature_dim: int = 512,
+        clip_embed_dim: int = 256,
+        attn_in_channels: int = 1,
+        map_guided: bool = False,
+        map_guided_type: str = "spatiotemporal",
+        map_guided_hidden_dim: int = 128,
+        map_guided_sigmoid_gate: bool = False,
+        clip_classifier_source: str = "video",
+        backbone_width: int = 32,
+    ) -> None:
+        super().__init__()
+        _check_name("model.clip_backbone", clip_backbone, ENCODERS)
+        _check_name("model.map_guided_type", map_guided_type, GUIDANCE)
+        _check_name("model.clip_classifier_source", clip_classifier_source, CLASSIFIER_SOURCES)
+        self.classifier_source = clip_classifier_source
+        self.video_encoder = ENCODERS[clip_backbone](backbone_width)
+        channels = self.video_encoder.out_channels
+        self.guidance: Guidance | None = None
+        self.map_gate: MapGate | None = None
+        if map_guided and self.video_encoder.gives_tokens:
+            self.guidance = GUIDANCE[map_guided_type](
+                channels, attn_in_channels, map_guided_hidden_dim, map_guided_sigmoid_gate
+            )
+        elif map_guided:
+            self.map_gate = MapGate(clip_feature_dim, attn_in_channels, map_guided_hidden_dim)
+        self.video_feature = nn.Sequential(nn.Linear(channels, clip_feature_dim), nn.ReLU())
+        self.attn_encoder = AttentionEncoder(attn_in_channels, clip_feature_dim)
+        self.video_projection = ProjectionHead(clip_feature_dim, clip_embed_dim)
+        self.attn_projection = ProjectionHead(clip_feature_dim, clip_embed_dim)
+        self.classifier = nn.Linear(clip_feature_dim, model_class_num)
+
+    @property
+    def diagnosis_needs_map(self) -> bool:
+        """Whether the logits depend on the map."""
+        guided = self.guidance is not None or self.map_gate is not None
+        return guided or self.classifier_source != "video"
+
+    def freeze_unused(self, *, align: bool, token_loss: bool) -> None:
+        """Freezes what gets no gradient, so that DDP does not wait for it.
+
+        Args:
+            align: Whether the CLIP term is in the loss.
+            token_loss: Whether the token term is in the loss.
+        """
+        if align:
+            return
+        unused: list[nn.Module | None] = [self.video_projection, self.attn_projection]
+        if self.classifier_source == "video":
+            unused.append(self.attn_encoder)
+        if self.classifier_source == "attn":
+            unused += [self.video_feature, self.guidance, self.map_gate]
+            unused.append(None if token_loss else self.video_encoder)
+        for module in unused:
+            if module is not None:
+                module.requires_grad_(False)
+
+    def forward(
+        self, video: Tensor, attn_map: Tensor, attn_valid: Tensor, *, embed: bool = True
+    ) -> dict[str, Tensor]:
+        """Runs the model.
+
+        Args:
+            video: (B, 3, T, H, W), normalised.
+            attn_map: (B, C, T, H, W) in [0, 1].
+            attn_valid: (B,) bool.
+            embed: Whether to make the embeddings. Without them, the map encoder runs only
+                where the diagnosis reads it.
+
+        Returns:
+            The outputs that `vaclip.keys` describes, by their keys.
+        """
+        pooled, tokens = self.video_encoder(video)
+        outputs: dict[str, Tensor] = {}
+        if tokens is not None:
+            outputs[keys.VIDEO_TOKENS] = tokens
+        if self.guidance is not None and tokens is not None:
+            pooled, gate = self.guidance(tokens, attn_map, attn_valid)
+            if gate is not None:
+                outputs[keys.VIDEO_GATE] = gate
+        video_feat = self.video_feature(pooled)
+        if self.map_gate is not None:
+            video_feat = video_feat * self.map_gate(attn_map, attn_valid)
+        outputs[keys.VIDEO_FEAT] = video_feat
+        if embed or self.classifier_source != "video":
+            outputs[keys.ATTN_FEAT] = self.attn_encoder(attn_map)
+        if embed:
+            outputs[keys.VIDEO_EMBED] = self.video_projection(video_feat)
+            outputs[keys.ATTN_EMBED] = self.attn_projection(outputs[keys.ATTN_FEAT])
+        outputs[keys.LOGITS] = self.classifier(self._diagnosis_feature(outputs, attn_valid))
+        return outputs
+
+    def _diagnosis_feature(self, outputs: dict[str, Tensor], attn_valid: Tensor) -> Tensor:
+        if self.classifier_source == "video":
+            return outputs[keys.VIDEO_FEAT]
+        if self.classifier_source == "attn":
+            return outputs[keys.ATTN_FEAT]
+        share = 0.5 * attn_valid[:, None].to(outputs[keys.VIDEO_FEAT].dtype)
+        return outputs[keys.VIDEO_FEAT] * (1 - share) + outputs[keys.ATTN_FEAT] * share
+
+
+def _check_name(key: str, name: str, known: Iterable[str]) -> None:
+    if name not in known:
+        raise VaclipError(
+            f"{key} is '{name}'; use one of {', '.join(known)}.{did_you_mean(name, known)}"
+        )

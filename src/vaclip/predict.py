@@ -1,0 +1,241 @@
+"""Class probabilities of videos from a checkpoint."""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from rich.table import Table
+from torch import Tensor
+
+from vaclip import keys
+from vaclip.data.cache import SampleSettings, cache_clip
+from vaclip.data.dataset import ClipItem, SegmentDataset, collate
+from vaclip.data.study import Clip, Study, load_study
+from vaclip.data.transforms import prepare_batch
+from vaclip.errors import VaclipError
+from vaclip.files import atomic_file
+from vaclip.models import VideoAttentionCLIP
+from vaclip.training.module import CHECKPOINT_KEY
+
+VIDEO_SUFFIXES = frozenset(
+    ".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .wmv .flv .gif .ogv .ts .mts".split()
+)
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model with what it needs to know of its inputs.
+
+    Attributes:
+        model: In evaluation mode.
+        classes: In the order of the logits.
+        data: The ``data`` settings of its run.
+        channels: C of its maps.
+        annotators: Whose marks it was trained on.
+    """
+
+    model: VideoAttentionCLIP
+    classes: tuple[str, ...]
+    data: dict[str, Any]
+    channels: int
+    annotators: tuple[str, ...]
+
+
+def load_predictor(checkpoint: Path, device: str = "cpu") -> Predictor:
+    """Loads a checkpoint without running code from it.
+
+    Raises:
+        VaclipError: If the file or the device cannot be used.
+    """
+    try:
+        content = torch.load(checkpoint, map_location=device, weights_only=True)
+        about = content[CHECKPOINT_KEY]
+        model = VideoAttentionCLIP(**about["model"])
+        prefix = "model."
+        weights = {
+            name.removeprefix(prefix): value
+            for name, value in content["state_dict"].items()
+            if name.startswith(prefix)
+        }
+        model.load_state_dict(weights)
+    except (OSError, EOFError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise VaclipError(
+            f"{checkpoint} cannot be used as a checkpoint of vaclip on device '{device}': {reason}"
+        ) from error
+    return Predictor(
+        model.to(device).eval(),
+        tuple(about["classes"]),
+        about["config"]["data"],
+        about["model"]["attn_in_channels"],
+        tuple(about["annotators"]),
+    )
+
+
+def predict_videos(
+    checkpoint: Path,
+    videos: Sequence[Path],
+    *,
+    attention: Path | None = None,
+    device: str = "cpu",
+    progress: Callable[[int, int], None] | None = None,
+) -> pd.DataFrame:
+    """Predicts the class of every clip.
+
+    Args:
+        checkpoint: A ``best.ckpt`` or ``last.ckpt`` of a run folder.
+        videos: Files, or folders whose video files are taken, subfolders too.
+        attention: A study folder with the clips and marks of these videos. A video is looked
+            up by its path, else by its exact file name.
+        device: Of torch.
+        progress: Called with (done, total) after each clip.
+
+    Returns:
+        One row a clip: ``clip_id``, ``video``, ``segments``, ``predicted``, one ``prob_...`` a
+        class. Segments without a valid map are left out where the diagnosis needs one, and
+        ``segments`` counts the others.
+
+    Raises:
+        VaclipError: If a file cannot be used, or a map is needed and missing.
+    """
+    predictor = load_predictor(checkpoint, device)
+    if predictor.model.diagnosis_needs_map and attention is None:
+        raise VaclipError(
+            f"the model in {checkpoint} was trained to look where a clinician looks, and its "
+            "diagnosis needs an attention map; give --attention STUDY, a study folder that "
+            "names these videos, or train a model without (experiment=B1)"
+        )
+    files = find_videos(videos)
+    study = load_study(attention) if attention else _bare_study(files)
+    clips = _clips_of(files, study) if attention else list(study.clips)
+    annotators = _annotators(predictor, study)
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="vaclip-") as scratch:
+        for done, clip in enumerate(clips, start=1):
+            rows.append(_predict_clip(predictor, study, clip, annotators, Path(scratch), device))
+            if progress:
+                progress(done, len(clips))
+    return pd.DataFrame(rows)
+
+
+def find_videos(paths: Sequence[Path]) -> list[Path]:
+    """Returns the video files that paths name, those of a folder in sorted order.
+
+    Raises:
+        VaclipError: If a path does not exist, or a folder holds no video.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(f for f in path.rglob("*") if f.suffix.lower() in VIDEO_SUFFIXES)
+            if not inside:
+                raise VaclipError(f"the folder {path} holds no video file")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise VaclipError(f"there is no file or folder {path}")
+    return list(dict.fromkeys(found))
+
+
+def _bare_study(files: Sequence[Path]) -> Study:
+    clips = tuple(Clip(str(file), file, "", "", where=str(file)) for file in files)
+    return Study(Path(), "", (), {}, (), clips, {})
+
+
+def _clips_of(files: Sequence[Path], study: Study) -> list[Clip]:
+    by_path: dict[Path, list[Clip]] = defaultdict(list)
+    for clip in study.clips:
+        by_path[clip.video].append(clip)
+    names = Counter(path.name for path in by_path)
+    by_name = {path.name: clips for path, clips in by_path.items() if names[path.name] == 1}
+    clips: list[Clip] = []
+    for file in files:
+        own = by_path.get(file.resolve()) or by_name.get(file.name)
+        if not own:
+            many = names[file.name]
+            why = f"{many} videos of that name" if many > 1 else "no clip of that video"
+            raise VaclipError(f"{file}: the study {study.name} has {why} in clips.csv")
+        clips += own
+    return clips
+
+
+def _annotators(predictor: Predictor, study: Study) -> tuple[str, ...]:
+    if predictor.data["annotators"] is None and predictor.data["combine"] != "stack":
+        return study.annotators
+    return predictor.annotators
+
+
+def _predict_clip(
+    predictor: Predictor,
+    study: Study,
+    clip: Clip,
+    annotators: tuple[str, ...],
+    scratch: Path,
+    device: str,
+) -> dict[str, Any]:
+    data = predictor.data
+    settings = SampleSettings(
+        data["fps"], tuple(data["size"]), annotators, data["combine"], data["keypoint_sigma"]
+    )
+    cached = cache_clip(study, clip, settings, scratch)
+    segments = SegmentDataset(
+        [ClipItem(cached, 0, -1, -1, -1)], data["frames"], data["stride"], predictor.channels
+    )
+    probs: list[Tensor] = []
+    for start in range(0, len(segments), data["batch_size"]):
+        numbers = range(start, min(start + data["batch_size"], len(segments)))
+        batch = collate([segments[number] for number in numbers])
+        batch = prepare_batch({name: value.to(device) for name, value in batch.items()})
+        with torch.inference_mode():
+            outputs = predictor.model(
+                batch[keys.VIDEO], batch[keys.ATTN_MAP], batch[keys.ATTN_VALID], embed=False
+            )
+        usable = outputs[keys.LOGITS].float().softmax(dim=1).cpu()
+        if predictor.model.diagnosis_needs_map:
+            usable = usable[batch[keys.ATTN_VALID].cpu()]
+        probs.append(usable)
+    joined = torch.cat(probs)
+    if not len(joined):
+        raise VaclipError(
+            f"clip '{clip.clip_id}' has no attention map by {', '.join(annotators) or 'anyone'}, "
+            "and the model's diagnosis needs one; add it to attention.csv"
+        )
+    mean = joined.mean(dim=0).tolist()
+    named = {f"{keys.PRED_PROB_PREFIX}{c}": p for c, p in zip(predictor.classes, mean, strict=True)}
+    return {
+        keys.PRED_CLIP: clip.clip_id,
+        "video": str(clip.video),
+        "segments": len(joined),
+        "predicted": predictor.classes[mean.index(max(mean))],
+        **named,
+    }
+
+
+def write_predictions(table: pd.DataFrame, *, csv: Path | None, json: Path | None) -> None:
+    """Writes the table to the files that are asked for."""
+    if csv:
+        with atomic_file(csv) as temporary:
+            table.to_csv(temporary, index=False)
+    if json:
+        with atomic_file(json) as temporary:
+            table.to_json(temporary, orient="records", indent=2)
+
+
+def prediction_view(table: pd.DataFrame) -> Table:
+    """Returns the table for a terminal."""
+    view = Table(title="Predictions")
+    shown = [name for name in table.columns if name != "video"]
+    for name in shown:
+        view.add_column(name.removeprefix(keys.PRED_PROB_PREFIX), overflow="fold")
+    for row in table[shown].itertuples(index=False):
+        view.add_row(*(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row))
+    return view

@@ -1,0 +1,1 @@
+"""Runs: one arm over one fold or all of them."""

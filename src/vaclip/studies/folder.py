@@ -1,0 +1,161 @@
+"""The run folder: where it is, what it says of its origin, and which run to resume."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from vaclip.config import Config
+from vaclip.errors import VaclipError
+from vaclip.files import atomic_file, write_json
+
+CONFIG_FILE = "config.yaml"
+PLAN_FILE = "split_plan.json"
+ENVIRONMENT_FILE = "environment.json"
+METRICS_FILE = "metrics.json"
+PREDICTIONS_FILE = "predictions.parquet"
+_RUN_DIR_VARIABLE = "VACLIP_RUN_DIR"
+_NOT_COMPARED = ("run_dir", "runs_dir", "resume")
+
+
+def open_run_folder(config: Config) -> Path:
+    """Makes a run folder, or finds the one to resume.
+
+    The processes that a distributed launcher starts use the folder of the first.
+
+    Raises:
+        VaclipError: If the folder holds another run, or there is no run to resume.
+    """
+    if os.environ.get("LOCAL_RANK", "0") != "0" and (own := os.environ.get(_RUN_DIR_VARIABLE)):
+        return Path(own)
+    folder = _resumed(config) if config.resume else _fresh(config)
+    os.environ[_RUN_DIR_VARIABLE] = str(folder.resolve())
+    return folder
+
+
+def fold_folder(run_dir: Path, fold: int) -> Path:
+    """Returns the folder of one fold."""
+    return run_dir / f"fold_{fold}"
+
+
+def _fresh(config: Config) -> Path:
+    if config.run_dir:
+        folder = Path(config.run_dir)
+        if (folder / CONFIG_FILE).exists():
+            raise VaclipError(
+                f"{folder} holds a run already; use resume=true to go on, or another run_dir"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+    else:
+        name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{config.arm}"
+        folder = _new_folder(Path(config.runs_dir), name)
+    _write_yaml(folder / CONFIG_FILE, dataclasses.asdict(config))
+    write_json(folder / ENVIRONMENT_FILE, describe_environment(config))
+    return folder
+
+
+def _new_folder(parent: Path, name: str) -> Path:
+    parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        folder = parent / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            number += 1
+
+
+def _resumed(config: Config) -> Path:
+    if config.run_dir:
+        folder = Path(config.run_dir)
+        different = _differences(config, _read_config(folder))
+        if different:
+            raise VaclipError(
+                f"{folder} was run with other settings: {', '.join(different)}; "
+                "resume with the same ones, or start a new run"
+            )
+        return folder
+    candidates = [path.parent for path in Path(config.runs_dir).glob(f"*/{CONFIG_FILE}")]
+    for folder in sorted(candidates, key=lambda path: path.name, reverse=True):
+        finished = (folder / METRICS_FILE).exists()
+        if not finished and not _differences(config, _read_config(folder)):
+            return folder
+    raise VaclipError(
+        f"no unfinished run with these settings under {config.runs_dir}; name it with run_dir=PATH"
+    )
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG_FILE
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise VaclipError(f"{folder} is no run folder: {CONFIG_FILE} cannot be read") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _differences(config: Config, other: dict[str, Any]) -> list[str]:
+    ours, theirs = _flat(dataclasses.asdict(config)), _flat(other)
+    return sorted(
+        key
+        for key in ours.keys() | theirs.keys()
+        if key not in _NOT_COMPARED and ours.get(key) != theirs.get(key)
+    )
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        leaves |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return leaves
+
+
+def _write_yaml(path: Path, content: dict[str, Any]) -> None:
+    with atomic_file(path) as temporary:
+        temporary.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+
+def describe_environment(config: Config) -> dict[str, Any]:
+    """Returns what a reader needs to repeat the run: versions, revision, machine, seed."""
+    versions = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
+    return {
+        "command": sys.argv,
+        "seed": config.seed,
+        "split_seed": config.split.seed,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cpu_threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "git": _git_revision(),
+        "packages": dict(sorted(versions.items(), key=lambda item: item[0].lower())),
+    }
+
+
+def _git_revision() -> dict[str, Any] | None:
+    """Returns the revision of the checkout that the code runs from; None outside of one."""
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(here), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return {
+            "revision": git("rev-parse", "HEAD"),
+            "uncommitted_changes": bool(git("status", "--porcelain", "--untracked-files=no")),
+        }
+    except (OSError, subprocess.CalledProcessError):
+        return None

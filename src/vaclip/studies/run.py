@@ -1,0 +1,389 @@
+"""One arm: config in, a finished run folder out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import pandas as pd
+import torch
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from vaclip import keys
+from vaclip.config import Config, DataConfig
+from vaclip.console import progress_bar
+from vaclip.data.cache import SampleSettings, cache_study, map_identities
+from vaclip.data.datamodule import FoldData, clip_items, fold_datasets
+from vaclip.data.dataset import ClipItem, SegmentDataset
+from vaclip.data.splits import SplitPlan, make_plan, patient_labels
+from vaclip.data.study import Study, load_study
+from vaclip.data.synthetic_gait import GaitCohort, cohort_folder
+from vaclip.data.transforms import Augmentation
+from vaclip.errors import VaclipError, did_you_mean
+from vaclip.files import atomic_file, cache_root, write_json
+from vaclip.losses import CompositeLoss
+from vaclip.metrics.functional import classification_metrics
+from vaclip.metrics.modules import PROBS, alignment_similarity
+from vaclip.models import VideoAttentionCLIP
+from vaclip.studies.folder import (
+    METRICS_FILE,
+    PLAN_FILE,
+    PREDICTIONS_FILE,
+    fold_folder,
+    open_run_folder,
+)
+from vaclip.training.memory import keep_freed_memory
+from vaclip.training.module import MONITOR, Optimisation, VaclipModule
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run leaves.
+
+    Attributes:
+        folder: The run folder.
+        metrics: For each fold: ``test`` metrics by their logged names, ``majority`` the same
+            for a constant guess of the commonest training class, and what else is in
+            ``test_metrics.json``.
+    """
+
+    folder: Path
+    metrics: dict[int, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class PreparedStudy:
+    """A study, decoded, with its clips numbered."""
+
+    study: Study
+    items: list[ClipItem]
+    annotators: tuple[str, ...]
+    channels: int
+
+
+def run(config: Config) -> RunResult:
+    """Trains on the chosen folds and tests each once.
+
+    A fold that is finished already (in a resumed run) is not touched again.
+
+    Raises:
+        VaclipError: For any mistake of the user: settings, study, resume.
+    """
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    if torch.get_default_device().type == "cpu":
+        keep_freed_memory()
+    prepared = prepare_study(config.data)
+    _check_against_study(config, prepared)
+    plan = _split_plan(config, prepared.study)
+    folder = open_run_folder(config)
+    _LOG.info("run folder: %s", folder)
+    _save_plan(plan, folder / PLAN_FILE)
+    _report_maps(prepared)
+
+    chosen = range(config.split.folds) if config.split.fold == "all" else [int(config.split.fold)]
+    metrics = {fold: _run_fold(config, prepared, plan, fold, folder) for fold in chosen}
+    _write_summary(folder, metrics)
+    return RunResult(folder, metrics)
+
+
+def prepare_study(data: DataConfig) -> PreparedStudy:
+    """Opens the study that the settings name and fills the cache.
+
+    The default cohort is made if it is not there yet.
+    """
+    root = cache_root(data.cache_dir)
+    study = load_study(_study_folder(data, root))
+    settings = SampleSettings(
+        data.fps, (data.size[0], data.size[1]), _annotators(data, study), data.combine,
+        data.keypoint_sigma,
+    )  # fmt: skip
+    with progress_bar("Decoding clips (once)") as progress:
+        cached = cache_study(study, settings, root / "segments", progress=progress)
+    identities = map_identities(study, settings, root / "segments")
+    channels = len(settings.annotators) if data.combine == "stack" else 1
+    items = clip_items(study, cached, identities)
+    return PreparedStudy(study, items, settings.annotators, channels)
+
+
+def _study_folder(data: DataConfig, root: Path) -> Path:
+    if data.source == "folder":
+        return Path(str(data.root)).expanduser()
+    if data.source != "synthetic_gait":
+        raise VaclipError(f"data.source is '{data.source}'; use folder or synthetic_gait")
+    cohort = GaitCohort(**dataclasses.asdict(data.synthetic))
+    with progress_bar("Making the default cohort (once)") as progress:
+        return cohort_folder(cohort, root, progress)
+
+
+def _annotators(data: DataConfig, study: Study) -> tuple[str, ...]:
+    if data.annotators is None:
+        return study.annotators
+    for name in data.annotators:
+        if name not in study.annotators:
+            known = ", ".join(study.annotators) or "nobody"
+            raise VaclipError(
+                f"data.annotators names '{name}', but the study was marked by: {known}."
+                f"{did_you_mean(name, study.annotators)}"
+            )
+    return tuple(data.annotators)
+
+
+def _check_against_study(config: Config, prepared: PreparedStudy) -> None:
+    model, classes = config.model, prepared.study.classes
+    if model.model_class_num not in (None, len(classes)):
+        raise VaclipError(
+            f"model.model_class_num is {model.model_class_num}, but the study has {len(classes)} "
+            f"classes ({', '.join(classes)}); leave it out to take the study's"
+        )
+    if model.attn_in_channels != prepared.channels:
+        raise VaclipError(
+            f"model.attn_in_channels is {model.attn_in_channels}, but data.combine=stack gives "
+            f"{prepared.channels} channel(s), one an annotator"
+        )
+    wants_map = (
+        model.map_guided
+        or config.loss.clip_weight > 0
+        or model.lambda_token > 0
+        or model.clip_classifier_source != "video"
+    )
+    if wants_map and all(item.cached.attn is None for item in prepared.items):
+        raise VaclipError(
+            "no clip of the study is marked by the chosen annotators, so nothing can guide or "
+            "align; add attention.csv, or train on video alone with model.map_guided=false "
+            "loss.clip_weight=0 model.lambda_token=0"
+        )
+
+
+def _split_plan(config: Config, study: Study) -> SplitPlan:
+    labels = patient_labels([(clip.patient_id, clip.label) for clip in study.clips])
+    return make_plan(labels, config.split.folds, config.split.seed)
+
+
+def _save_plan(plan: SplitPlan, path: Path) -> None:
+    if not path.exists():
+        plan.save(path)
+    elif SplitPlan.load(path) != plan:
+        raise VaclipError(
+            f"the study's patients or labels changed since this run began, so {path} does not "
+            "fit any more; start a new run"
+        )
+
+
+def _report_maps(prepared: PreparedStudy) -> None:
+    without = sum(item.cached.attn is None for item in prepared.items)
+    distinct = len({item.map_id for item in prepared.items} - {-1})
+    _LOG.info(
+        "%s: %d patients, %d clips, %d distinct annotations, %d clips without one%s",
+        prepared.study.name,
+        len(prepared.study.patients),
+        len(prepared.items),
+        distinct,
+        without,
+        " (these are pooled without guidance and stay out of the CLIP term)" if without else "",
+    )
+
+
+def build_module(config: Config, prepared: PreparedStudy) -> VaclipModule:
+    """Builds what is trained, from the seed alone."""
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    arguments: dict[str, Any] = {
+        key: value
+        for key, value in dataclasses.asdict(config.model).items()
+        if key != "lambda_token"
+    } | {"model_class_num": len(prepared.study.classes)}
+    model = VideoAttentionCLIP(**arguments)
+    if config.model.lambda_token > 0 and not model.video_encoder.gives_tokens:
+        raise VaclipError(
+            f"model.lambda_token needs tokens, which model.clip_backbone="
+            f"{config.model.clip_backbone} does not give; use 3dcnn or model.lambda_token=0"
+        )
+    return VaclipModule(
+        model,
+        CompositeLoss(
+            config.loss.clip_weight, config.model.lambda_token, config.loss.clip_temperature
+        ),
+        Optimisation(**dataclasses.asdict(config.optim)),
+        augmentation=_augmentation(config.data),
+        seed=config.seed,
+        clip_ids=[item.cached.clip.clip_id for item in prepared.items],
+        metadata={
+            "model": arguments,
+            "classes": list(prepared.study.classes),
+            "study": prepared.study.name,
+            "annotators": list(prepared.annotators),
+            "config": dataclasses.asdict(config),
+        },
+    )
+
+
+def _augmentation(data: DataConfig) -> Augmentation | None:
+    settings = dataclasses.asdict(data.augment)
+    enabled = settings.pop("enabled")
+    return Augmentation(**settings) if enabled else None
+
+
+def _run_fold(
+    config: Config, prepared: PreparedStudy, plan: SplitPlan, fold: int, run_dir: Path
+) -> dict[str, Any]:
+    folder = fold_folder(run_dir, fold)
+    done = folder / "test_metrics.json"
+    if done.exists():
+        return json.loads(done.read_text(encoding="utf-8"))
+    started = time.monotonic()
+    datasets = fold_datasets(
+        prepared.items,
+        plan.folds[fold],
+        frames=config.data.frames,
+        stride=config.data.stride,
+        channels=prepared.channels,
+        augmentation=_augmentation(config.data),
+        seed=config.seed,
+    )
+    batches = FoldData(
+        datasets,
+        batch_size=config.data.batch_size,
+        seed=config.seed,
+        num_workers=config.data.num_workers,
+    )
+    module = build_module(config, prepared)
+    best = ModelCheckpoint(
+        folder / "checkpoints",
+        filename="best",
+        monitor=MONITOR,
+        save_last=True,
+        auto_insert_metric_name=False,
+        enable_version_counter=False,
+    )
+    trainer = _trainer(config, folder, best)
+    last = folder / "checkpoints" / "last.ckpt"
+    resumed = str(last) if last.exists() else None
+    trainer.fit(module, datamodule=batches, ckpt_path=resumed, weights_only=True)
+
+    chosen = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+    module.load_state_dict(chosen["state_dict"])
+    trainer.validate(module, datamodule=batches, verbose=False)
+    test = trainer.test(module, datamodule=batches, verbose=False)[0]
+    result = {
+        "test": dict(test),
+        "majority": majority_guess(datasets),
+        "best_epoch": int(chosen["epoch"]),
+        "segments_without_valid_map": {
+            split: int((~table[keys.ATTN_VALID]).sum()) for split, table in module.tables.items()
+        },
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    if trainer.is_global_zero:
+        table = pd.concat(
+            [
+                prediction_table(module.tables[split], config, prepared.study, fold, split)
+                for split in ("val", "test")
+            ]
+        )
+        _write_parquet(table, folder / PREDICTIONS_FILE)
+        write_json(done, result)
+    return result
+
+
+def _trainer(config: Config, folder: Path, best: ModelCheckpoint) -> L.Trainer:
+    settings = dataclasses.asdict(config.trainer)
+    callbacks: list[L.Callback] = [best, LearningRateMonitor("epoch")]
+    if config.trainer.enable_progress_bar:
+        callbacks.append(RichProgressBar())
+    # A resumed run logs beside what it had logged before, so that nothing is overwritten.
+    attempt = f"attempt_{len(list((folder / 'logs').glob('attempt_*')))}"
+    return L.Trainer(
+        **settings,
+        default_root_dir=folder,
+        callbacks=callbacks,
+        logger=[
+            CSVLogger(folder / "logs", name="", version=attempt),
+            TensorBoardLogger(folder / "logs", name="", version=attempt),
+        ],
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+
+
+def majority_guess(datasets: dict[str, SegmentDataset]) -> dict[str, float]:
+    """Scores a constant guess of the commonest class of the training clips.
+
+    Returns:
+        ``test/clip/...`` and ``test/patient/...`` as the model's own metrics are named.
+    """
+    labels = [item.label for item in datasets["train"].items]
+    test = datasets["test"].items
+    classes = max([*labels, *(item.label for item in test)]) + 1
+    guess = np.bincount(labels, minlength=classes) == np.max(np.bincount(labels))
+    probs = np.zeros(classes)
+    probs[np.flatnonzero(guess)[0]] = 1.0
+    clips = np.array([item.label for item in test])
+    patients = np.array(sorted({(item.patient, item.label) for item in test}))[:, 1]
+    scores = {}
+    for unit, truth in (("clip", clips), ("patient", patients)):
+        values = classification_metrics(np.tile(probs, (len(truth), 1)), truth)
+        scores |= {f"test/{unit}/{name}": value for name, value in values.items()}
+    return scores
+
+
+def prediction_table(
+    table: dict[str, Any], config: Config, study: Study, fold: int, split: str
+) -> pd.DataFrame:
+    """Turns a split's predictions to the table of `vaclip.keys.PREDICTION_COLUMNS`."""
+    clips = [study.clips[row] for row in table[keys.CLIP]]
+    columns = {
+        keys.PRED_STUDY: study.name,
+        keys.PRED_ARM: config.arm,
+        keys.PRED_FOLD: fold,
+        keys.PRED_SEED: config.seed,
+        keys.PRED_SPLIT: split,
+        keys.PRED_PATIENT: [clip.patient_id for clip in clips],
+        keys.PRED_CLIP: [clip.clip_id for clip in clips],
+        keys.PRED_SEGMENT: table[keys.SEGMENT],
+        keys.PRED_LABEL: [clip.label for clip in clips],
+        keys.PRED_SIM: alignment_similarity(table),
+        keys.PRED_MAP_ID: table[keys.MAP_ID],
+    }
+    for index, name in enumerate(study.classes):
+        columns[f"{keys.PRED_PROB_PREFIX}{name}"] = table[PROBS][:, index]
+    return pd.DataFrame(columns)
+
+
+def _write_parquet(table: pd.DataFrame, path: Path) -> None:
+    with atomic_file(path) as temporary:
+        table.to_parquet(temporary, index=False)
+
+
+def _write_summary(folder: Path, metrics: dict[int, dict[str, Any]]) -> None:
+    tables = [pd.read_parquet(fold_folder(folder, fold) / PREDICTIONS_FILE) for fold in metrics]
+    _write_parquet(pd.concat(tables), folder / PREDICTIONS_FILE)
+    write_json(
+        folder / METRICS_FILE,
+        {"summary": fold_summary(metrics), "folds": {str(k): v for k, v in metrics.items()}},
+    )
+
+
+def fold_summary(metrics: dict[int, dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Mean and standard deviation (n - 1) over folds of every test metric.
+
+    A fold whose value is undefined is left out and shows in ``folds``; one fold has no
+    deviation (NaN).
+    """
+    tests = pd.DataFrame([fold["test"] for fold in metrics.values()], dtype=float)
+    return {
+        name: {
+            "mean": float(tests[name].mean()),
+            "std": float(tests[name].std(ddof=1)),
+            "folds": int(tests[name].notna().sum()),
+        }
+        for name in map(str, tests)
+    }

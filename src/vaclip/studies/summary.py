@@ -1,0 +1,65 @@
+"""The table that a run prints."""
+
+from __future__ import annotations
+
+import math
+
+from rich.table import Table
+
+from vaclip.config import Config
+from vaclip.studies.run import RunResult, fold_summary
+
+_NAMES = {
+    "acc_micro": "accuracy (micro)",
+    "acc_macro": "accuracy (macro: balanced)",
+    "f1_macro": "F1 (macro)",
+    "auroc_macro": "AUROC (macro)",
+    "auroc_micro": "AUROC (micro)",
+    "log_loss": "log loss",
+}
+_RETRIEVAL = {
+    f"test/retrieval_r{k}_{way}": f"R@{k} {name}"
+    for k in (1, 5)
+    for way, name in (("v2a", "video to map"), ("a2v", "map to video"))
+}
+_ALIGNMENT = {
+    "test/align_sim_correct": "similarity where right",
+    "test/align_sim_incorrect": "similarity where wrong",
+    "test/align_sim_gap": "their difference",
+    "test/align_sim_corr": "correlation with being right",
+}
+
+
+def result_table(result: RunResult, config: Config) -> Table:
+    """Returns the test metrics beside what needs no model: a majority guess, or chance."""
+    folds = result.metrics
+    summary = fold_summary(folds)
+    guess = fold_summary({k: {"test": fold["majority"]} for k, fold in folds.items()})
+    which = f"fold {next(iter(folds))}" if len(folds) == 1 else f"{len(folds)} folds, mean ± std"
+    table = Table(title=f"{config.arm}, {which}, test patients")
+    for name, side in (("", "left"), ("test", "right"), ("without a model", "right")):
+        table.add_column(name, justify=side, no_wrap=True)
+
+    def show(values: dict[str, dict[str, float]], key: str) -> str:
+        mean, std = values[key]["mean"], values[key]["std"]
+        if math.isnan(mean):
+            return "undefined"
+        return f"{mean:.3f}" if math.isnan(std) else f"{mean:.3f} ± {std:.3f}"
+
+    for unit in ("patient", "clip"):
+        table.add_section()
+        table.add_row(f"[bold]per {unit}[/bold]", "", "[italic]majority guess[/italic]")
+        for name, shown in _NAMES.items():
+            key = f"test/{unit}/{name}"
+            without = "" if name == "log_loss" else show(guess, key)
+            table.add_row(f"  {shown}", show(summary, key), without)
+    table.add_section()
+    table.add_row("[bold]retrieval, per clip[/bold]", "", "[italic]chance[/italic]")
+    for key, shown in _RETRIEVAL.items():
+        chance = f"test/retrieval_{key.split('_')[1]}_chance"
+        table.add_row(f"  {shown}", show(summary, key), show(summary, chance))
+    table.add_section()
+    table.add_row("[bold]video-map alignment, per clip[/bold]", "", "")
+    for key, shown in _ALIGNMENT.items():
+        table.add_row(f"  {shown}", show(summary, key), "")
+    return table

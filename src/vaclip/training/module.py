@@ -1,0 +1,177 @@
+"""The one LightningModule: every arm trains and is tested through it."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import lightning as L
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vaclip import keys
+from vaclip.data.transforms import Augmentation, prepare_batch
+from vaclip.errors import VaclipError
+from vaclip.losses import CompositeLoss
+from vaclip.metrics.modules import SplitPredictions, split_metrics
+from vaclip.models import VideoAttentionCLIP
+from vaclip.models.guidance import token_weights
+from vaclip.seeds import mix_seed
+
+MONITOR = "val/patient/log_loss"
+CHECKPOINT_KEY = "vaclip"
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """AdamW with linear warm-up over ``warmup_share`` of all steps, then cosine decay to 0."""
+
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    warmup_share: float = 0.1
+
+
+class VaclipModule(L.LightningModule):
+    """Trains, validates and tests a model.
+
+    Args:
+        model: The model.
+        loss: The loss.
+        optimisation: How to optimise.
+        augmentation: Of training segments; None for none.
+        seed: Of augmentation and whatever a layer draws; with the epoch and the step it
+            fixes every draw, so that a resumed run repeats them.
+        clip_ids: By row of the study, to name clips in errors.
+        metadata: Plain values to keep in checkpoints under `CHECKPOINT_KEY`, from which
+            `vaclip predict` builds the model anew.
+
+    Attributes:
+        tables: The last predictions of each split, as `SplitPredictions` gives them.
+    """
+
+    def __init__(
+        self,
+        model: VideoAttentionCLIP,
+        loss: CompositeLoss,
+        optimisation: Optimisation,
+        *,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+        clip_ids: Sequence[str] = (),
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.aligns = loss.clip_weight > 0
+        model.freeze_unused(align=self.aligns, token_loss=loss.lambda_token > 0)
+        self.model = model
+        self.model.to(memory_format=torch.channels_last_3d)  # ty: ignore[no-matching-overload]
+        self.loss = loss
+        self.optimisation = optimisation
+        self.augmentation = augmentation
+        self.seed = seed
+        self.clip_ids = clip_ids
+        self.metadata = metadata or {}
+        self.val_predictions = SplitPredictions()
+        self.test_predictions = SplitPredictions()
+        self.tables: dict[str, dict[str, NDArray[Any]]] = {}
+
+    def on_train_epoch_start(self) -> None:
+        torch.manual_seed(self._draw_seed(0))
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        generator = torch.Generator().manual_seed(self._draw_seed(1 + batch_idx))
+        batch = prepare_batch(batch, self.augmentation, generator)
+        outputs = self._run(batch, embed=self.aligns)
+        terms = self._loss_terms(outputs, batch)
+        self._stop_if_not_finite(terms, batch)
+        logged = {f"train/{name}": value for name, value in terms.items()}
+        self.log_dict(logged, on_step=False, on_epoch=True, batch_size=len(batch[keys.LABEL]))
+        return terms[keys.LOSS_TOTAL]
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        batch = prepare_batch(batch)
+        self.val_predictions.update(batch, self._run(batch))
+
+    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        batch = prepare_batch(batch)
+        self.test_predictions.update(batch, self._run(batch))
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_split("val", self.val_predictions)
+
+    def on_test_epoch_end(self) -> None:
+        metrics = self._log_split("test", self.test_predictions)
+        if undefined := sorted(name for name, value in metrics.items() if math.isnan(value)):
+            _LOG.warning(
+                "undefined on the test split, reported as NaN (a class, or all right or all "
+                "wrong clips, are missing): %s",
+                ", ".join(undefined),
+            )
+
+    def configure_optimizers(self) -> Any:
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(
+            trained, lr=self.optimisation.lr, weight_decay=self.optimisation.weight_decay
+        )
+        steps = max(1, int(self.trainer.estimated_stepping_batches))
+        warmup = round(self.optimisation.warmup_share * steps)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: warmup_cosine(step, warmup, steps)
+        )
+        scheduler = {"scheduler": schedule, "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[CHECKPOINT_KEY] = self.metadata
+
+    def _run(self, batch: dict[str, Tensor], embed: bool = True) -> dict[str, Tensor]:
+        return self.model(
+            batch[keys.VIDEO], batch[keys.ATTN_MAP], batch[keys.ATTN_VALID], embed=embed
+        )
+
+    def _loss_terms(
+        self, outputs: dict[str, Tensor], batch: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        # Similarities over a temperature and correlations lose too much in half precision.
+        with torch.autocast(self.device.type, enabled=False):
+            outputs = {name: value.float() for name, value in outputs.items()}
+            on_tokens = None
+            if self.loss.lambda_token > 0:
+                grid = outputs[keys.VIDEO_TOKENS].shape[2:]
+                on_tokens = token_weights(batch[keys.ATTN_MAP], batch[keys.ATTN_VALID], grid)
+            return self.loss(outputs, batch[keys.LABEL], batch[keys.ATTN_VALID], on_tokens)
+
+    def _stop_if_not_finite(self, terms: dict[str, Tensor], batch: dict[str, Tensor]) -> None:
+        if torch.isfinite(terms[keys.LOSS_TOTAL]):
+            return
+        rows = sorted(set(batch[keys.CLIP].tolist()))
+        names = ", ".join(self.clip_ids[row] for row in rows) if self.clip_ids else str(rows)
+        values = ", ".join(f"{name} {value.item():g}" for name, value in terms.items())
+        raise VaclipError(
+            f"the loss is not finite ({values}) in epoch {self.current_epoch}; the batch's clips: "
+            f"{names}. Try a smaller optim.lr, trainer.precision=32-true, or look at these clips."
+        )
+
+    def _log_split(self, split: str, predictions: SplitPredictions) -> dict[str, float]:
+        table = predictions.compute()
+        predictions.reset()
+        self.tables[split] = table
+        metrics = split_metrics(table)
+        self.log_dict({f"{split}/{name}": value for name, value in metrics.items()})
+        return metrics
+
+    def _draw_seed(self, step: int) -> int:
+        return mix_seed(self.seed, self.global_rank, self.current_epoch, step)
+
+
+def warmup_cosine(step: int, warmup: int, steps: int) -> float:
+    """Returns the factor of the learning rate: linear to 1 over ``warmup``, then cosine to 0."""
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    progress = (step - warmup) / max(1, steps - warmup)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
