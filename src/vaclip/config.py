@@ -7,6 +7,7 @@ several fields.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast, get_type_hints
@@ -145,8 +146,6 @@ class Config:
     loss: LossConfig
     optim: OptimConfig
     trainer: TrainerConfig
-    experiment: Any = None
-    debug: Any = None
 
 
 ConfigStore.instance().store(name="schema", node=Config)
@@ -162,7 +161,9 @@ def all_keys(schema: type = Config, prefix: str = "") -> Iterator[str]:
 
 def unknown_key(key: str) -> VaclipError:
     """Returns the error for a setting that there is not."""
-    hint = did_you_mean(key, all_keys())
+    keys = list(all_keys())
+    groups = {name.rpartition(".")[0] for name in keys}
+    hint = did_you_mean(key, [name for name in keys if name not in groups])
     return VaclipError(f"unknown setting '{key}'.{hint} `vaclip train --cfg job` prints all.")
 
 
@@ -173,9 +174,11 @@ def typed_config(composed: DictConfig) -> Config:
         VaclipError: If a key is unknown, a value is missing, or fields contradict each other.
     """
     known = set(all_keys())
-    for key in _composed_keys(OmegaConf.to_container(composed)):
-        if key not in known:
-            raise unknown_key(key)
+    present = set(_composed_keys(OmegaConf.to_container(composed)))
+    for key in sorted(present - known):
+        raise unknown_key(key)
+    for key in sorted(known - present):
+        raise VaclipError(f"a setting is missing: {key}")
     try:
         config = OmegaConf.to_object(composed)
     except MissingMandatoryValue as error:
@@ -219,11 +222,19 @@ def check_config(config: Config) -> None:
         "loss.clip_weight": config.loss.clip_weight,
         "optim.weight_decay": config.optim.weight_decay,
         "data.num_workers": data.num_workers,
+        "data.augment.brightness": data.augment.brightness,
+        "data.augment.contrast": data.augment.contrast,
     }
     for key, value in positive.items():
-        _require(value > 0, key, value, "it must be above 0")
+        _require(0 < value < math.inf, key, value, "it must be above 0")
     for key, value in not_negative.items():
-        _require(value >= 0, key, value, "it must not be negative")
+        _require(0 <= value < math.inf, key, value, "it must be a number, not negative")
+    choices = {
+        "data.source": (data.source, ("synthetic_gait", "folder")),
+        "data.combine": (data.combine, ("mean", "max", "stack")),
+    }
+    for key, (value, allowed) in choices.items():
+        _require(value in allowed, key, value, f"use one of {', '.join(allowed)}")
     _require(
         len(data.size) == 2 and min(data.size) >= 16, "data.size", data.size, "[H, W], 16 or more"
     )
@@ -234,7 +245,8 @@ def check_config(config: Config) -> None:
         config.optim.warmup_share,
         "use [0, 1)",
     )
-    in_range = isinstance(split.fold, int) and 0 <= split.fold < split.folds
+    whole = isinstance(split.fold, int) and not isinstance(split.fold, bool)
+    in_range = whole and 0 <= split.fold < split.folds
     _require(
         split.fold == "all" or in_range, "split.fold", split.fold, f"0 to {split.folds - 1}, or all"
     )
@@ -245,10 +257,13 @@ def check_config(config: Config) -> None:
 
 def _check_model(config: Config) -> None:
     model = config.model
-    if model.map_guided_sigmoid_gate and model.map_guided_type != "spatiotemporal":
+    on_tokens = model.map_guided and model.clip_backbone == "3dcnn"
+    if model.map_guided_sigmoid_gate and not (
+        on_tokens and model.map_guided_type == "spatiotemporal"
+    ):
         raise VaclipError(
-            "model.map_guided_sigmoid_gate=true does nothing with "
-            f"model.map_guided_type={model.map_guided_type}; only spatiotemporal has that gate"
+            "model.map_guided_sigmoid_gate=true does nothing here; it needs model.map_guided=true, "
+            "model.map_guided_type=spatiotemporal and model.clip_backbone=3dcnn"
         )
     if config.data.combine != "stack" and model.attn_in_channels != 1:
         raise VaclipError(

@@ -75,7 +75,10 @@ def inside_folder(root: Path, name: str) -> Path:
     Raises:
         VaclipError: If the path is absolute or leaves the folder, also through a link.
     """
-    path = (root / name).resolve()
+    try:
+        path = (root / name).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a null byte
+        raise VaclipError(f"{name!r} is no usable path: {error}") from error
     if Path(name).is_absolute() or not path.is_relative_to(root.resolve()):
         raise VaclipError(
             f"'{name}' leaves the study folder; use a path relative to it, to a file inside it"

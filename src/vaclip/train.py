@@ -40,6 +40,10 @@ def main() -> None:
             _train()
         except (HydraException, OmegaConfBaseException) as error:
             raise explain(error) from error
+        except ValueError as error:
+            if not str(error).startswith("Config group override"):
+                raise
+            raise VaclipError(f"{error}: leave it out, or name one of its files") from error
 
 
 def explain(error: Exception) -> VaclipError:

@@ -34,6 +34,14 @@ _CYCLE = (0.0, 0.08, 0.38, 0.5, 0.62, 0.75, 0.87, 1.0)  # from heel strike to he
 _FOOT_PITCH = (18.0, 0.0, -2.0, -24.0, -58.0, -34.0, 4.0, 18.0)  # degrees, toes up is positive
 
 
+LOOK_VARIETY = 0.3
+"""How far a patient's colours lie from the usual ones, 0 to 1.
+
+With 1 a video-only model learns the patients by heart and nothing else; with 0 nothing is left
+that could leak.
+"""
+
+
 @dataclass(frozen=True)
 class Body:
     """Proportions, in units of the body's height, and the place in the picture.
@@ -143,6 +151,11 @@ def _colour(rng: np.random.Generator, low: int = 20, high: int = 235) -> RGB:
     return int(r), int(g), int(b)
 
 
+def _toward(usual: RGB, drawn: RGB | np.ndarray) -> RGB:
+    """Returns a colour between the usual one and a patient's own, by `LOOK_VARIETY`."""
+    return _rgb(np.array(usual) + LOOK_VARIETY * (np.array(drawn) - np.array(usual)))
+
+
 def draw_patient(rng: np.random.Generator) -> tuple[Body, Motion, Look]:
     """Draws what stays the same in all clips of a patient, without a sign."""
     parts = ("thigh", "shank", "trunk", "neck", "upper_arm", "forearm", "foot", "head")
@@ -167,21 +180,23 @@ def draw_patient(rng: np.random.Generator) -> tuple[Body, Motion, Look]:
         shrug=rng.uniform(0.0, 0.03),
         gesture=_pair(rng, 0.0, 70.0),
     )
-    skin = rng.uniform(0.35, 1.0) * np.array([236, 188, 156])
     wall = np.array(_colour(rng, 110, 225))
     furniture = []
     for x0, y0 in rng.uniform((-0.1, 0.1), (0.9, 0.7), (4, 2)).tolist():
         width, height = rng.uniform(0.08, 0.3, 2).tolist()
         box = (x0, y0, x0 + width, min(y0 + height, 0.86))
-        furniture.append((box, _colour(rng, 70, 210)))
+        furniture.append((box, _toward(Look.wall[1], _colour(rng, 70, 210))))
     look = Look(
-        skin=_rgb(skin),
-        hair=_colour(rng, 20, 110),
-        shirt=_colour(rng),
-        trousers=_colour(rng, 20, 150),
-        shoes=_colour(rng),
-        wall=(_rgb(wall), _rgb(wall * rng.uniform(0.6, 0.95))),
-        ground=_colour(rng, 80, 170),
+        skin=_toward(Look.skin, rng.uniform(0.35, 1.0) * np.array([236, 188, 156])),
+        hair=_toward(Look.hair, _colour(rng, 20, 110)),
+        shirt=_toward(Look.shirt, _colour(rng)),
+        trousers=_toward(Look.trousers, _colour(rng, 20, 150)),
+        shoes=_toward(Look.shoes, _colour(rng)),
+        wall=(
+            _toward(Look.wall[0], wall),
+            _toward(Look.wall[1], wall * rng.uniform(0.6, 0.95)),
+        ),
+        ground=_toward(Look.ground, _colour(rng, 80, 170)),
         furniture=tuple(furniture),
     )
     return body, motion, look

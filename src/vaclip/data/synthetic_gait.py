@@ -29,7 +29,7 @@ from vaclip.data import gait_figure as gait
 from vaclip.errors import VaclipError
 from vaclip.files import cache_root
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Raise it whenever the files of a cohort change: cached cohorts are then written anew."""
 
 CLASSES = ("trunk_lean", "head_drop", "short_steps")

@@ -23,7 +23,7 @@ CLASSIFICATION_NAMES = (
     "auroc_micro",
     "log_loss",
 )
-_TIE = 1e-6  # embeddings of the same map differ by rounding between batches
+_TIE = 1e-6  # similarities of the same map differ by rounding between batches
 
 
 def classification_metrics(probs: FloatArray, labels: IntArray) -> dict[str, float]:
@@ -124,7 +124,7 @@ def alignment_metrics(similarity: FloatArray, correct: NDArray[np.bool_]) -> dic
     right, wrong = similarity[correct], similarity[~correct]
     mean_right = float(right.mean()) if len(right) else math.nan
     mean_wrong = float(wrong.mean()) if len(wrong) else math.nan
-    defined = len(right) and len(wrong) and float(np.ptp(similarity)) > 0
+    defined = len(right) and len(wrong) and float(np.ptp(similarity)) > _TIE
     corr = float(np.corrcoef(similarity, correct.astype(float))[0, 1]) if defined else math.nan
     return {
         "align_sim_correct": mean_right,

@@ -108,7 +108,7 @@ class MapGate(nn.Module):
 
     def forward(self, attn_map: Tensor, attn_valid: Tensor) -> Tensor:
         """Returns (B, channels); 1 where the map is invalid or constant."""
-        flat = attn_map.flatten(1)
+        flat = attn_map.mean(dim=1).flatten(1)
         informative = attn_valid & (flat.amax(dim=1) - flat.amin(dim=1) > _FLAT)
         gate = self.layers(attn_map.mean(dim=(2, 3, 4)))
         return torch.where(informative[:, None], gate, 1.0)

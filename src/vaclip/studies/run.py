@@ -82,9 +82,11 @@ def run(config: Config) -> RunResult:
     L.seed_everything(config.seed, workers=True, verbose=False)
     if torch.get_default_device().type == "cpu":
         keep_freed_memory()
-    prepared = prepare_study(config.data)
-    _check_against_study(config, prepared)
-    plan = _split_plan(config, prepared.study)
+    study = open_study(config.data)
+    build_model(config, study)  # a mistake in the settings shows before anything is decoded
+    plan = split_plan(config, study)
+    prepared = prepare_study(config.data, study)
+    _check_maps(config, prepared)
     folder = open_run_folder(config)
     _LOG.info("run folder: %s", folder)
     _save_plan(plan, folder / PLAN_FILE)
@@ -96,13 +98,14 @@ def run(config: Config) -> RunResult:
     return RunResult(folder, metrics)
 
 
-def prepare_study(data: DataConfig) -> PreparedStudy:
-    """Opens the study that the settings name and fills the cache.
+def open_study(data: DataConfig) -> Study:
+    """Loads the study that the settings name; the default cohort is made if need be."""
+    return load_study(study_folder(data, cache_root(data.cache_dir)))
 
-    The default cohort is made if it is not there yet.
-    """
+
+def prepare_study(data: DataConfig, study: Study) -> PreparedStudy:
+    """Fills the cache, and numbers clips and annotations."""
     root = cache_root(data.cache_dir)
-    study = load_study(_study_folder(data, root))
     settings = SampleSettings(
         data.fps, (data.size[0], data.size[1]), _annotators(data, study), data.combine,
         data.keypoint_sigma,
@@ -115,11 +118,10 @@ def prepare_study(data: DataConfig) -> PreparedStudy:
     return PreparedStudy(study, items, settings.annotators, channels)
 
 
-def _study_folder(data: DataConfig, root: Path) -> Path:
+def study_folder(data: DataConfig, root: Path) -> Path:
+    """Returns the folder of the study, making the default cohort under ``root`` if need be."""
     if data.source == "folder":
         return Path(str(data.root)).expanduser()
-    if data.source != "synthetic_gait":
-        raise VaclipError(f"data.source is '{data.source}'; use folder or synthetic_gait")
     cohort = GaitCohort(**dataclasses.asdict(data.synthetic))
     with progress_bar("Making the default cohort (once)") as progress:
         return cohort_folder(cohort, root, progress)
@@ -138,13 +140,8 @@ def _annotators(data: DataConfig, study: Study) -> tuple[str, ...]:
     return tuple(data.annotators)
 
 
-def _check_against_study(config: Config, prepared: PreparedStudy) -> None:
-    model, classes = config.model, prepared.study.classes
-    if model.model_class_num not in (None, len(classes)):
-        raise VaclipError(
-            f"model.model_class_num is {model.model_class_num}, but the study has {len(classes)} "
-            f"classes ({', '.join(classes)}); leave it out to take the study's"
-        )
+def _check_maps(config: Config, prepared: PreparedStudy) -> None:
+    model = config.model
     if model.attn_in_channels != prepared.channels:
         raise VaclipError(
             f"model.attn_in_channels is {model.attn_in_channels}, but data.combine=stack gives "
@@ -164,7 +161,8 @@ def _check_against_study(config: Config, prepared: PreparedStudy) -> None:
         )
 
 
-def _split_plan(config: Config, study: Study) -> SplitPlan:
+def split_plan(config: Config, study: Study) -> SplitPlan:
+    """Deals the study's patients as the settings say."""
     labels = patient_labels([(clip.patient_id, clip.label) for clip in study.clips])
     return make_plan(labels, config.split.folds, config.split.seed)
 
@@ -193,31 +191,49 @@ def _report_maps(prepared: PreparedStudy) -> None:
     )
 
 
-def build_module(config: Config, prepared: PreparedStudy) -> VaclipModule:
-    """Builds what is trained, from the seed alone."""
-    L.seed_everything(config.seed, workers=True, verbose=False)
-    arguments: dict[str, Any] = {
-        key: value
-        for key, value in dataclasses.asdict(config.model).items()
-        if key != "lambda_token"
-    } | {"model_class_num": len(prepared.study.classes)}
-    model = VideoAttentionCLIP(**arguments)
+def model_arguments(config: Config, study: Study) -> dict[str, Any]:
+    """Returns the arguments of `VideoAttentionCLIP`, which checkpoints keep."""
+    arguments = dataclasses.asdict(config.model) | {"model_class_num": len(study.classes)}
+    del arguments["lambda_token"]  # the loss's
+    return arguments
+
+
+def build_model(config: Config, study: Study) -> VideoAttentionCLIP:
+    """Builds the model for a study.
+
+    Raises:
+        VaclipError: If the settings name an unknown part or contradict the study.
+    """
+    stated, classes = config.model.model_class_num, study.classes
+    if stated not in (None, len(classes)):
+        raise VaclipError(
+            f"model.model_class_num is {stated}, but the study has {len(classes)} classes "
+            f"({', '.join(classes)}); leave it out to take the study's"
+        )
+    model = VideoAttentionCLIP(**model_arguments(config, study))
     if config.model.lambda_token > 0 and not model.video_encoder.gives_tokens:
         raise VaclipError(
             f"model.lambda_token needs tokens, which model.clip_backbone="
             f"{config.model.clip_backbone} does not give; use 3dcnn or model.lambda_token=0"
         )
+    return model
+
+
+def build_module(config: Config, prepared: PreparedStudy) -> VaclipModule:
+    """Builds what is trained, from the seed alone."""
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    model = build_model(config, prepared.study)
     return VaclipModule(
         model,
         CompositeLoss(
             config.loss.clip_weight, config.model.lambda_token, config.loss.clip_temperature
         ),
         Optimisation(**dataclasses.asdict(config.optim)),
-        augmentation=_augmentation(config.data),
+        augmentation=training_augmentation(config.data),
         seed=config.seed,
         clip_ids=[item.cached.clip.clip_id for item in prepared.items],
         metadata={
-            "model": arguments,
+            "model": model_arguments(config, prepared.study),
             "classes": list(prepared.study.classes),
             "study": prepared.study.name,
             "annotators": list(prepared.annotators),
@@ -226,7 +242,8 @@ def build_module(config: Config, prepared: PreparedStudy) -> VaclipModule:
     )
 
 
-def _augmentation(data: DataConfig) -> Augmentation | None:
+def training_augmentation(data: DataConfig) -> Augmentation | None:
+    """Returns the augmentation of training segments, None where it is off."""
     settings = dataclasses.asdict(data.augment)
     enabled = settings.pop("enabled")
     return Augmentation(**settings) if enabled else None
@@ -246,7 +263,7 @@ def _run_fold(
         frames=config.data.frames,
         stride=config.data.stride,
         channels=prepared.channels,
-        augmentation=_augmentation(config.data),
+        augmentation=training_augmentation(config.data),
         seed=config.seed,
     )
     batches = FoldData(

@@ -68,8 +68,7 @@ class VaclipModule(L.LightningModule):
         super().__init__()
         self.aligns = loss.clip_weight > 0
         model.freeze_unused(align=self.aligns, token_loss=loss.lambda_token > 0)
-        self.model = model
-        self.model.to(memory_format=torch.channels_last_3d)  # ty: ignore[no-matching-overload]
+        self.model = channels_last(model)
         self.loss = loss
         self.optimisation = optimisation
         self.augmentation = augmentation
@@ -167,6 +166,17 @@ class VaclipModule(L.LightningModule):
 
     def _draw_seed(self, step: int) -> int:
         return mix_seed(self.seed, self.global_rank, self.current_epoch, step)
+
+
+def channels_last(model: VideoAttentionCLIP) -> VideoAttentionCLIP:
+    """Lays the weights of 3D convolutions out as the video is, which is fastest on CPUs.
+
+    `torch.nn.Module.to` would refuse a model that has 2D convolutions as well.
+    """
+    for parameter in model.parameters():
+        if parameter.dim() == 5:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
+    return model
 
 
 def warmup_cosine(step: int, warmup: int, steps: int) -> float:

@@ -1,0 +1,165 @@
+"""Helpers of all tests: tiny videos written on the spot, and a tiny valid study folder."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import yaml
+from hypothesis import settings
+
+# Two busy cores make the first example of a property slow, which says nothing of the code.
+settings.register_profile("vaclip", deadline=None)
+settings.load_profile("vaclip")
+
+_PIXEL_FORMATS = {"ffv1": "bgr0", "gif": "rgb8"}
+
+
+def grey_pictures(levels: Iterable[int], height: int = 16, width: int = 16) -> np.ndarray:
+    """Returns (T, H, W, 3) uint8 whose grey level tells which frame it is."""
+    levels = np.asarray(list(levels), np.uint8)
+    return np.broadcast_to(levels[:, None, None, None], (len(levels), height, width, 3)).copy()
+
+
+def write_video(
+    path: Path,
+    pictures: np.ndarray,
+    *,
+    fps: int = 10,
+    times_s: Sequence[float] | None = None,
+    codec: str = "ffv1",
+    container_options: dict[str, str] | None = None,
+) -> Path:
+    """Writes (T, H, W, 3) uint8 pictures as a video; the suffix chooses the container.
+
+    Args:
+        path: The file; its folder is made.
+        pictures: RGB. ``ffv1`` keeps every value exactly, ``gif`` 0 and 255 to 3 levels.
+        fps: Constant rate.
+        times_s: Display time of each frame in whole milliseconds, instead of ``fps``.
+        codec: ``ffv1`` (.mkv, .avi), ``libx264`` (.mp4) or ``gif``.
+        container_options: Such as ``{"movflags": "faststart"}``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options = {"crf": "4", "x264-params": "mbtree=0:bframes=0"} if codec == "libx264" else {}
+    with av.open(str(path), "w", container_options=container_options or {}) as container:
+        stream = container.add_stream(codec, rate=fps, options=options)
+        stream.height, stream.width = pictures.shape[1:3]
+        stream.pix_fmt = _PIXEL_FORMATS.get(codec, "yuv420p")
+        base = Fraction(1, fps) if times_s is None else Fraction(1, 1000)
+        stream.codec_context.time_base = base
+        for number, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts = number if times_s is None else round(times_s[number] * 1000)
+            frame.time_base = base
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def write_audio(path: Path) -> Path:
+    """Writes a file that holds sound and no picture."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        stream.layout = "mono"
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), "s16", "mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def write_rows(path: Path, rows: Sequence[dict[str, object]]) -> Path:
+    """Writes a CSV file with the columns of the first row."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+CLASSES = ("steady", "limping", "shuffling")
+FRAMES, SIDE, FPS = 20, 32, 10
+
+
+def write_tiny_study(root: Path, patients_per_class: int = 5, clips_per_patient: int = 1) -> Path:
+    """Writes a valid study: a square whose colour and path tell the class, on noise.
+
+    Annotator ``ann`` marks every clip with the class's region of joints, ``bob`` every second
+    one with a box. Clips are 20 frames of 32 x 32 at 10 a second.
+    """
+    (root / "videos").mkdir(parents=True)
+    (root / "keypoints").mkdir()
+    head = {
+        "name": "tiny",
+        "classes": list(CLASSES),
+        "regions": {
+            "hips": {"keypoints": ["left_hip", "right_hip"]},
+            "knees": {"keypoints": ["left_knee", "right_knee"]},
+            "head": {"keypoints": ["nose"]},
+            "trunk": {"box": [0.25, 0.25, 0.75, 0.625]},
+            "ground": {"box": [0, 0.75, 1, 1]},
+        },
+    }
+    (root / "study.yaml").write_text(yaml.safe_dump(head, sort_keys=False))
+    clips, marks = [], []
+    random = np.random.default_rng(0)
+    for label, name in enumerate(CLASSES):
+        for patient in range(patients_per_class):
+            for take in range(clips_per_patient):
+                clip_id = f"{name}-{patient}-{take}"
+                write_video(root / f"videos/{clip_id}.mkv", _walk(label, random), fps=FPS)
+                joints = random.uniform(4, SIDE - 4, (17, 2)) + np.zeros((FRAMES, 1, 1))
+                scores = random.uniform(0.6, 1, (FRAMES, 17))
+                np.savez(root / f"keypoints/{clip_id}.npz", keypoints=joints, scores=scores)
+                clips.append(
+                    {
+                        "clip_id": clip_id,
+                        "video": f"videos/{clip_id}.mkv",
+                        "patient_id": f"{name}-{patient}",
+                        "label": name,
+                        "keypoints": f"keypoints/{clip_id}.npz",
+                        "frames": FRAMES,
+                    }
+                )
+                marks.append(_mark(clip_id, "ann", ("hips", "knees", "head")[label]))
+                if patient % 2 == 0:
+                    marks.append(_mark(clip_id, "bob", ("trunk", "ground", "trunk")[label]))
+    write_rows(root / "clips.csv", clips)
+    write_rows(root / "attention.csv", marks)
+    return root
+
+
+def _mark(clip_id: str, annotator: str, value: str) -> dict[str, object]:
+    return {"clip_id": clip_id, "annotator": annotator, "kind": "region", "value": value}
+
+
+def _walk(label: int, random: np.random.Generator) -> np.ndarray:
+    pictures = random.integers(60, 90, (FRAMES, SIDE, SIDE, 3), np.uint8)
+    for number, picture in enumerate(pictures):
+        top, left = (8, number) if label < 2 else (number, 8)
+        picture[top : top + 10, left : left + 10, label] = 230
+    return pictures
+
+
+@pytest.fixture
+def tiny_study(tmp_path: Path) -> Callable[..., Path]:
+    """Returns ``make(patients_per_class=5, clips_per_patient=1) -> Path`` of a valid study."""
+    made = 0
+
+    def make(patients_per_class: int = 5, clips_per_patient: int = 1) -> Path:
+        nonlocal made
+        made += 1
+        return write_tiny_study(tmp_path / f"study_{made}", patients_per_class, clips_per_patient)
+
+    return make

@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import grey_pictures, write_audio, write_video
+from vaclip.data.video import decode_clip, timed_frames
+from vaclip.errors import VaclipError
+
+LEVELS = list(range(10, 210, 10))  # 20 frames, 10 grey levels apart
+
+
+def decode(path, **options):
+    return decode_clip(path, **{"fps": 10, "size": (16, 16), **options})
+
+
+def levels(clip):
+    return clip.frames[:, 0, 0, 0].astype(int).tolist()
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.avi"])
+def test_lossless_constant_rate(tmp_path, name):
+    clip = decode(write_video(tmp_path / name, grey_pictures(LEVELS)))
+    assert clip.frames.shape == (20, 16, 16, 3)
+    assert clip.frames.dtype == np.uint8
+    np.testing.assert_array_equal(clip.frames, grey_pictures(LEVELS))
+    assert clip.frame_index.tolist() == list(range(20))
+    assert (clip.frame_count, clip.whole_video, clip.source_size) == (20, True, (16, 16))
+
+
+def test_mp4(tmp_path):
+    clip = decode(write_video(tmp_path / "a.mp4", grey_pictures(LEVELS), codec="libx264"))
+    assert clip.frame_index.tolist() == list(range(20))
+    assert np.abs(np.subtract(levels(clip), LEVELS)).max() <= 3
+
+
+def test_gif(tmp_path):
+    pictures = grey_pictures([0, 255, 0, 255])
+    path = write_video(tmp_path / "a.gif", pictures, times_s=[0, 0.1, 0.5, 1.0], codec="gif")
+    clip = decode(path)
+    assert clip.frame_index.tolist() == [0, 1, 1, 1, 1, 2, 2, 2, 2, 2, 3]
+    wanted = np.take([0, 255, 0, 255], clip.frame_index)
+    assert np.abs(np.subtract(levels(clip), wanted)).max() <= 4
+
+
+@pytest.mark.parametrize(("name", "codec"), [("v.mkv", "ffv1"), ("v.mp4", "libx264")])
+def test_variable_rate(tmp_path, name, codec):
+    pictures = grey_pictures([20, 60, 100, 140])
+    path = write_video(tmp_path / name, pictures, times_s=[0, 0.05, 0.52, 1.0], codec=codec)
+    clip = decode(path)
+    # Samples at 0, 0.1, ... 1.0; the last frame is shown for the nominal tenth of a second.
+    assert clip.frame_index.tolist() == [0, 1, 1, 1, 1, 1, 2, 2, 2, 2, 3]
+    wanted = np.take([20, 60, 100, 140], clip.frame_index)
+    assert np.abs(np.subtract(levels(clip), wanted)).max() <= 3
+
+
+def test_times_count_from_the_first_frame(tmp_path):
+    path = write_video(tmp_path / "o.mkv", grey_pictures([1, 2, 3]), times_s=[5.0, 5.1, 5.2])
+    assert levels(decode(path)) == [1, 2, 3]
+    assert levels(decode(path, start_s=0.1, end_s=0.2)) == [2]
+
+
+@pytest.mark.parametrize(
+    ("fps", "start_s", "end_s", "wanted"),
+    [
+        (10, 0.5, None, list(range(5, 20))),
+        (10, 0.0, 0.5, [0, 1, 2, 3, 4]),
+        (10, 0.55, 0.85, [5, 6, 7]),
+        (5, 0.1, 1.0, [1, 3, 5, 7, 9]),
+        (20, 1.8, None, [18, 18, 19, 19]),
+        (10, 1.0, 99.0, list(range(10, 20))),
+        (0.001, 0.7, None, [7]),
+    ],
+)
+def test_span_and_rate(tmp_path, fps, start_s, end_s, wanted):
+    path = write_video(tmp_path / "a.mkv", grey_pictures(LEVELS))
+    clip = decode(path, fps=fps, start_s=start_s, end_s=end_s)
+    assert clip.frame_index.tolist() == wanted
+    assert levels(clip) == [LEVELS[index] for index in wanted]
+    ends_early = end_s is not None and end_s < 2
+    assert clip.whole_video is not ends_early
+    assert clip.frame_count == (wanted[-1] + 1 if ends_early else 20)
+
+
+@pytest.mark.xfail(strict=True, reason="sampling._SLACK_S is less than Matroska's rounding to ms")
+def test_matroska_at_30_a_second_gives_every_frame_once(tmp_path):
+    path = write_video(tmp_path / "a.mkv", grey_pictures(range(30)), fps=30)
+    assert decode(path, fps=30).frame_index.tolist() == list(range(30))
+
+
+def test_mp4_at_30_a_second_gives_every_frame_once(tmp_path):
+    path = write_video(tmp_path / "a.mp4", grey_pictures(range(30)), fps=30, codec="libx264")
+    assert decode(path, fps=30).frame_index.tolist() == list(range(30))
+
+
+def test_resize_is_the_mean_of_each_block(tmp_path):
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 48, 3), np.uint8)
+    clip = decode(write_video(tmp_path / "a.mkv", pictures), size=(8, 24))
+    means = pictures.reshape(3, 8, 4, 24, 2, 3).mean(axis=(2, 4))
+    assert np.abs(clip.frames - means).max() <= 2
+    assert clip.source_size == (32, 48)
+
+
+def test_channels_are_red_green_blue(tmp_path):
+    pictures = np.zeros((1, 16, 16, 3), np.uint8)
+    pictures[...] = (200, 100, 50)
+    assert decode(write_video(tmp_path / "a.mkv", pictures)).frames[0, 3, 4].tolist() == [
+        200,
+        100,
+        50,
+    ]
+
+
+def test_grid_carries_the_clip(tmp_path):
+    clip = decode(write_video(tmp_path / "a.mkv", grey_pictures(LEVELS)), end_s=0.3)
+    grid = clip.grid((4, 5), 0.1)
+    assert grid.frame_index.tolist() == [0, 1, 2]
+    assert (grid.frame_count, grid.whole_video) == (3, False)
+    assert (grid.source_size, grid.size, grid.keypoint_sigma) == ((16, 16), (4, 5), 0.1)
+
+
+def test_timed_frames_say_when_the_next_appears(tmp_path):
+    path = write_video(tmp_path / "a.mkv", grey_pictures([1, 2, 3]), times_s=[0, 0.25, 0.4])
+    ends = [until for _, until in timed_frames(path)]
+    assert ends == pytest.approx([0.25, 0.4, 0.5], abs=1e-6)
+
+
+# --- files that cannot be read -------------------------------------------------------------------
+
+
+def noise(count=40):
+    return np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), np.uint8)
+
+
+def cut(path):
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    return path
+
+
+def text_file(folder):
+    path = folder / "bad.mp4"
+    path.write_text("clip_id,video\n" * 500)
+    return path
+
+
+def empty_file(folder):
+    path = folder / "bad.mp4"
+    path.touch()
+    return path
+
+
+def cut_mp4(folder):
+    return cut(write_video(folder / "bad.mp4", noise(), codec="libx264"))
+
+
+def cut_faststart(folder):
+    options = {"movflags": "faststart"}
+    path = folder / "bad.mp4"
+    return cut(write_video(path, noise(), codec="libx264", container_options=options))
+
+
+def cut_avi(folder):
+    return cut(write_video(folder / "bad.avi", noise()))
+
+
+def cut_mkv(folder):
+    return cut(write_video(folder / "bad.mkv", noise()))
+
+
+def zeroed_mkv(folder):
+    path = write_video(folder / "bad.mkv", noise())
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 9000] = bytes(9000)
+    path.write_bytes(content)
+    return path
+
+
+SILENT = pytest.mark.xfail(
+    strict=True, reason="FFmpeg skips damage in Matroska: frames are lost without a word"
+)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        text_file,
+        empty_file,
+        cut_mp4,
+        cut_faststart,
+        cut_avi,
+        pytest.param(cut_mkv, marks=SILENT),
+        pytest.param(zeroed_mkv, marks=SILENT),
+    ],
+)
+def test_broken_file_is_named(tmp_path, make):
+    path = make(tmp_path)
+    with pytest.raises(VaclipError, match=f"^{path.name}: cannot be decoded after"):
+        decode(path)
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(VaclipError, match=r"^gone\.mp4: there is no such file"):
+        decode(tmp_path / "gone.mp4")
+    with pytest.raises(VaclipError, match="there is no such file"):
+        decode(tmp_path)
+
+
+def test_sound_alone_is_named(tmp_path):
+    with pytest.raises(VaclipError, match=r"^a\.wav: the file holds no video"):
+        decode(write_audio(tmp_path / "a.wav"))
+
+
+def test_span_after_the_end_is_named(tmp_path):
+    path = write_video(tmp_path / "a.mkv", grey_pictures(LEVELS))
+    with pytest.raises(VaclipError, match=r"^a\.mkv: 20 frames, none of them between 2 s and its"):
+        decode(path, start_s=2.0)
+
+
+@pytest.mark.xfail(strict=True, reason="FFmpeg takes what stands before a colon as a protocol")
+def test_relative_name_with_a_colon(tmp_path, monkeypatch):
+    write_video(tmp_path / "a.mkv", grey_pictures([7])).rename(tmp_path / "walk:1.mkv")
+    monkeypatch.chdir(tmp_path)
+    assert levels(decode(Path("walk:1.mkv"))) == [7]
+
+
+@pytest.mark.xfail(strict=True, reason="FFmpeg follows playlists to other files, also far away")
+@pytest.mark.parametrize("kind", ["hls", "concat"])
+def test_playlist_is_no_video(tmp_path, kind):
+    video = write_video(tmp_path / "elsewhere/a.mkv", grey_pictures([7]))
+    if kind == "hls":
+        path = tmp_path / "list.m3u8"
+        path.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{video}\n#EXT-X-ENDLIST\n")
+    else:
+        path = tmp_path / "list.mp4"
+        path.write_text("ffconcat version 1.0\nfile elsewhere/a.mkv\n")
+    with pytest.raises(VaclipError, match=path.name):
+        decode(path)
+
+
+def turned_by_a_quarter(path):
+    """Sets the rotation of an .mp4, as a phone does: the matrix in its track header."""
+    content = path.read_bytes()
+    upright = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    header = content.index(b"tkhd")
+    matrix = content.index(upright, header)
+    turned = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+    path.write_bytes(content[:matrix] + turned + content[matrix + len(turned) :])
+    return path
+
+
+@pytest.mark.xfail(strict=True, reason="the rotation that phones write is ignored")
+def test_rotation_of_a_phone_video(tmp_path):
+    pictures = grey_pictures([0] * 3, height=32, width=64)
+    pictures[:, :, :32] = 200  # left half: after a quarter turn clockwise the upper half
+    path = turned_by_a_quarter(write_video(tmp_path / "a.mp4", pictures, codec="libx264"))
+    clip = decode(path)
+    assert clip.source_size == (64, 32)
+    halves = clip.frames[0, :, :, 0].astype(int)
+    assert halves[:7].min() > 150
+    assert halves[9:].max() < 50

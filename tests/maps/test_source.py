@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vaclip.maps  # noqa: F401 - registers the kinds
+from vaclip.errors import VaclipError
+from vaclip.maps.source import (
+    COCO_17,
+    KINDS,
+    Grid,
+    MapSource,
+    Mark,
+    MarkedClip,
+    Region,
+    combine_annotators,
+    map_source,
+    render_annotator,
+)
+
+FRAMES = 6
+GRID = Grid(np.array([0, 1, 1, 3, 5]), FRAMES, True, (24, 30), (8, 10), 0.1)
+BOXES = {
+    "left": Region(box=(0.0, 0.0, 0.5, 1.0)),
+    "top": Region(box=(0.0, 0.0, 1.0, 0.5)),
+    "pixel": Region(box=(0.0, 0.0, 0.05, 0.0625)),  # a quarter of the first pixel
+}
+
+
+# --- the contract of every kind ------------------------------------------------------------------
+
+
+def box_case(root: Path):
+    return "top", MarkedClip("c", root, regions=BOXES)
+
+
+def joints_case(root: Path):
+    random = np.random.default_rng(0)
+    np.savez(
+        root / "k.npz",
+        keypoints=random.uniform(-5, 40, (FRAMES, 17, 2)),
+        scores=random.uniform(0, 1, (FRAMES, 17)),
+    )
+    return "hips", MarkedClip(
+        "c", root, root / "k.npz", {"hips": Region(keypoints=("left_hip", "right_hip"))}
+    )
+
+
+def drawn_case(root: Path):
+    np.save(root / "m.npy", np.random.default_rng(0).uniform(0, 1, (FRAMES, 12, 15)))
+    return "m.npy", MarkedClip("c", root)
+
+
+def still_case(root: Path):
+    np.save(root / "still.npy", np.random.default_rng(0).uniform(0, 1, (12, 15)))
+    return "still.npy", MarkedClip("c", root)
+
+
+CASES = {
+    "region": [box_case, joints_case],
+    "map": [drawn_case, still_case],
+}
+"""For each kind, functions that write what it needs and return (value, clip); clips fit `GRID`."""
+
+
+def test_every_kind_has_a_case():
+    assert set(CASES) == set(KINDS), "add the new kind to CASES"
+
+
+@pytest.mark.parametrize(
+    ("kind", "case"), [(kind, case) for kind, cases in CASES.items() for case in cases]
+)
+class TestContract:
+    @pytest.fixture
+    def parts(self, kind, case, tmp_path):
+        value, clip = case(tmp_path)
+        return map_source(kind), value, clip
+
+    def test_is_registered_under_its_kind(self, kind, parts):
+        source, _, _ = parts
+        assert isinstance(source, MapSource)
+        assert source.kind == kind
+
+    def test_shape_type_and_range(self, kind, parts):
+        source, value, clip = parts
+        drawn = source.render(value, clip, GRID)
+        assert drawn.shape == (5, 8, 10)
+        assert drawn.dtype == np.float32
+        assert np.isfinite(drawn).all()
+        assert drawn.min() >= 0
+        assert 0 < drawn.max() <= 1
+
+    def test_is_deterministic(self, kind, parts):
+        source, value, clip = parts
+        np.testing.assert_array_equal(
+            source.render(value, clip, GRID), source.render(value, clip, GRID)
+        )
+
+    def test_samples_of_one_frame_are_equal(self, kind, parts):
+        source, value, clip = parts
+        drawn = source.render(value, clip, GRID)
+        np.testing.assert_array_equal(drawn[1], drawn[2])  # GRID shows frame 1 twice
+
+    def test_good_value_has_no_problem_and_a_bad_one_is_named(self, kind, parts):
+        source, value, clip = parts
+        assert source.problem(value, clip) is None
+        assert "no_such_value" in source.problem("no_such_value", clip)
+
+    def test_its_files_exist(self, kind, parts):
+        source, value, clip = parts
+        files = source.files(value, clip)
+        assert all(file.is_file() for file in files)
+        drawing = source.drawing(value, clip)
+        assert drawing is None or drawing in files
+
+
+def test_unknown_kind_is_named():
+    with pytest.raises(VaclipError, match=r"unknown kind 'regoin' .*Did you mean 'region'\?"):
+        map_source("regoin")
+
+
+def test_coco_names():
+    assert len(COCO_17) == len(set(COCO_17)) == 17
+    assert (COCO_17[0], COCO_17[11], COCO_17[16]) == ("nose", "left_hip", "right_ankle")
+
+
+# --- one annotator -------------------------------------------------------------------------------
+
+
+def marks(*names, annotator="ann"):
+    return [Mark(annotator, "region", name) for name in names]
+
+
+def test_marks_add_up_and_are_cut_at_one(tmp_path):
+    clip = MarkedClip("c", tmp_path, regions=BOXES)
+    total = render_annotator(marks("left", "top", "pixel"), clip, GRID)
+    wanted = np.zeros((8, 10))
+    wanted[:, :5] += 1
+    wanted[:4] += 1
+    np.testing.assert_array_equal(total, np.broadcast_to(np.minimum(wanted, 1), (5, 8, 10)))
+    quarters = render_annotator(marks("pixel", "pixel"), clip, GRID)
+    assert quarters[:, 0, 0] == pytest.approx(0.5, abs=1e-6)
+    assert quarters.sum() == pytest.approx(2.5, abs=1e-5)
+
+
+def test_no_mark_draws_nothing(tmp_path):
+    assert not render_annotator([], MarkedClip("c", tmp_path), GRID).any()
+
+
+# --- several annotators --------------------------------------------------------------------------
+
+A = np.full((2, 3, 4), 1.0, np.float32)
+B = np.zeros((2, 3, 4), np.float32)
+B[0] = 0.5
+
+
+def test_mean_of_those_who_marked():
+    np.testing.assert_array_equal(combine_annotators([A, B], "mean"), ((A + B) / 2)[None])
+    np.testing.assert_array_equal(combine_annotators([None, B, None], "mean"), B[None])
+
+
+def test_two_of_two_weigh_one_and_one_of_two_a_half():
+    one, other = np.zeros((2, 1, 1, 3), np.float32)
+    one[..., :2], other[..., 1:] = 1, 1
+    assert combine_annotators([one, other], "mean")[0, 0, 0].tolist() == [0.5, 1.0, 0.5]
+
+
+def test_max():
+    np.testing.assert_array_equal(combine_annotators([A, None, B], "max"), A[None])
+    np.testing.assert_array_equal(combine_annotators([B, B * 0], "max"), B[None])
+
+
+def test_stack_keeps_each_annotator_in_its_channel():
+    stacked = combine_annotators([B, None, A], "stack")
+    np.testing.assert_array_equal(stacked, np.stack([B, np.zeros_like(A), A]))
+
+
+@pytest.mark.parametrize("how", ["mean", "max", "stack"])
+def test_nobody_marked(how):
+    assert combine_annotators([None, None], how) is None
+    assert combine_annotators([], how) is None
+
+
+def test_unknown_combination_is_named():
+    with pytest.raises(VaclipError, match=r"data\.combine is 'sum'; use mean, max or stack"):
+        combine_annotators([A], "sum")
+
+
+# --- lengths -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("whole", "length", "fits"),
+    [
+        (True, 6, True),
+        (True, 5, False),
+        (True, 7, False),
+        (False, 6, True),
+        (False, 5, False),
+        (False, 7, True),
+    ],
+)
+def test_length_is_compared_with_the_video(whole, length, fits):
+    grid = Grid(np.array([0]), 6, whole, (8, 8), (8, 8))
+    if fits:
+        grid.check_length(length, "k.npz")
+    else:
+        with pytest.raises(VaclipError, match=f"k.npz has {length} frames, but the video gives 6"):
+            grid.check_length(length, "k.npz")

@@ -1,0 +1,281 @@
+"""The configuration files and their checks."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from importlib import resources
+
+import hydra
+import pytest
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from vaclip.config import Config, ModelConfig, all_keys, typed_config
+from vaclip.data.synthetic_gait import GaitCohort
+from vaclip.data.transforms import Augmentation
+from vaclip.errors import VaclipError
+from vaclip.models import VideoAttentionCLIP
+from vaclip.train import explain
+from vaclip.training.module import Optimisation
+
+CONF = resources.files("vaclip.conf")
+
+
+def stems(group):
+    return sorted(f.name.removesuffix(".yaml") for f in (CONF / group).iterdir())
+
+
+EXPERIMENTS = stems("experiment")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _hydra():
+    with hydra.initialize_config_module("vaclip.conf", version_base="1.3"):
+        yield
+
+
+def configure(*overrides) -> Config:
+    """What `vaclip train` makes of its command line."""
+    try:
+        return typed_config(hydra.compose("config", list(overrides)))
+    except HydraException as error:
+        raise explain(error) from error
+
+
+def message_of(*overrides) -> str:
+    with pytest.raises(VaclipError) as caught:
+        configure(*overrides)
+    return str(caught.value)
+
+
+# --- shipped files -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_composes_and_names_itself(name):
+    config = configure(f"experiment={name}")
+    assert config.arm == name
+    arguments = dataclasses.asdict(config.model) | {"model_class_num": 3}
+    del arguments["lambda_token"]
+    model = VideoAttentionCLIP(**arguments)
+    assert model.video_encoder.gives_tokens or not config.model.lambda_token
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_has_a_header(name):
+    text = (CONF / "experiment" / f"{name}.yaml").read_text(encoding="utf-8")
+    header = re.match(r"(?:#.*\n)+", text)[0]
+    assert f"# {name}: " in header
+    assert re.search(r"^# Question: \S.*", header, re.M)
+    assert f"# Command: vaclip train experiment={name}\n" in header
+    assert re.search(r"^# Cost: \S.*", header, re.M)
+
+
+def test_the_reference_lists_all_experiments():
+    text = (CONF / "config.yaml").read_text(encoding="utf-8")
+    listed = re.search(r"experiment: null *# an arm: (.*)", text)[1]
+    assert sorted(listed.split(", ")) == EXPERIMENTS
+
+
+# What an arm differs in, from the table of arms.
+ARMS = {
+    "B1": (False, None, None, 0.0, 1.0),
+    "B2": (True, "spatiotemporal", False, 0.0, 0.0),
+    "B3": (True, "spatiotemporal", False, 0.0, 1.0),
+    "B4": (True, "spatiotemporal", False, 0.1, 1.0),
+    "C1": (True, "channel", False, 0.0, 1.0),
+    "C2": (True, "weighted_pool", False, 0.0, 1.0),
+    "C3_linear": (True, "spatiotemporal", False, 0.0, 1.0),
+    "C3_sigmoid": (True, "spatiotemporal", True, 0.0, 1.0),
+}
+
+
+@pytest.mark.parametrize("name", sorted(ARMS))
+def test_an_arm_switches_what_its_name_says(name):
+    config = configure(f"experiment={name}")
+    model = config.model
+    guidance = (model.map_guided_type, model.map_guided_sigmoid_gate)
+    switches = (
+        model.map_guided,
+        *(guidance if model.map_guided else (None, None)),
+        model.lambda_token,
+        config.loss.clip_weight,
+    )
+    assert switches == ARMS[name]
+
+
+@pytest.mark.parametrize("override", [f"debug={d}" for d in stems("debug")] + ["data=folder"])
+def test_the_other_groups_compose(override):
+    more = ["data.root=somewhere"] if override == "data=folder" else []
+    assert isinstance(configure(override, *more), Config)
+
+
+def test_no_value_is_missing():
+    composed = hydra.compose("config", [])
+    assert OmegaConf.missing_keys(composed) == set()
+    assert OmegaConf.to_container(composed).keys() == {f.name for f in dataclasses.fields(Config)}
+
+
+@pytest.mark.parametrize(
+    ("schema", "target", "apart"),
+    [
+        ("model", VideoAttentionCLIP, {"lambda_token"}),
+        ("data.augment", Augmentation, {"enabled"}),
+        ("optim", Optimisation, set()),
+    ],
+)
+def test_settings_are_the_arguments_of_what_they_build(schema, target, apart):
+    names = {k.removeprefix(f"{schema}.") for k in all_keys() if k.startswith(f"{schema}.")}
+    assert names - apart == set(inspect.signature(target).parameters)
+
+
+def test_the_model_keys_have_the_defaults_of_the_design():
+    model = configure().model
+    assert (model.clip_feature_dim, model.clip_embed_dim, model.attn_in_channels) == (512, 256, 1)
+    assert model.clip_backbone == "3dcnn"
+    assert model.model_class_num is None
+
+
+def test_the_synthetic_settings_are_parameters_of_the_cohort():
+    names = {k.rpartition(".")[2] for k in all_keys() if k.startswith("data.synthetic.")}
+    assert names <= {field.name for field in dataclasses.fields(GaitCohort)}
+
+
+def test_all_keys():
+    keys = set(all_keys())
+    assert {"arm", "model", "model.clip_backbone", "data.synthetic.patients"} <= keys
+    assert {f"model.{field.name}" for field in dataclasses.fields(ModelConfig)} <= keys
+
+
+# --- mistakes ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("data.frame", "data.frames"),
+        ("optim.learning_rate", None),
+        ("model.clip_backbon", "model.clip_backbone"),
+        ("data.synthetic.patient", "data.synthetic.patients"),
+        ("sed", "seed"),
+    ],
+)
+@pytest.mark.parametrize("plus", ["", "+"])
+def test_an_unknown_key(wrong, right, plus):
+    message = message_of(f"{plus}{wrong}=3")
+    assert f"unknown setting '{wrong}'" in message
+    if right:
+        assert f"Did you mean '{right}'?" in message
+
+
+@pytest.mark.parametrize(
+    ("override", "key"), [("data.frames=many", "data.frames"), ("data.size=[a,b]", "data.size")]
+)
+def test_a_value_of_the_wrong_type(override, key):
+    message = message_of(override)
+    assert override.partition("=")[2].strip("[]").split(",")[0] in message
+    assert key in message
+
+
+@pytest.mark.parametrize("override", ["experiment=B9", "data=foldr"])
+def test_an_unknown_choice_of_a_group_lists_what_there_is(override):
+    group = override.partition("=")[0]
+    message = message_of(override)
+    assert all(name in message for name in stems(group) if not name.startswith("_"))
+
+
+def test_a_missing_value():
+    assert "data.frames" in message_of("data.frames=???")
+
+
+POSITIVE = """
+data.frames data.fps data.stride data.batch_size data.keypoint_sigma model.clip_feature_dim
+model.clip_embed_dim model.backbone_width model.map_guided_hidden_dim loss.clip_temperature
+optim.lr trainer.max_epochs
+""".split()
+NOT_NEGATIVE = "model.lambda_token loss.clip_weight optim.weight_decay data.num_workers".split()
+BROKEN = [
+    *[f"{key}=0" for key in POSITIVE],
+    *[f"{key}=-1" for key in POSITIVE + NOT_NEGATIVE],
+    "data.size=[96]",
+    "data.size=[96,96,3]",
+    "data.size=[15,96]",
+    "data.size=[]",
+    "data.augment.crop=0",
+    "data.augment.crop=1.1",
+    "optim.warmup_share=-0.1",
+    "optim.warmup_share=1",
+    "split.fold=-1",
+    "split.fold=5",
+    "split.fold=some",
+    "split.fold=0.5",
+    "optim.lr=nan",
+    "data.fps=nan",
+    "split.fold=true",  # a bool is an int, but no fold
+    "optim.lr=inf",
+    "loss.clip_weight=inf",
+    "data.augment.contrast=nan",
+    "data.augment.brightness=-1",
+    "data.combine=sum",
+    "data.source=cloud",
+]
+
+
+@pytest.mark.parametrize("override", BROKEN)
+def test_a_value_out_of_range_names_its_key(override):
+    key, _, value = override.partition("=")
+    message = message_of(override)
+    assert message.lower().startswith(f"{key} is {value.replace(',', ', ')}")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["data=folder"], ["data.root"]),
+        (
+            ["model.map_guided_sigmoid_gate=true", "model.map_guided_type=channel"],
+            ["model.map_guided_sigmoid_gate", "needs", "model.map_guided_type=spatiotemporal"],
+        ),
+        (
+            ["model.map_guided_sigmoid_gate=true", "model.map_guided_type=weighted_pool"],
+            ["model.map_guided_sigmoid_gate", "needs", "model.map_guided_type=spatiotemporal"],
+        ),
+        (["model.attn_in_channels=2"], ["model.attn_in_channels is 2", "data.combine=mean"]),
+        (
+            ["model.attn_in_channels=2", "data.combine=max"],
+            ["model.attn_in_channels is 2", "data.combine=max"],
+        ),
+    ],
+)
+def test_fields_that_contradict_each_other_are_named(overrides, named):
+    message = message_of(*overrides)
+    assert all(part in message for part in named)
+
+
+@pytest.mark.parametrize("why", ["model.map_guided=false", "model.clip_backbone=2dcnn"])
+def test_a_learned_gate_where_no_map_gates_places(why):
+    assert "model.map_guided_sigmoid_gate" in message_of("model.map_guided_sigmoid_gate=true", why)
+
+
+@pytest.mark.parametrize("wrong", ["trainer.foo", "data.synthetic.foo"])
+def test_a_group_is_no_setting_to_suggest(wrong):
+    assert f"Did you mean '{wrong.removesuffix('.foo')}'?" not in message_of(f"{wrong}=3")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["split.fold=all"],
+        ["split.fold=4"],
+        ["split.folds=7", "split.fold=6"],
+        ["data.size=[16,40]"],
+        ["data.augment.crop=1.0", "optim.warmup_share=0"],
+        ["model.attn_in_channels=2", "data.combine=stack"],
+        ["model.map_guided_sigmoid_gate=true", "model.map_guided_type=spatiotemporal"],
+        ["loss.clip_weight=0", "optim.weight_decay=0", "data.num_workers=0"],
+    ],
+)
+def test_what_is_allowed(overrides):
+    assert isinstance(configure(*overrides), Config)

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import json
+import math
+import os
+import threading
+from contextlib import suppress
+
+import numpy as np
+import pytest
+
+from vaclip.errors import VaclipError
+from vaclip.files import atomic_file, atomic_folder, cache_root, inside_folder, write_json
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+# --- atomic_file ---------------------------------------------------------------------------------
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path):
+    path = tmp_path / "new" / "table.csv"
+    with atomic_file(path) as temporary:
+        assert temporary.suffix == ".csv"
+        temporary.write_text("whole")
+        assert not path.exists()
+    assert path.read_text() == "whole"
+    assert names(path.parent) == ["table.csv"]
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failed_file_leaves_the_old_one(tmp_path, error):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+
+    def fail():
+        with atomic_file(path) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["table.csv"]
+
+
+def test_a_name_that_is_taken_by_a_folder_leaves_nothing_behind(tmp_path):
+    (tmp_path / "name").mkdir()
+    with pytest.raises(OSError, match="directory"), atomic_file(tmp_path / "name") as temporary:
+        temporary.write_text("x")
+    assert names(tmp_path) == ["name"]
+
+
+def in_threads(n, work):
+    """Runs ``work(number)`` in n threads that start together; returns their errors."""
+    barrier, errors = threading.Barrier(n), []
+
+    def run(number):
+        barrier.wait()
+        try:
+            work(number)
+        except (OSError, AssertionError) as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(n)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
+
+
+def test_racing_files_are_never_mixed(tmp_path):
+    path = tmp_path / "file.txt"
+
+    def write(number):
+        for _ in range(10):
+            with atomic_file(path) as temporary:
+                temporary.write_text(str(number) * 50_000)
+            assert len(set(path.read_text())) == 1
+
+    assert in_threads(4, write) == []
+    assert len(path.read_text()) == 50_000
+    assert names(tmp_path) == ["file.txt"]
+
+
+# --- atomic_folder -------------------------------------------------------------------------------
+
+
+def test_a_folder_appears_when_it_is_whole(tmp_path):
+    path = tmp_path / "new" / "cohort"
+    with atomic_folder(path) as temporary:
+        (temporary / "a").write_text("whole")
+        assert not path.exists()
+    assert names(path) == ["a"]
+    assert names(path.parent) == ["cohort"]
+    assert path.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failed_folder_leaves_nothing(tmp_path, error):
+    def fail():
+        with atomic_folder(tmp_path / "cohort") as temporary:
+            (temporary / "a").write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert names(tmp_path) == []
+
+
+def test_the_folder_that_was_there_first_stays(tmp_path):
+    path = tmp_path / "cohort"
+    with atomic_folder(path) as temporary:
+        (temporary / "ours").touch()
+        path.mkdir()
+        (path / "theirs").touch()
+    assert names(path) == ["theirs"]
+    assert names(tmp_path) == ["cohort"]
+
+
+def test_a_file_in_the_place_of_a_folder_is_an_error(tmp_path):
+    (tmp_path / "cohort").write_text("a file")
+    with pytest.raises(OSError), atomic_folder(tmp_path / "cohort") as temporary:  # noqa: PT011
+        (temporary / "a").touch()
+    assert (tmp_path / "cohort").read_text() == "a file"
+    assert names(tmp_path) == ["cohort"]
+
+
+def test_racing_folders_leave_one_whole(tmp_path):
+    path = tmp_path / "cohort"
+
+    def write(number):
+        with atomic_folder(path) as temporary:
+            for name in "abc":
+                (temporary / name).write_text(str(number))
+        assert names(path) == ["a", "b", "c"]
+
+    assert in_threads(6, write) == []
+    assert len({(path / name).read_text() for name in "abc"}) == 1
+    assert names(tmp_path) == ["cohort"]
+
+
+# --- write_json ----------------------------------------------------------------------------------
+
+
+def test_nan_is_written_as_null(tmp_path):
+    path = tmp_path / "a.json"
+    content = {"a": math.nan, "b": [1.5, math.nan, {"c": (np.float64("nan"), "é")}], "d": None}
+    write_json(path, content)
+    text = path.read_text(encoding="utf-8")
+    assert json.loads(text, parse_constant=pytest.fail) == {
+        "a": None, "b": [1.5, None, {"c": [None, "é"]}], "d": None
+    }  # fmt: skip
+    assert "é" in text
+    assert text.endswith("}\n")
+
+
+@pytest.mark.parametrize("value", [math.inf, object()])
+def test_what_json_cannot_hold_leaves_the_old_file(tmp_path, value):
+    path = tmp_path / "a.json"
+    write_json(path, {"old": 1})
+    with pytest.raises((ValueError, TypeError)):
+        write_json(path, {"new": value})
+    assert json.loads(path.read_text()) == {"old": 1}
+    assert names(tmp_path) == ["a.json"]
+
+
+# --- inside_folder, cache_root -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "b/../a.mp4", "./b/c.mp4", "inner_link.mp4", "..a.mp4"])
+def test_a_path_inside_the_study(tmp_path, name):
+    root = tmp_path / "study"
+    root.mkdir()
+    (root / "inner_link.mp4").symlink_to(root / "a.mp4")
+    (tmp_path / "link").symlink_to(root)
+    expected = (root / name).resolve()
+    assert inside_folder(root, name) == expected
+    assert inside_folder(tmp_path / "link", name) == expected, "the folder itself may be a link"
+
+
+@pytest.mark.parametrize(
+    "name", ["../a.mp4", "b/../../a.mp4", "..", "link/a.mp4", "../study2/a.mp4", "ABSOLUTE"]
+)
+def test_a_path_that_leaves_the_study(tmp_path, name):
+    root = tmp_path / "study"
+    root.mkdir()
+    (root / "link").symlink_to(tmp_path)
+    name = str(root / "a.mp4") if name == "ABSOLUTE" else name
+    with pytest.raises(VaclipError, match="leaves the study folder") as caught:
+        inside_folder(root, name)
+    assert f"'{name}'" in str(caught.value)
+
+
+def test_a_path_with_a_null_byte(tmp_path):
+    with pytest.raises(VaclipError):
+        inside_folder(tmp_path, "a\0b.mp4")
+
+
+def test_a_path_through_a_link_to_itself(tmp_path):
+    """From Python 3.13 on it resolves to itself, and opening it fails as of a missing file."""
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with suppress(VaclipError):
+        assert inside_folder(tmp_path, "loop/a.mp4").is_relative_to(tmp_path)
+
+
+def test_the_cache_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("VACLIP_CACHE", str(tmp_path / "environment"))
+    assert cache_root(str(tmp_path / "setting")) == tmp_path / "setting"
+    assert cache_root() == tmp_path / "environment"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_root("~/cache") == tmp_path / "cache"
+    monkeypatch.delenv("VACLIP_CACHE")
+    assert cache_root().name == "vaclip"
+    assert os.path.isabs(cache_root())  # noqa: PTH117
