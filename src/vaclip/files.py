@@ -6,14 +6,23 @@ import json
 import os
 import shutil
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
+import numpy as np
 import platformdirs
 
 from vaclip.errors import VaclipError
+
+# What `numpy.load` lets through of its own, zipfile's, zlib's and tokenize's on damaged files.
+_ARRAY_ERRORS = (
+    OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error, TokenError
+)  # fmt: skip
 
 
 @contextmanager
@@ -54,6 +63,21 @@ def atomic_folder(path: Path) -> Generator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def read_arrays(path: Path) -> Any:
+    """Reads an .npy file as an array, an .npz file as a dictionary of arrays.
+
+    Nothing that the file holds is run: arrays of objects are refused.
+
+    Raises:
+        VaclipError: If it is neither, or damaged.
+    """
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        return dict(loaded) if isinstance(loaded, np.lib.npyio.NpzFile) else loaded
+    except _ARRAY_ERRORS as error:
+        raise VaclipError(f"{path.name}: cannot be read as an array: {error}") from error
+
+
 def write_json(path: Path, value: Any) -> None:
     """Writes indented JSON; NaN is written as null, which every JSON reader takes."""
     with atomic_file(path) as temporary:
@@ -77,6 +101,7 @@ def inside_folder(root: Path, name: str) -> Path:
     """
     try:
         path = (root / name).resolve()
+        path.is_file()  # fails here where no file can have the name
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a null byte
         raise VaclipError(f"{name!r} is no usable path: {error}") from error
     if Path(name).is_absolute() or not path.is_relative_to(root.resolve()):

@@ -193,10 +193,6 @@ def test_changed_keypoints_make_a_new_map(root, cache):
     assert new_entries(root, cache) == (0, 1)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="load_keypoints is cached by path: the new entry is drawn from the old joints, for ever",
-)
 def test_changed_keypoints_are_drawn(root, cache):
     only_ann = replace(SETTINGS, annotators=("ann",))
     fill(root, cache, only_ann)
@@ -229,12 +225,7 @@ def with_drawn_maps(root, values):
     "combine",
     [
         "mean",
-        pytest.param(
-            "stack",
-            marks=pytest.mark.xfail(
-                strict=True, reason="_cache_map hashes which files there are, not whose is which"
-            ),
-        ),
+        "stack",
     ],
 )
 def test_map_files_that_change_places(root, cache, combine):
@@ -348,9 +339,6 @@ def test_video_that_vanished_is_named(root, cache):
         cache_study(study, SETTINGS, cache, workers=1)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=PermissionError, reason="file_digest wraps stat() but not open()"
-)
 def test_video_without_read_permission_is_named(root, cache, monkeypatch):
     opened = Path.open
 

@@ -62,13 +62,11 @@ def test_clip_of_a_part_may_state_the_frames_of_the_whole(root):
     assert found(root) == []
 
 
-@pytest.mark.xfail(strict=True, reason="only digits are compared; pandas writes whole floats")
 def test_wrong_number_of_frames_written_as_a_float(root):
     edit_row(root, "clips.csv", 4, frames="21.0")
     assert any("21" in what for what in found(root))
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="'²'.isdigit() is true, int('²') raises")
 def test_odd_digit_in_the_column(root):
     edit_row(root, "clips.csv", 4, frames="²")
     found(root)
@@ -83,7 +81,9 @@ def test_wrong_number_of_keypoints(root):
 def test_keypoints_that_cannot_be_read(root):
     (root / "keypoints/steady-0-0.npz").write_bytes(b"PK\3\4 no archive")
     (what,) = found(root)
-    assert what.startswith("error: clips.csv:2:keypoints: steady-0-0.npz: the keypoints cannot be")
+    assert what.startswith(
+        "error: clips.csv:2:keypoints: steady-0-0.npz: cannot be read as an array"
+    )
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,6 @@ def test_bad_value_in_a_map(root, value, message):
     assert message in what
 
 
-@pytest.mark.xfail(strict=True, reason="maps are drawn at one sample a second: others go unseen")
 def test_bad_value_in_a_frame_between_the_samples(root):
     frames = np.zeros((FRAMES, 8, 8))
     frames[7, 3, 3] = np.nan

@@ -190,6 +190,9 @@ def test_evaluation_is_in_order_and_not_augmented(tmp_path):
     (test,) = data.test_dataloader()
     assert test[keys.SEGMENT].tolist() == [0, 1]
     np.testing.assert_array_equal(test[keys.VIDEO][1], frames[4][4:12].transpose(3, 0, 1, 2))
+    for name in ("val", "test"):  # even where somebody says an epoch
+        assert same(datasets[name][3, 0], datasets[name][0])
+    assert not same(datasets["train"][3, 0], datasets["train"][0])
 
 
 def test_worker_processes_give_the_same_batches(tmp_path):

@@ -71,9 +71,6 @@ def test_times_rounded_to_90_khz_give_every_frame_once(rate):
     assert sample_frames(times, rate, last_frame_s=1 / rate) == list(range(90))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="_SLACK_S (0.1 ms) is less than the rounding of 1 ms time bases (mkv, webm)"
-)
 @pytest.mark.parametrize("rate", [24, 30, 60])
 def test_times_rounded_to_milliseconds_give_every_frame_once(rate):
     times = [round(1000 * n / rate) / 1000 for n in range(90)]

@@ -205,7 +205,6 @@ def test_fewer_than_three_folds_are_refused(folds):
         plan_of(twelve(), folds=folds)
 
 
-@pytest.mark.xfail(strict=True, reason="make_plan({}) raises a bare ValueError from min()")
 def test_no_patient_is_a_user_error():
     with pytest.raises(VaclipError):
         plan_of({})

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import zlib
-from tokenize import TokenError
-
 import numpy as np
 import pytest
 
@@ -61,7 +58,7 @@ def test_npz(tmp_path, arrays):
 
 def test_npz_of_several_arrays_without_map_is_refused(tmp_path):
     np.savez(tmp_path / "m.npz", a=FRAMES, b=FRAMES)
-    refused(tmp_path, "m.npz", "cannot be read as an array")
+    refused(tmp_path, "m.npz", "holds 2 arrays and none is named")
 
 
 def test_grey_video(tmp_path):
@@ -126,7 +123,6 @@ def test_not_finite(tmp_path, value):
     refused(tmp_path, "m.npy", r"not finite, first at \[3, 2, 1\]")
 
 
-@pytest.mark.xfail(strict=True, reason="the index counts samples, not frames of the map")
 def test_not_finite_says_which_frame(tmp_path):
     frames = FRAMES.copy()
     frames[5, 2, 1] = np.nan  # SHOWN as sample 4
@@ -171,7 +167,7 @@ def test_neither_array_nor_video(tmp_path):
     (tmp_path / "m.csv").write_text("0,1\n" * 100)
     refused(tmp_path, "m.csv", "neither an array nor a video")
     write_audio(tmp_path / "m.wav")
-    refused(tmp_path, "m.wav", "neither an array nor a video")
+    refused(tmp_path, "m.wav", "without pictures")
 
 
 def test_missing_file_or_path_outside(tmp_path):
@@ -182,11 +178,6 @@ def test_missing_file_or_path_outside(tmp_path):
     refused(tmp_path, "../m.npy", "leaves the study folder")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=(zlib.error, TokenError),
-    reason="zlib.error and tokenize.TokenError are not caught",
-)
 @pytest.mark.parametrize("damage", ["zlib", "header"])
 def test_damaged_array(tmp_path, damage):
     if damage == "zlib":
@@ -202,12 +193,9 @@ def test_damaged_array(tmp_path, damage):
     refused(tmp_path, path.name, "cannot be read as an array")
 
 
-@pytest.mark.xfail(
-    strict=True, raises=ValueError, reason="the number format is not checked: ValueError"
-)
 def test_array_of_text(tmp_path):
     np.save(tmp_path / "m.npy", np.full((6, 8, 10), "x"))
-    refused(tmp_path, "m.npy", "text")
+    refused(tmp_path, "m.npy", "not of numbers")
 
 
 def test_load_map_keeps_the_number_format(tmp_path):

@@ -4,8 +4,6 @@ import builtins
 import os
 import pickle
 import subprocess
-import zlib
-from tokenize import TokenError
 
 import numpy as np
 import pytest
@@ -116,13 +114,13 @@ def test_truncated_file_is_named(tmp_path, name, keep):
     path = saved(tmp_path / name, content)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * keep)])
-    with pytest.raises(VaclipError, match=f"^{name}: the keypoints cannot be read"):
+    with pytest.raises(VaclipError, match=f"^{name}: (the keypoints )?cannot be read"):
         load_keypoints(path)
 
 
 def test_object_array_is_refused(tmp_path):
     np.save(tmp_path / "k.npy", np.full((2, 3, 2), None), allow_pickle=True)
-    with pytest.raises(VaclipError, match=r"^k\.npy: the keypoints cannot be read"):
+    with pytest.raises(VaclipError, match=r"^k\.npy: (the keypoints )?cannot be read"):
         load_keypoints(tmp_path / "k.npy")
 
 
@@ -130,15 +128,10 @@ def test_unknown_suffix_and_missing_file_are_named(tmp_path):
     (tmp_path / "k.csv").write_text("x,y\n")
     with pytest.raises(VaclipError, match=r"^k\.csv: .*unknown suffix '\.csv'"):
         load_keypoints(tmp_path / "k.csv")
-    with pytest.raises(VaclipError, match=r"^gone\.npz: the keypoints cannot be read"):
+    with pytest.raises(VaclipError, match=r"^gone\.npz: (the keypoints )?cannot be read"):
         load_keypoints(tmp_path / "gone.npz")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=(IndexError, ValueError, TypeError),
-    reason="_read and _points_and_scores let these through",
-)
 @pytest.mark.parametrize(
     "content",
     [
@@ -154,11 +147,6 @@ def test_odd_content_is_named(tmp_path, content):
         load_keypoints(pickled(tmp_path / "k.pkl", content))
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=(zlib.error, TokenError),
-    reason="zlib.error and tokenize.TokenError are not caught in _read",
-)
 @pytest.mark.parametrize("damage", ["zlib", "header"])
 def test_damaged_zip_is_named(tmp_path, damage):
     path = tmp_path / "k.npz"
@@ -171,26 +159,20 @@ def test_damaged_zip_is_named(tmp_path, damage):
         np.save(path, POINTS)
         content = path.read_bytes().replace(b"}", b" ")
     path.write_bytes(content)
-    with pytest.raises(VaclipError, match=f"^{path.name}: the keypoints cannot be read"):
+    with pytest.raises(VaclipError, match=f"^{path.name}: (the keypoints )?cannot be read"):
         load_keypoints(path)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=(AttributeError, TypeError, OverflowError),
-    reason="a damaged pickle raises what Unpickler.load happens to",
-)
 @pytest.mark.parametrize(
     "content",
     [b"}]a.", b"I1\n)R.", b"cnumpy\ndtype\n(S'Z'\ntR.", b"\x80\x04\x95" + b"\xff" * 8],
 )
 def test_damaged_pickle_is_named(tmp_path, content):
     (tmp_path / "k.pkl").write_bytes(content)
-    with pytest.raises(VaclipError, match=r"^k\.pkl: the keypoints cannot be read"):
+    with pytest.raises(VaclipError, match=r"^k\.pkl: (the keypoints )?cannot be read"):
         load_keypoints(tmp_path / "k.pkl")
 
 
-@pytest.mark.xfail(strict=True, reason="load_keypoints is cached by path alone")
 def test_changed_file_is_read_anew(tmp_path):
     path = saved(tmp_path / "k.npy", POINTS)
     load_keypoints(path)
@@ -239,7 +221,6 @@ def test_dotted_name_does_not_reach_past_an_admitted_one(tmp_path):
         load_keypoints(tmp_path / "k.pkl")
 
 
-@pytest.mark.xfail(strict=True, reason="find_class does not know which file it reads")
 def test_refused_pickle_is_named(tmp_path):
     path = pickled(tmp_path / "k.pkl", Runs(os.getcwd))
     with pytest.raises(VaclipError, match=r"^k\.pkl: "):

@@ -170,12 +170,14 @@ def _cache_map(
     if not chosen:
         return None
     marked = study.marked(clip)
-    files = {file for mark in chosen for file in map_source(mark.kind).files(mark.value, marked)}
     source = {
         "version": _VERSION,
         "clip": clip_entry.name,
-        "marks": [[mark.annotator, mark.kind, mark.value] for mark in chosen],
-        "files": sorted(file_digest(file, root) for file in files),
+        "marks": [
+            [mark.annotator, mark.kind, mark.value]
+            + [file_digest(f, root) for f in map_source(mark.kind).files(mark.value, marked)]
+            for mark in chosen
+        ],
         "regions": {name: asdict(region) for name, region in study.regions.items()},
         "keypoint_names": study.keypoint_names,
         "settings": asdict(settings),
@@ -208,14 +210,14 @@ def file_digest(path: Path, root: Path) -> str:
     """Returns the SHA-256 of a file, read once for each (path, size, modification time)."""
     try:
         status = path.stat()
+        identity = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
+        note = root / "digests" / hashlib.sha256(identity.encode()).hexdigest()
+        if note.is_file():
+            return note.read_text()
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise VaclipError(f"{path.name}: cannot be read: {error.strerror}") from error
-    identity = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
-    note = root / "digests" / hashlib.sha256(identity.encode()).hexdigest()
-    if note.is_file():
-        return note.read_text()
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     with atomic_file(note) as temporary:
         temporary.write_text(digest)
     return digest

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 import joblib
+import numpy as np
 
 from vaclip.data.study import Clip, Problem, Study, read_study
 from vaclip.data.video import decode_clip
@@ -33,8 +35,13 @@ def check_study(
     study, problems = read_study(root)
     if study is None:
         return problems, 0
-    # A missing file was reported already.
-    clips = [clip for clip in study.clips if clip.video.is_file()]
+    # Missing files and those outside of the folder were reported already.
+    inside = study.root.resolve()
+    clips = [
+        clip
+        for clip in study.clips
+        if clip.video.is_file() and clip.video.resolve().is_relative_to(inside)
+    ]
     pool = joblib.Parallel(n_jobs=workers, return_as="generator", pre_dispatch="4*n_jobs")
     for done, found in enumerate(pool(joblib.delayed(check_clip)(study, c) for c in clips), 1):
         problems += found
@@ -58,9 +65,11 @@ def check_clip(study: Study, clip: Clip) -> list[Problem]:
         error("video", str(failure))
         return problems
     stated = clip.extra.get("frames", "")
-    if stated.isdigit() and decoded.whole_video and int(stated) != decoded.frame_count:
+    if stated and decoded.whole_video and not _equal(stated, decoded.frame_count):
         error("frames", f"states {stated} frames, but {decoded.frame_count} can be decoded")
-    grid = decoded.grid(_SIZE)
+    # Every frame of a map is looked at, not only those that are sampled.
+    every = np.arange(decoded.frame_count)
+    grid = dataclasses.replace(decoded.grid(_SIZE), frame_index=every)
     if clip.keypoints is not None and clip.keypoints.is_file():
         try:
             grid.check_length(len(load_keypoints(clip.keypoints)), clip.keypoints.name)
@@ -74,3 +83,10 @@ def check_clip(study: Study, clip: Clip) -> list[Problem]:
             where = f"attention.csv: clip '{clip.clip_id}', {mark.annotator}"
             problems.append(Problem("error", where, str(failure)))
     return problems
+
+
+def _equal(stated: str, frames: int) -> bool:
+    try:
+        return float(stated) == frames
+    except ValueError:
+        return False

@@ -16,6 +16,7 @@ from vaclip.data.splits import SPLITS
 from vaclip.data.study import Study
 from vaclip.data.transforms import Augmentation
 from vaclip.errors import VaclipError
+from vaclip.seeds import mix_seed
 
 
 class EpochSampler(DistributedSampler[Any]):
@@ -55,7 +56,7 @@ class FoldData(L.LightningDataModule):
         world, rank = (
             (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
         )
-        sampler = EpochSampler(dataset, world, rank, shuffle=True, seed=self.seed)
+        sampler = EpochSampler(dataset, world, rank, shuffle=True, seed=mix_seed(self.seed) % 2**31)
         return self._loader(dataset, sampler)
 
     def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-_SLACK_S = 1e-4  # time stamps are rounded to the container's time base
+_SLACK_S = 1e-3  # time stamps are rounded to the container's time base: 1 ms in Matroska
 
 
 class FrameSampler:

@@ -110,6 +110,8 @@ def make_plan(labels: Mapping[str, Sequence[str]], folds: int, seed: int) -> Spl
         raise VaclipError(
             f"split.folds is {folds}; train, val and test need three different parts, so at least 3"
         )
+    if not labels:
+        raise VaclipError("there is no patient to split")
     patients = sorted(labels)
     per_class = Counter(name for patient in patients for name in set(labels[patient]))
     strata = [min(set(labels[p]), key=lambda name: (per_class[name], name)) for p in patients]

@@ -17,11 +17,15 @@ import yaml
 
 from vaclip.errors import VaclipError, did_you_mean
 from vaclip.files import inside_folder
-from vaclip.maps.source import COCO_17, KINDS, Mark, MarkedClip, Region, map_source
+from vaclip.maps.source import COCO_17, KINDS, Mark, MarkedClip, Region, map_source, unknown_kind
 
 CLIP_COLUMNS = ("clip_id", "video", "patient_id", "label")
 MARK_COLUMNS = ("clip_id", "annotator", "kind", "value")
 _SHOWN = 20
+# PyYAML's own, and what its constructors let through on values such as a 99th of May.
+_YAML_ERRORS = (
+    yaml.YAMLError, OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ class _Reader:
             self.error("study.yaml", str(error))
             return None
         classes = self._classes(head.get("classes"))
-        names = tuple(str(name) for name in head.get("keypoint_names") or COCO_17)
+        names = self._keypoint_names(head.get("keypoint_names", list(COCO_17)))
         regions = self._regions(head.get("regions") or {}, names)
         clips = self._clips(classes)
         if not classes or not clips:
@@ -153,10 +157,19 @@ class _Reader:
         if not isinstance(value, list) or len(value) < 2:
             self.error("study.yaml:classes", "list at least two class names, in label order")
             return ()
+        if any(isinstance(item, bool) for item in value):
+            what = "YAML reads yes, no, on and off as true and false: put the names in quotes"
+            self.error("study.yaml:classes", what)
         classes = tuple(str(item) for item in value)
         if len(set(classes)) < len(classes):
             self.error("study.yaml:classes", f"a class is listed twice: {', '.join(classes)}")
         return classes
+
+    def _keypoint_names(self, value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list) or len({str(name) for name in value}) < len(value):
+            self.error("study.yaml:keypoint_names", "expected a list of joints, none twice")
+            return ()
+        return tuple(str(name) for name in value)
 
     def _regions(self, value: Any, names: tuple[str, ...]) -> dict[str, Region]:
         regions: dict[str, Region] = {}
@@ -282,8 +295,7 @@ class _Reader:
                 hint = did_you_mean(clip_id, clips)
                 self.error(f"{where}:clip_id", f"clips.csv has no clip '{clip_id}'.{hint}")
             elif kind not in KINDS:
-                known = ", ".join(sorted(KINDS))
-                self.error(f"{where}:kind", f"unknown kind '{kind}' (known kinds: {known})")
+                self.error(f"{where}:kind", unknown_kind(kind))
             elif what := map_source(kind).problem(value, study.marked(clips[clip_id])):
                 self.error(f"{where}:value", what)
             else:
@@ -313,7 +325,7 @@ def _read_yaml(root: Path) -> dict[str, Any]:
         raise VaclipError(f"there is no such file in {root}; is this a study folder?")
     try:
         head = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except _YAML_ERRORS as error:
         raise VaclipError(f"cannot be read as YAML: {error}") from error
     if not isinstance(head, dict):
         raise VaclipError("expected keys such as 'name', 'classes' and 'regions'")
@@ -337,6 +349,8 @@ def _region(content: Any, names: tuple[str, ...]) -> Region:
     )
     if not numbers or len(box) != 4:
         raise VaclipError(f"'box' must be four numbers [x0, y0, x1, y1], not {box}")
+    if max(abs(edge) for edge in box) > 1:  # also what is too large for a float
+        raise VaclipError("'box' is not inside the frame: give fractions from 0 to 1")
     x0, y0, x1, y1 = (float(edge) for edge in box)
     if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
         raise VaclipError(f"box {box} is not inside the frame: give fractions, 0 <= x0 < x1 <= 1")

@@ -16,6 +16,7 @@ from vaclip.data.sampling import FrameSampler
 from vaclip.errors import VaclipError
 from vaclip.maps.source import Grid
 
+_PLAYLISTS = frozenset({"hls", "concat", "dash", "sdp", "rtsp", "imf"})
 _FALLBACK_FPS = 25.0  # where a container states no rate and its frames carry no time
 
 
@@ -59,9 +60,10 @@ def decode_clip(
 ) -> DecodedClip:
     """Decodes a clip's samples.
 
-    Frames are resized to ``size`` without keeping their aspect, each pixel the average of
-    what it covers. Decoding starts at the beginning of the video also for a later
-    ``start_s``, so that frames are counted exactly.
+    Frames are turned upright where the file says so (phones do), and resized to ``size``
+    without keeping their aspect, each pixel the average of what it covers. Decoding starts
+    at the beginning of the video also for a later ``start_s``, so that frames are counted
+    exactly.
 
     Args:
         path: Any file that FFmpeg reads.
@@ -81,14 +83,17 @@ def decode_clip(
     count, source_size, whole = 0, (0, 0), True
     for frame, shown_until_s in timed_frames(path):
         fills = sampler.fills(shown_until_s)
+        turns = round(frame.rotation / 90) % 4
+        source_size = _turned((frame.height, frame.width), turns)
         if fills:
+            height, width = _turned(size, turns)
             resized = reformatter.reformat(
-                frame, size[1], size[0], format="rgb24", interpolation=Interpolation.AREA
+                frame, width, height, format="rgb24", interpolation=Interpolation.AREA
             )
-            pictures += [resized.to_ndarray().astype(np.uint8, copy=False)] * fills
+            upright = np.rot90(resized.to_ndarray().astype(np.uint8, copy=False), turns)
+            pictures += [upright] * fills
             frame_index += [count] * fills
         count += 1
-        source_size = (frame.height, frame.width)
         if sampler.done:
             whole = False
             break
@@ -98,6 +103,10 @@ def decode_clip(
     return DecodedClip(
         np.stack(pictures), np.asarray(frame_index, np.int64), count, whole, source_size
     )
+
+
+def _turned(size: tuple[int, int], turns: int) -> tuple[int, int]:
+    return (size[1], size[0]) if turns % 2 else size
 
 
 def timed_frames(path: Path) -> Iterator[tuple[VideoFrame, float]]:
@@ -113,7 +122,10 @@ def timed_frames(path: Path) -> Iterator[tuple[VideoFrame, float]]:
         raise VaclipError(f"{path.name}: there is no such file")
     count = 0
     try:
-        with av.open(str(path)) as container:
+        # "file:" and the whitelist keep FFmpeg from taking a name or a content for an address.
+        with av.open(f"file:{path}", options={"protocol_whitelist": "file"}) as container:
+            if container.format.name in _PLAYLISTS:
+                raise VaclipError(f"{path.name}: is a playlist, not a video")
             if not container.streams.video:
                 raise VaclipError(f"{path.name}: the file holds no video stream")
             stream = container.streams.video[0]

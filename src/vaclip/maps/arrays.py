@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from vaclip.errors import VaclipError
-from vaclip.files import inside_folder
+from vaclip.files import inside_folder, read_arrays
 from vaclip.maps.source import Grid, MapSource, MarkedClip
 
 
@@ -35,11 +34,11 @@ class ArrayMap(MapSource):
         return inside_folder(clip.root, value)
 
     def render(self, value: str, clip: MarkedClip, grid: Grid) -> NDArray[np.float32]:
-        frames = load_map(inside_folder(clip.root, value), value)
+        frames = _in_unit_range(load_map(inside_folder(clip.root, value), value), value)
         if len(frames) != 1:
             grid.check_length(len(frames), f"map '{value}'")
             frames = frames[grid.frame_index]
-        resized = resize_area(_in_unit_range(frames, value), grid.size)
+        resized = resize_area(frames, grid.size)
         return np.broadcast_to(resized, (len(grid.frame_index), *grid.size))
 
 
@@ -51,15 +50,15 @@ def load_map(path: Path, name: str) -> NDArray[Any]:
     Raises:
         VaclipError: If it cannot be read or has another number of dimensions.
     """
-    if path.suffix not in (".npy", ".npz"):
+    if path.suffix.lower() not in (".npy", ".npz"):
         return _load_grey_video(path, name)
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if path.suffix == ".npz":
-            arrays = dict(loaded)
-            loaded = arrays["map"] if "map" in arrays or len(arrays) != 1 else arrays.popitem()[1]
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise VaclipError(f"map '{name}' cannot be read as an array: {error}") from error
+    loaded = read_arrays(path)
+    if isinstance(loaded, dict):
+        if "map" not in loaded and len(loaded) != 1:
+            raise VaclipError(f"map '{name}' holds {len(loaded)} arrays and none is named 'map'")
+        loaded = loaded.get("map", next(iter(loaded.values()), None))
+    if loaded.dtype.kind not in "fiub":
+        raise VaclipError(f"map '{name}' is an array of {loaded.dtype}, not of numbers")
     if loaded.ndim == 2:
         loaded = loaded[None]
     if loaded.ndim != 3 or 0 in loaded.shape:
@@ -69,9 +68,11 @@ def load_map(path: Path, name: str) -> NDArray[Any]:
 
 def _load_grey_video(path: Path, name: str) -> NDArray[np.uint8]:
     try:
-        with av.open(str(path)) as container:
+        with av.open(f"file:{path}", options={"protocol_whitelist": "file"}) as container:
+            if not container.streams.video:
+                raise VaclipError(f"map '{name}' is a file without pictures")
             frames = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
-    except (av.FFmpegError, IndexError) as error:
+    except av.FFmpegError as error:
         raise VaclipError(f"map '{name}' is neither an array nor a video: {error}") from error
     if not frames:
         raise VaclipError(f"map '{name}' holds no frame")

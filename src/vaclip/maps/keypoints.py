@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import zipfile
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaclip.errors import VaclipError
+from vaclip.files import read_arrays
 
+# What `pickle` raises on damaged data, see "What can be pickled" and `Unpickler.load`.
+_UNPICKLING_ERRORS = (
+    pickle.UnpicklingError,
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ImportError,
+    OverflowError,
+    MemoryError,
+    RuntimeError,
+    SystemError,
+)
 SUFFIXES = (".npz", ".npy", ".pkl", ".pickle")
 
 
@@ -38,17 +52,16 @@ class RestrictedUnpickler(pickle.Unpickler):
         """Returns an admitted global.
 
         Raises:
-            VaclipError: For any other.
+            pickle.UnpicklingError: For any other.
         """
         if (module_name, global_name) not in self.ALLOWED:
-            raise VaclipError(
+            raise pickle.UnpicklingError(
                 f"the pickle asks for '{module_name}.{global_name}', which could run code; "
                 "only arrays and plain containers are read: save the keypoints as .npz"
             )
         return super().find_class(module_name, global_name)
 
 
-@lru_cache(maxsize=8)
 def load_keypoints(path: Path) -> NDArray[np.float32]:
     """Reads the keypoints of one clip.
 
@@ -64,19 +77,15 @@ def load_keypoints(path: Path) -> NDArray[np.float32]:
     Raises:
         VaclipError: If the file is none of these.
     """
-    try:
-        content = _read(path)
-    except (OSError, ValueError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        raise VaclipError(f"{path.name}: the keypoints cannot be read: {error}") from error
-    points, scores = _points_and_scores(content, path.name)
-    if points.ndim == 4:
-        person = int(np.argmax(scores.reshape(len(scores), -1).mean(axis=1))) if len(scores) else 0
-        points, scores = points[person], scores[person]
-    if points.ndim != 3 or scores.shape != points.shape[:2]:
+    points, scores = _points_and_scores(_read(path), path.name)
+    if scores.shape != points.shape[:-1] or points.ndim not in (3, 4) or not points.size:
         raise VaclipError(
             f"{path.name}: keypoints of shape {points.shape} with scores of shape {scores.shape}; "
             "expected (T, J, 2) and (T, J)"
         )
+    if points.ndim == 4:
+        person = int(np.argmax(scores.mean(axis=(1, 2))))
+        points, scores = points[person], scores[person]
     joined = np.concatenate([points[..., :2], scores[..., None]], axis=-1).astype(np.float32)
     undefined = ~np.isfinite(joined).all(axis=-1)
     joined[undefined] = 0.0
@@ -85,13 +94,19 @@ def load_keypoints(path: Path) -> NDArray[np.float32]:
 
 
 def _read(path: Path) -> Any:
-    if path.suffix in (".pkl", ".pickle"):
-        with path.open("rb") as file:
-            return RestrictedUnpickler(file).load()
-    if path.suffix in (".npz", ".npy"):
-        loaded = np.load(path, allow_pickle=False)
-        return dict(loaded) if path.suffix == ".npz" else loaded
-    raise ValueError(f"unknown suffix '{path.suffix}', expected one of {', '.join(SUFFIXES)}")
+    suffix = path.suffix.lower()
+    if suffix in (".pkl", ".pickle"):
+        try:
+            with path.open("rb") as file:
+                return RestrictedUnpickler(file).load()
+        except _UNPICKLING_ERRORS as error:
+            raise VaclipError(f"{path.name}: the keypoints cannot be read: {error}") from error
+    if suffix in (".npz", ".npy"):
+        return read_arrays(path)
+    raise VaclipError(
+        f"{path.name}: the keypoints cannot be read: unknown suffix '{path.suffix}', expected one "
+        f"of {', '.join(SUFFIXES)}"
+    )
 
 
 def _points_and_scores(content: Any, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -100,10 +115,16 @@ def _points_and_scores(content: Any, name: str) -> tuple[NDArray[Any], NDArray[A
         scores = content.get("scores", content.get("keypoint_score"))
     else:
         points, scores = content, None
-    if not isinstance(points, np.ndarray) or points.ndim < 3 or points.shape[-1] not in (2, 3):
+    if not _numbers(points) or points.ndim < 3 or points.shape[-1] not in (2, 3):
         raise VaclipError(
             f"{name}: expected an array 'keypoints' of shape (T, J, 2), and 'scores' (T, J)"
         )
     if scores is None:
         scores = points[..., 2] if points.shape[-1] == 3 else np.ones(points.shape[:-1])
-    return points, np.asarray(scores)
+    if not _numbers(scores):
+        raise VaclipError(f"{name}: expected 'scores' to be an array of numbers")
+    return points, scores
+
+
+def _numbers(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind in "fiu"

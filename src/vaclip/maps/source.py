@@ -123,11 +123,14 @@ def map_source(kind: str) -> MapSource:
         VaclipError: If there is none.
     """
     if kind not in KINDS:
-        known = ", ".join(sorted(KINDS))
-        raise VaclipError(
-            f"unknown kind '{kind}' (known kinds: {known}).{did_you_mean(kind, KINDS)}"
-        )
+        raise VaclipError(unknown_kind(kind))
     return KINDS[kind]
+
+
+def unknown_kind(kind: str) -> str:
+    """Returns what to say of a kind that there is not."""
+    known = ", ".join(sorted(KINDS))
+    return f"unknown kind '{kind}' (known kinds: {known}).{did_you_mean(kind, KINDS)}"
 
 
 def render_annotator(marks: Sequence[Mark], clip: MarkedClip, grid: Grid) -> NDArray[np.float32]:
