@@ -84,20 +84,21 @@ class SegmentDataset(Dataset[dict[str, Tensor]]):
         position, number, start = self.segments[index]
         item = self.items[position]
         wanted = segment_samples(start, item.cached.samples, self.frames)
-        frames = torch.from_numpy(self._read(item.cached.frames, wanted))
+        video = torch.from_numpy(self._read(item.cached.frames, wanted)).permute(3, 0, 1, 2)
         if item.cached.attn is None:
-            attn = torch.zeros((self.channels, *frames.shape[:3]), dtype=torch.uint8)
+            attn = torch.zeros((self.channels, *video.shape[1:]), dtype=torch.uint8)
         else:
             attn = torch.from_numpy(self._read(item.cached.attn, wanted, axis=1))
+        valid = bool(attn.any())
         if epoch is not None and self.augmentation is not None:
             generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch, index))
-            height, width = frames.shape[1:3]
+            height, width = video.shape[2:]
             crop = random_crop((height, width), self.augmentation, generator)
-            frames, attn = crop.apply(frames, attn)
+            video, attn = crop.apply(video), crop.apply(attn)
         return {
-            keys.VIDEO: frames.permute(3, 0, 1, 2),
+            keys.VIDEO: video,
             keys.ATTN_MAP: attn,
-            keys.ATTN_VALID: torch.tensor(bool(attn.any())),
+            keys.ATTN_VALID: torch.tensor(valid),
             keys.LABEL: torch.tensor(item.label),
             keys.PATIENT: torch.tensor(item.patient),
             keys.CLIP: torch.tensor(item.row),

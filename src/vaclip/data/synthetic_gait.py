@@ -9,19 +9,16 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import multiprocessing
 import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import av
+import joblib
 import numpy as np
 import yaml
 
@@ -309,16 +306,10 @@ def _write_tables(cohort: GaitCohort, folder: Path, jobs: Sequence[Job]) -> None
 def _write_clips(
     write: Callable[[Job], None], jobs: Sequence[Job], progress: Progress | None, workers: int
 ) -> None:
-    with ExitStack() as stack:
-        done: Iterable[None] = map(write, jobs)
-        if workers > 1:
-            spawn = multiprocessing.get_context("spawn")
-            pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=spawn))
-            stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-            done = pool.map(write, jobs)
-        for count, _ in enumerate(done, start=1):
-            if progress:
-                progress(count, len(jobs))
+    pool = joblib.Parallel(n_jobs=workers, return_as="generator")
+    for count, _ in enumerate(pool(joblib.delayed(write)(job) for job in jobs), start=1):
+        if progress:
+            progress(count, len(jobs))
 
 
 def _write(
@@ -342,11 +333,6 @@ def _write(
         except OSError:
             if not (folder / "study.yaml").is_file():
                 raise
-    except BrokenProcessPool as error:
-        raise VaclipError(
-            "Synthetic cohort: a worker process died. In a script, call this under "
-            'if __name__ == "__main__": or pass workers=1.'
-        ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

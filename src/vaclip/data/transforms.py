@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vaclip import keys
@@ -18,14 +17,14 @@ class Augmentation:
     """Random changes of a training segment, the same for all its frames.
 
     Attributes:
-        crop: Least side of the random crop, as a share of the picture, in (0, 1].
+        crop: Side of the random window, as a share of the picture's, in (0, 1].
         brightness: Largest change of brightness, as a share of white.
         contrast: Largest relative change of contrast.
         flip: Whether to mirror half of the segments left to right. Off by default: sides
             have a meaning in clinical pictures.
     """
 
-    crop: float = 0.85
+    crop: float = 0.875
     brightness: float = 0.1
     contrast: float = 0.2
     flip: bool = False
@@ -33,7 +32,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Crop:
-    """A crop in pixels that is resized to the whole picture, perhaps mirrored."""
+    """A window in pixels, perhaps mirrored; it is not resized, because models take any size."""
 
     top: int
     left: int
@@ -41,31 +40,20 @@ class Crop:
     width: int
     mirrored: bool = False
 
-    def apply(self, frames: Tensor, attn: Tensor) -> tuple[Tensor, Tensor]:
-        """Moves a segment, keeping size and type.
-
-        Args:
-            frames: (T, H, W, 3) uint8.
-            attn: (C, T, H, W) uint8.
-        """
-        # The map rides along as further channels, so that nothing can move one alone; and
-        # uint8 with channels last has a vectorised kernel, several times faster than float.
+    def apply(self, pictures: Tensor) -> Tensor:
+        """Cuts (..., H, W): video and map alike."""
         rows = slice(self.top, self.top + self.height)
         columns = slice(self.left, self.left + self.width)
-        parts = [frames[:, rows, columns], attn[..., rows, columns].permute(1, 2, 3, 0)]
-        cut = torch.cat(parts, dim=-1).permute(0, 3, 1, 2)
-        moved = F.interpolate(cut, size=frames.shape[1:3], mode="bilinear", align_corners=False)
-        moved = moved.flip(-1) if self.mirrored else moved
-        return moved[:, :3].permute(0, 2, 3, 1), moved[:, 3:].transpose(0, 1)
+        cut = pictures[..., rows, columns]
+        return cut.flip(-1) if self.mirrored else cut
 
 
 def random_crop(
     size: tuple[int, int], augmentation: Augmentation, generator: torch.Generator
 ) -> Crop:
-    """Draws a crop of a picture of (H, W); its aspect is the picture's."""
-    share, down, right, mirror = torch.rand(4, generator=generator).tolist()
-    scale = 1 - (1 - augmentation.crop) * share
-    height, width = (max(1, round(scale * side)) for side in size)
+    """Draws where the window of a picture of (H, W) lies; its size is always the same."""
+    down, right, mirror = torch.rand(3, generator=generator).tolist()
+    height, width = (max(1, round(augmentation.crop * side)) for side in size)
     top, left = round(down * (size[0] - height)), round(right * (size[1] - width))
     return Crop(top, left, height, width, augmentation.flip and mirror < 0.5)
 
