@@ -257,3 +257,20 @@ def test_clip_items_number_classes_patients_and_maps(tmp_path):
     assert ids[0] == ids[2] != ids[1]
     assert sorted({ids[0], ids[1]}) == [0, 1]
     assert ids[3] == -1
+
+
+def test_augmented_video_and_map_show_the_same_place(tmp_path):
+    """The map is a copy of the red channel; it stays one in every epoch."""
+    frames = np.random.default_rng(0).integers(0, 256, (6, 20, 24, 3), np.uint8)
+    np.save(tmp_path / "frames.npy", frames)
+    np.save(tmp_path / "map.npy", frames[None, ..., 0])
+    clip = Clip("c", tmp_path / "c.mp4", "p", "a")
+    item = ClipItem(CachedClip(clip, tmp_path / "frames.npy", 6, tmp_path / "map.npy"), 0, 0, 0, 0)
+    segments = SegmentDataset([item], 4, 4, augmentation=Augmentation(crop=0.6, flip=True))
+    whole = segments[0]
+    assert whole[keys.VIDEO].shape == (3, 4, 20, 24)
+    drawn = [segments[(epoch, 0)] for epoch in range(20)]
+    for segment in (whole, *drawn):
+        assert torch.equal(segment[keys.VIDEO][0], segment[keys.ATTN_MAP][0])
+    assert all(segment[keys.VIDEO].shape == (3, 4, 12, 14) for segment in drawn)
+    assert len({segment[keys.VIDEO].sum().item() for segment in drawn}) > 10
