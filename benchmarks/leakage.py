@@ -18,6 +18,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_module
 
 from vaclip.config import typed_config
+from vaclip.console import setup_logging
 from vaclip.files import cache_root
 from vaclip.studies.run import run, study_folder
 
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
+    setup_logging()
     quiet = ["trainer.enable_progress_bar=false"]
     with (
         tempfile.TemporaryDirectory() as scratch,

@@ -16,6 +16,7 @@ import pandas as pd
 from hydra import compose, initialize_config_module
 
 from vaclip.config import typed_config
+from vaclip.console import setup_logging
 from vaclip.studies.run import fold_summary, run
 
 SHOWN = {
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
+    setup_logging()
     rows = {}
     with (
         tempfile.TemporaryDirectory() as scratch,

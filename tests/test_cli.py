@@ -118,6 +118,22 @@ def test_a_hard_kill_then_resume(home, trained):
     assert results[0] == results[1]
 
 
+@pytest.mark.slow
+def test_two_processes_train_and_test_together(home, trained):
+    """DDP by trainer overrides alone; every clip is tested once, none twice."""
+    done = command(
+        home, "vaclip.cli", "train", *SMOKE, "experiment=B3", "run_dir=ddp",
+        "trainer.devices=2", "trainer.strategy=ddp", "trainer.enable_progress_bar=false",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout.count("majority guess") == 2  # one table, of two sections
+    tables = [pd.read_parquet(run / "predictions.parquet") for run in (home / "ddp", trained)]
+    columns = ["split", "clip_id", "segment"]
+    two, one = (table[columns].sort_values(columns).to_numpy().tolist() for table in tables)
+    assert two == one
+
+
 def test_predict_on_files_and_folders(home, trained, without_map):
     videos = sorted((cohort(home) / "videos").iterdir())
     done = command(

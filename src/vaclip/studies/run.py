@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from vaclip import keys
 from vaclip.config import Config, DataConfig
@@ -94,7 +95,8 @@ def run(config: Config) -> RunResult:
 
     chosen = range(config.split.folds) if config.split.fold == "all" else [int(config.split.fold)]
     metrics = {fold: _run_fold(config, prepared, plan, fold, folder) for fold in chosen}
-    _write_summary(folder, metrics)
+    if rank_zero_only.rank == 0:
+        _write_summary(folder, metrics)
     return RunResult(folder, metrics)
 
 
