@@ -17,7 +17,8 @@ from hydra import compose, initialize_config_module
 
 from vaclip.config import typed_config
 from vaclip.console import setup_logging
-from vaclip.studies.run import fold_summary, run
+from vaclip.studies.results import fold_summary
+from vaclip.studies.run import run
 
 SHOWN = {
     "test/patient/acc_macro": "accuracy (macro), patient",

@@ -18,7 +18,8 @@ from vaclip.config import Config, typed_config
 from vaclip.data.splits import SplitPlan
 from vaclip.metrics.functional import classification_metrics
 from vaclip.studies.folder import open_run_folder
-from vaclip.studies.run import fold_summary, run
+from vaclip.studies.results import fold_summary
+from vaclip.studies.run import run
 from vaclip.training.module import VaclipModule
 
 REQUIRED = [

@@ -34,14 +34,6 @@ _CYCLE = (0.0, 0.08, 0.38, 0.5, 0.62, 0.75, 0.87, 1.0)  # from heel strike to he
 _FOOT_PITCH = (18.0, 0.0, -2.0, -24.0, -58.0, -34.0, 4.0, 18.0)  # degrees, toes up is positive
 
 
-LOOK_VARIETY = 0.3
-"""How far a patient's colours lie from the usual ones, 0 to 1.
-
-With 1 a video-only model learns the patients by heart and nothing else; with 0 nothing is left
-that could leak.
-"""
-
-
 @dataclass(frozen=True)
 class Body:
     """Proportions, in units of the body's height, and the place in the picture.
@@ -104,13 +96,14 @@ class Motion:
     gesture_time: float = 1.0
 
 
-def _rgb(values: np.ndarray) -> RGB:
+def rgb(values: np.ndarray) -> RGB:
+    """Rounds to a colour of three whole numbers in [0, 255]."""
     r, g, b = (int(v) for v in np.clip(np.round(values), 0, 255))
     return r, g, b
 
 
 def _shade(colour: RGB, factor: float) -> RGB:
-    return _rgb(np.array(colour) * factor)
+    return rgb(np.array(colour) * factor)
 
 
 @dataclass(frozen=True)
@@ -134,72 +127,6 @@ class Look:
             wall=(_shade(self.wall[0], light), _shade(self.wall[1], light)),
             furniture=tuple((box, _shade(colour, light)) for box, colour in self.furniture),
         )
-
-
-def normal(rng: np.random.Generator, mean: float, deviation: float) -> float:
-    """A normal number, no further than two deviations from its mean."""
-    return mean + deviation * float(np.clip(rng.standard_normal(), -2, 2))
-
-
-def _pair(rng: np.random.Generator, low: float, high: float) -> tuple[float, float]:
-    left, right = rng.uniform(low, high, 2)
-    return float(left), float(right)
-
-
-def _colour(rng: np.random.Generator, low: int = 20, high: int = 235) -> RGB:
-    r, g, b = rng.integers(low, high, 3)
-    return int(r), int(g), int(b)
-
-
-def _toward(usual: RGB, drawn: RGB | np.ndarray) -> RGB:
-    """Returns a colour between the usual one and a patient's own, by `LOOK_VARIETY`."""
-    return _rgb(np.array(usual) + LOOK_VARIETY * (np.array(drawn) - np.array(usual)))
-
-
-def draw_patient(rng: np.random.Generator) -> tuple[Body, Motion, Look]:
-    """Draws what stays the same in all clips of a patient, without a sign."""
-    parts = ("thigh", "shank", "trunk", "neck", "upper_arm", "forearm", "foot", "head")
-    body = Body(
-        **{name: normal(rng, 1.0, 0.05) * getattr(Body, name) for name in parts},
-        girth=normal(rng, 1.05, 0.13),
-        height=rng.uniform(0.68, 0.8),
-        x=rng.uniform(0.42, 0.5),
-        floor=rng.uniform(0.89, 0.94),
-    )
-    motion = Motion(
-        cadence=normal(rng, 0.88, 0.1),
-        step=normal(rng, 1.0, 0.25),
-        step_unevenness=normal(rng, 0.0, 0.06),
-        timing_unevenness=normal(rng, 0.0, 0.012),
-        lean=normal(rng, 5.0, 6.0),
-        head=normal(rng, 6.0, 14.0),
-        nod=rng.uniform(0.0, 3.0),
-        arm_swing=_pair(rng, 4.0, 34.0),
-        knee=normal(rng, 7.0, 3.0),
-        knee_bounce=rng.uniform(0.0, 10.0),
-        shrug=rng.uniform(0.0, 0.03),
-        gesture=_pair(rng, 0.0, 70.0),
-    )
-    wall = np.array(_colour(rng, 110, 225))
-    furniture = []
-    for x0, y0 in rng.uniform((-0.1, 0.1), (0.9, 0.7), (4, 2)).tolist():
-        width, height = rng.uniform(0.08, 0.3, 2).tolist()
-        box = (x0, y0, x0 + width, min(y0 + height, 0.86))
-        furniture.append((box, _toward(Look.wall[1], _colour(rng, 70, 210))))
-    look = Look(
-        skin=_toward(Look.skin, rng.uniform(0.35, 1.0) * np.array([236, 188, 156])),
-        hair=_toward(Look.hair, _colour(rng, 20, 110)),
-        shirt=_toward(Look.shirt, _colour(rng)),
-        trousers=_toward(Look.trousers, _colour(rng, 20, 150)),
-        shoes=_toward(Look.shoes, _colour(rng)),
-        wall=(
-            _toward(Look.wall[0], wall),
-            _toward(Look.wall[1], wall * rng.uniform(0.6, 0.95)),
-        ),
-        ground=_toward(Look.ground, _colour(rng, 80, 170)),
-        furniture=tuple(furniture),
-    )
-    return body, motion, look
 
 
 @dataclass(frozen=True)

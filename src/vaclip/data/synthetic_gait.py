@@ -23,6 +23,7 @@ import numpy as np
 import yaml
 
 from vaclip.data import gait_figure as gait
+from vaclip.data.gait_patient import draw_patient, normal
 from vaclip.errors import VaclipError
 from vaclip.files import cache_root
 
@@ -174,23 +175,23 @@ def _vary(
     rng: np.random.Generator, body: gait.Body, motion: gait.Motion, seconds: float
 ) -> tuple[gait.Body, gait.Motion, float]:
     """Returns what one clip of a patient is like, and how bright it is."""
-    pace = gait.normal(rng, 1.0, 0.04)
+    pace = normal(rng, 1.0, 0.04)
     x, floor = body.x + rng.uniform(-0.02, 0.02), body.floor + rng.uniform(-0.01, 0.01)
     motion = replace(
         motion,
         cadence=motion.cadence * pace,
         phase=rng.random(),
-        step=motion.step * pace * gait.normal(rng, 1.0, 0.04),
-        lean=motion.lean + gait.normal(rng, 0.0, 1.5),
-        head=motion.head + gait.normal(rng, 0.0, 3.5),
+        step=motion.step * pace * normal(rng, 1.0, 0.04),
+        lean=motion.lean + normal(rng, 0.0, 1.5),
+        head=motion.head + normal(rng, 0.0, 3.5),
         arm_swing=tuple(rng.uniform(0.6, 1.4, 2) * motion.arm_swing),
-        knee=motion.knee + gait.normal(rng, 0.0, 0.5),
+        knee=motion.knee + normal(rng, 0.0, 0.5),
         knee_bounce=motion.knee_bounce * rng.uniform(0.3, 1.5),
         shrug=motion.shrug * rng.uniform(0.0, 1.5),
         gesture=tuple(rng.integers(0, 2, 2) * motion.gesture),
         gesture_time=rng.uniform(0.0, seconds),
     )
-    return replace(body, x=x, floor=floor), motion, gait.normal(rng, 1.0, 0.05)
+    return replace(body, x=x, floor=floor), motion, normal(rng, 1.0, 0.05)
 
 
 def add_sign(motion: gait.Motion, label: str, strength: float) -> gait.Motion:
@@ -218,7 +219,7 @@ def simulate_clip(cohort: GaitCohort, patient: int, clip: int, label: str) -> Ga
         clip: index of the clip within the patient, from 0.
         label: the patient's class.
     """
-    body, motion, look = gait.draw_patient(_generator(cohort, _PATIENT, patient))
+    body, motion, look = draw_patient(_generator(cohort, _PATIENT, patient))
     rng = _generator(cohort, _CLIP, patient, clip)
     body, motion, light = _vary(rng, body, motion, cohort.seconds)
     motion = add_sign(motion, label, cohort.sign_strength)

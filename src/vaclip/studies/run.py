@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
 import pandas as pd
 import torch
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
@@ -23,24 +22,17 @@ from vaclip.config import Config, DataConfig
 from vaclip.console import progress_bar
 from vaclip.data.cache import SampleSettings, cache_study, map_identities
 from vaclip.data.datamodule import FoldData, clip_items, fold_datasets
-from vaclip.data.dataset import ClipItem, SegmentDataset
+from vaclip.data.dataset import ClipItem
 from vaclip.data.splits import SplitPlan, make_plan, patient_labels
 from vaclip.data.study import Study, load_study
 from vaclip.data.synthetic_gait import GaitCohort, cohort_folder
 from vaclip.data.transforms import Augmentation
 from vaclip.errors import VaclipError, did_you_mean
-from vaclip.files import atomic_file, cache_root, write_json
+from vaclip.files import cache_root, write_json
 from vaclip.losses import CompositeLoss
-from vaclip.metrics.functional import classification_metrics
-from vaclip.metrics.modules import PROBS, alignment_similarity
 from vaclip.models import VideoAttentionCLIP
-from vaclip.studies.folder import (
-    METRICS_FILE,
-    PLAN_FILE,
-    PREDICTIONS_FILE,
-    fold_folder,
-    open_run_folder,
-)
+from vaclip.studies.folder import PLAN_FILE, PREDICTIONS_FILE, fold_folder, open_run_folder
+from vaclip.studies.results import majority_guess, prediction_table, write_parquet, write_summary
 from vaclip.training.memory import keep_freed_memory
 from vaclip.training.module import MONITOR, Optimisation, VaclipModule
 
@@ -95,8 +87,8 @@ def run(config: Config) -> RunResult:
 
     chosen = range(config.split.folds) if config.split.fold == "all" else [int(config.split.fold)]
     metrics = {fold: _run_fold(config, prepared, plan, fold, folder) for fold in chosen}
-    if rank_zero_only.rank == 0:
-        _write_summary(folder, metrics)
+    if getattr(rank_zero_only, "rank", 0) == 0:
+        write_summary(folder, metrics)
     return RunResult(folder, metrics)
 
 
@@ -308,7 +300,7 @@ def _run_fold(
                 for split in ("val", "test")
             ]
         )
-        _write_parquet(table, folder / PREDICTIONS_FILE)
+        write_parquet(table, folder / PREDICTIONS_FILE)
         write_json(done, result)
     return result
 
@@ -331,78 +323,3 @@ def _trainer(config: Config, folder: Path, best: ModelCheckpoint) -> L.Trainer:
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
-
-
-def majority_guess(datasets: dict[str, SegmentDataset]) -> dict[str, float]:
-    """Scores a constant guess of the commonest class of the training clips.
-
-    Returns:
-        ``test/clip/...`` and ``test/patient/...`` as the model's own metrics are named.
-    """
-    labels = [item.label for item in datasets["train"].items]
-    test = datasets["test"].items
-    classes = max([*labels, *(item.label for item in test)]) + 1
-    guess = np.bincount(labels, minlength=classes) == np.max(np.bincount(labels))
-    probs = np.zeros(classes)
-    probs[np.flatnonzero(guess)[0]] = 1.0
-    clips = np.array([item.label for item in test])
-    patients = np.array(sorted({(item.patient, item.label) for item in test}))[:, 1]
-    scores = {}
-    for unit, truth in (("clip", clips), ("patient", patients)):
-        values = classification_metrics(np.tile(probs, (len(truth), 1)), truth)
-        scores |= {f"test/{unit}/{name}": value for name, value in values.items()}
-    return scores
-
-
-def prediction_table(
-    table: dict[str, Any], config: Config, study: Study, fold: int, split: str
-) -> pd.DataFrame:
-    """Turns a split's predictions to the table of `vaclip.keys.PREDICTION_COLUMNS`."""
-    clips = [study.clips[row] for row in table[keys.CLIP]]
-    columns = {
-        keys.PRED_STUDY: study.name,
-        keys.PRED_ARM: config.arm,
-        keys.PRED_FOLD: fold,
-        keys.PRED_SEED: config.seed,
-        keys.PRED_SPLIT: split,
-        keys.PRED_PATIENT: [clip.patient_id for clip in clips],
-        keys.PRED_CLIP: [clip.clip_id for clip in clips],
-        keys.PRED_SEGMENT: table[keys.SEGMENT],
-        keys.PRED_LABEL: [clip.label for clip in clips],
-        keys.PRED_SIM: alignment_similarity(table),
-        keys.PRED_MAP_ID: table[keys.MAP_ID],
-    }
-    for index, name in enumerate(study.classes):
-        columns[f"{keys.PRED_PROB_PREFIX}{name}"] = table[PROBS][:, index]
-    return pd.DataFrame(columns)
-
-
-def _write_parquet(table: pd.DataFrame, path: Path) -> None:
-    with atomic_file(path) as temporary:
-        table.to_parquet(temporary, index=False)
-
-
-def _write_summary(folder: Path, metrics: dict[int, dict[str, Any]]) -> None:
-    tables = [pd.read_parquet(fold_folder(folder, fold) / PREDICTIONS_FILE) for fold in metrics]
-    _write_parquet(pd.concat(tables), folder / PREDICTIONS_FILE)
-    write_json(
-        folder / METRICS_FILE,
-        {"summary": fold_summary(metrics), "folds": {str(k): v for k, v in metrics.items()}},
-    )
-
-
-def fold_summary(metrics: dict[int, dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Mean and standard deviation (n - 1) over folds of every test metric.
-
-    A fold whose value is undefined is left out and shows in ``folds``; one fold has no
-    deviation (NaN).
-    """
-    tests = pd.DataFrame([fold["test"] for fold in metrics.values()], dtype=float)
-    return {
-        name: {
-            "mean": float(tests[name].mean()),
-            "std": float(tests[name].std(ddof=1)),
-            "folds": int(tests[name].notna().sum()),
-        }
-        for name in map(str, tests)
-    }

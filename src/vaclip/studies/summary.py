@@ -7,7 +7,8 @@ import math
 from rich.table import Table
 
 from vaclip.config import Config
-from vaclip.studies.run import RunResult, fold_summary
+from vaclip.studies.results import fold_summary
+from vaclip.studies.run import RunResult
 
 _NAMES = {
     "acc_micro": "accuracy (micro)",
