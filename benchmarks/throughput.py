@@ -32,6 +32,64 @@ from vaclip.studies.run import (
 from vaclip.training.memory import keep_freed_memory
 
 ROUNDS = 5
+DECODED = 24
+
+
+class Bench:
+    """The parts of an epoch on the default cohort, each as a method without arguments."""
+
+    def __init__(self, overrides: list[str]) -> None:
+        with initialize_config_module("vaclip.conf", version_base="1.3"):
+            config = typed_config(compose("config", overrides))
+        self.data = config.data
+        prepared = prepare_study(self.data, open_study(self.data))
+        datasets = fold_datasets(
+            prepared.items,
+            split_plan(config, prepared.study).folds[0],
+            frames=self.data.frames,
+            stride=self.data.stride,
+            channels=prepared.channels,
+            augmentation=training_augmentation(self.data),
+        )
+        self.train = datasets["train"]
+        self.module = build_module(config, prepared)
+        self.optimizer = torch.optim.AdamW(self.module.parameters(), lr=1e-4)
+        fold = FoldData(
+            datasets,
+            batch_size=self.data.batch_size,
+            seed=0,
+            num_workers=self.data.num_workers,
+        )
+        self.loader = fold.train_dataloader()
+        self.in_memory = [prepare_batch(batch) for batch in self.loader]
+
+    def decode(self) -> None:
+        for item in self.train.items[:DECODED]:
+            decode_clip(item.cached.clip.video, fps=self.data.fps, size=tuple(self.data.size))
+
+    def read(self) -> None:
+        for _ in self.loader:
+            pass
+
+    def forward(self) -> None:
+        with torch.no_grad():
+            for batch in self.in_memory:
+                self.module._run(batch, embed=self.module.aligns)
+
+    def model(self) -> None:
+        for batch in self.in_memory:
+            self.step(batch)
+
+    def epoch(self) -> None:
+        for number, batch in enumerate(self.loader):
+            generator = torch.Generator().manual_seed(number)
+            self.step(prepare_batch(batch, self.module.augmentation, generator))
+
+    def step(self, batch) -> None:
+        outputs = self.module._run(batch, embed=self.module.aligns)
+        self.optimizer.zero_grad()
+        self.module._loss_terms(outputs, batch)[keys.LOSS_TOTAL].backward()
+        self.optimizer.step()
 
 
 def timed(function) -> float:
@@ -42,85 +100,34 @@ def timed(function) -> float:
 
 def main() -> None:
     keep_freed_memory()
-    with initialize_config_module("vaclip.conf", version_base="1.3"):
-        config = typed_config(compose("config", sys.argv[1:]))
-    data = config.data
-    prepared = prepare_study(data, open_study(data))
-    datasets = fold_datasets(
-        prepared.items,
-        split_plan(config, prepared.study).folds[0],
-        frames=data.frames,
-        stride=data.stride,
-        channels=prepared.channels,
-        augmentation=training_augmentation(data),
-    )
-    train = datasets["train"]
-    module = build_module(config, prepared)
-    module.log_dict = lambda *_, **__: None
-    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-4)
-    fold = FoldData(datasets, batch_size=data.batch_size, seed=0, num_workers=data.num_workers)
-    loader = fold.train_dataloader()
-
-    def step(prepared_batch) -> None:
-        outputs = module._run(prepared_batch, embed=module.aligns)
-        optimizer.zero_grad()
-        module._loss_terms(outputs, prepared_batch)[keys.LOSS_TOTAL].backward()
-        optimizer.step()
-
-    def read() -> None:
-        for _ in loader:
-            pass
-
-    def epoch() -> None:
-        for number, batch in enumerate(loader):
-            generator = torch.Generator().manual_seed(number)
-            step(prepare_batch(batch, module.augmentation, generator))
-
-    def forward() -> None:
-        with torch.no_grad():
-            for batch in in_memory:
-                module._run(batch, embed=module.aligns)
-
-    def model() -> None:
-        for batch in in_memory:
-            step(batch)
-
-    def decode() -> None:
-        for item in train.items[:24]:
-            decode_clip(item.cached.clip.video, fps=data.fps, size=tuple(data.size))
-
-    in_memory = [prepare_batch(batch) for batch in loader]
+    bench = Bench(sys.argv[1:])
     parts = {
-        "decode (24 clips, one process)": decode,
-        "cached read with augmentation": read,
-        "forward": forward,
-        "forward + backward + optimiser": model,
-        "end-to-end epoch": epoch,
+        f"decode ({DECODED} clips, one process)": bench.decode,
+        "cached read with augmentation": bench.read,
+        "forward": bench.forward,
+        "forward + backward + optimiser": bench.model,
+        "end-to-end epoch": bench.epoch,
     }
-    times = {name: [] for name in parts}
-    for part in parts.values():
+    for part in parts.values():  # warm up
         part()
-    for _ in range(ROUNDS):
-        for name, part in parts.items():
-            times[name].append(timed(part))
-    clips = len(train.items)
-    medians = {name: statistics.median(values) for name, values in times.items()}
+    rounds = [{name: timed(part) for name, part in parts.items()} for _ in range(ROUNDS)]
+    medians = {name: statistics.median(times[name] for times in rounds) for name in parts}
+    clips = len(bench.train.items)
     rates = {
-        name: (24 if part is decode else clips) / medians[name] for name, part in parts.items()
+        name: (DECODED if part == bench.decode else clips) / medians[name]
+        for name, part in parts.items()
     }
-    print(f"{clips} training clips, {len(train)} segments, {torch.get_num_threads()} threads\n")
+    print(
+        f"{clips} training clips, {len(bench.train)} segments, {torch.get_num_threads()} threads\n"
+    )
     print("| part | clips a second | relative to the epoch |\n|---|---|---|")
     for name, rate in rates.items():
         print(f"| {name} | {rate:.1f} | {rate / rates['end-to-end epoch']:.2f} |")
     shares = sorted(
-        1 - model_s / epoch_s
-        for model_s, epoch_s in zip(
-            times["forward + backward + optimiser"], times["end-to-end epoch"], strict=True
-        )
+        1 - times["forward + backward + optimiser"] / times["end-to-end epoch"] for times in rounds
     )
-    middle = statistics.median(shares)
     print(
-        f"\nShare of the epoch that is not model time: {middle:.1%} "
+        f"\nShare of the epoch that is not model time: {statistics.median(shares):.1%} "
         f"(range over {ROUNDS} rounds {shares[0]:.1%} to {shares[-1]:.1%})"
     )
 
