@@ -73,8 +73,7 @@ def run(config: Config) -> RunResult:
         VaclipError: For any mistake of the user: settings, study, resume.
     """
     L.seed_everything(config.seed, workers=True, verbose=False)
-    if torch.get_default_device().type == "cpu":
-        keep_freed_memory()
+    keep_freed_memory()
     study = open_study(config.data)
     build_model(config, study)  # a mistake in the settings shows before anything is decoded
     plan = split_plan(config, study)
