@@ -29,10 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @contextmanager
 def user_errors() -> Generator[None]:
-    """Prints a `VaclipError` without a traceback and exits with status 1."""
+    """Prints a `VaclipError`, or what the system refuses, and exits with status 1."""
     try:
         yield
-    except VaclipError as error:
+    except (VaclipError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
 
@@ -82,7 +82,7 @@ def _predict(options: argparse.Namespace) -> int:
     from vaclip.predict import predict_videos, prediction_view, write_predictions
 
     with progress_bar("Predicting") as progress:
-        table = predict_videos(
+        table, failures = predict_videos(
             options.checkpoint,
             options.videos,
             attention=options.attention,
@@ -91,7 +91,9 @@ def _predict(options: argparse.Namespace) -> int:
         )
     write_predictions(table, csv=options.csv, json=options.json)
     console.print(prediction_view(table))
-    return 0
+    for failure in failures:
+        print(f"error: {failure}", file=sys.stderr)
+    return 1 if failures else 0
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast, get_type_hints
@@ -116,7 +117,6 @@ class TrainerConfig:
     max_epochs: int
     accelerator: str
     devices: Any
-    num_nodes: int
     strategy: str
     precision: str
     accumulate_grad_batches: int
@@ -124,8 +124,6 @@ class TrainerConfig:
     sync_batchnorm: bool
     log_every_n_steps: int
     limit_train_batches: Any
-    limit_val_batches: Any
-    limit_test_batches: Any
     detect_anomaly: bool
     profiler: str | None
     enable_progress_bar: bool
@@ -216,12 +214,16 @@ def check_config(config: Config) -> None:
         "loss.clip_temperature": config.loss.clip_temperature,
         "optim.lr": config.optim.lr,
         "trainer.max_epochs": config.trainer.max_epochs,
+        "trainer.limit_train_batches": config.trainer.limit_train_batches,
+        "trainer.accumulate_grad_batches": config.trainer.accumulate_grad_batches,
     }
     not_negative = {
         "model.lambda_token": model.lambda_token,
         "loss.clip_weight": config.loss.clip_weight,
         "optim.weight_decay": config.optim.weight_decay,
         "data.num_workers": data.num_workers,
+        "seed": config.seed,
+        "split.seed": split.seed,
         "data.augment.brightness": data.augment.brightness,
         "data.augment.contrast": data.augment.contrast,
     }
@@ -232,6 +234,7 @@ def check_config(config: Config) -> None:
     choices = {
         "data.source": (data.source, ("synthetic_gait", "folder")),
         "data.combine": (data.combine, ("mean", "max", "stack")),
+        "trainer.precision": (config.trainer.precision, ("32-true", "bf16-mixed", "16-mixed")),
     }
     for key, (value, allowed) in choices.items():
         _require(value in allowed, key, value, f"use one of {', '.join(allowed)}")
@@ -250,8 +253,18 @@ def check_config(config: Config) -> None:
     _require(
         split.fold == "all" or in_range, "split.fold", split.fold, f"0 to {split.folds - 1}, or all"
     )
-    if data.source == "folder" and not data.root:
-        raise VaclipError("data=folder needs data.root=PATH, the study folder")
+    if (data.source == "folder") != bool(data.root):
+        raise VaclipError(
+            "data=folder needs data.root=PATH, the study folder"
+            if data.source == "folder"
+            else f"data.root={data.root} is not used by the default cohort; add data=folder"
+        )
+    _require(
+        re.fullmatch(r"[\w.-]+", config.arm) is not None,
+        "arm",
+        config.arm,
+        "use letters, digits, '.', '_' and '-', because it names the run folder",
+    )
     _check_model(config)
 
 

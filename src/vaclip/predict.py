@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pickle
 import tempfile
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -16,7 +16,7 @@ from rich.table import Table
 from torch import Tensor
 
 from vaclip import keys
-from vaclip.data.cache import SampleSettings, cache_clip
+from vaclip.data.cache import SampleSettings, cache_clip, file_digest
 from vaclip.data.dataset import ClipItem, SegmentDataset, collate
 from vaclip.data.study import Clip, Study, load_study
 from vaclip.data.transforms import prepare_batch
@@ -47,6 +47,19 @@ class Predictor:
     data: dict[str, Any]
     channels: int
     annotators: tuple[str, ...]
+
+
+class Predictions(NamedTuple):
+    """What `predict_videos` gives.
+
+    Attributes:
+        table: One row a clip: ``clip_id``, ``video``, ``segments``, ``predicted``, and one
+            ``prob_...`` a class.
+        failures: One message for each clip that could not be predicted.
+    """
+
+    table: pd.DataFrame
+    failures: list[str]
 
 
 def load_predictor(checkpoint: Path, device: str = "cpu") -> Predictor:
@@ -87,24 +100,25 @@ def predict_videos(
     attention: Path | None = None,
     device: str = "cpu",
     progress: Callable[[int, int], None] | None = None,
-) -> pd.DataFrame:
+) -> Predictions:
     """Predicts the class of every clip.
 
     Args:
         checkpoint: A ``best.ckpt`` or ``last.ckpt`` of a run folder.
         videos: Files, or folders whose video files are taken, subfolders too.
         attention: A study folder with the clips and marks of these videos. A video is looked
-            up by its path, else by its exact file name.
+            up by its path, else by its content, so that a copy is found and another file of
+            the same name is not taken for it.
         device: Of torch.
         progress: Called with (done, total) after each clip.
 
     Returns:
-        One row a clip: ``clip_id``, ``video``, ``segments``, ``predicted``, one ``prob_...`` a
-        class. Segments without a valid map are left out where the diagnosis needs one, and
-        ``segments`` counts the others.
+        The table, and what is wrong with the clips that are not in it. Segments without a
+        valid map are left out where the diagnosis needs one; ``segments`` counts the others.
 
     Raises:
-        VaclipError: If a file cannot be used, or a map is needed and missing.
+        VaclipError: If maps are needed and there is no ``attention``, a video is not in its
+            study, or no clip at all can be predicted.
     """
     predictor = load_predictor(checkpoint, device)
     if predictor.model.diagnosis_needs_map and attention is None:
@@ -115,15 +129,22 @@ def predict_videos(
         )
     files = find_videos(videos)
     study = load_study(attention) if attention else _bare_study(files)
-    clips = _clips_of(files, study) if attention else list(study.clips)
     annotators = _annotators(predictor, study)
-    rows = []
-    with tempfile.TemporaryDirectory(prefix="vaclip-") as scratch:
+    rows: list[dict[str, Any]] = []
+    failures: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="vaclip-") as name:
+        scratch = Path(name)
+        clips = _clips_of(files, study, scratch) if attention else list(study.clips)
         for done, clip in enumerate(clips, start=1):
-            rows.append(_predict_clip(predictor, study, clip, annotators, Path(scratch), device))
+            try:
+                rows.append(_predict_clip(predictor, study, clip, annotators, scratch, device))
+            except VaclipError as error:
+                failures.append(str(error))
             if progress:
                 progress(done, len(clips))
-    return pd.DataFrame(rows)
+    if not rows:
+        raise VaclipError("no clip can be predicted:\n  " + "\n  ".join(failures))
+    return Predictions(pd.DataFrame(rows), failures)
 
 
 def find_videos(paths: Sequence[Path]) -> list[Path]:
@@ -151,19 +172,21 @@ def _bare_study(files: Sequence[Path]) -> Study:
     return Study(Path(), "", (), {}, (), clips, {})
 
 
-def _clips_of(files: Sequence[Path], study: Study) -> list[Clip]:
+def _clips_of(files: Sequence[Path], study: Study, scratch: Path) -> list[Clip]:
     by_path: dict[Path, list[Clip]] = defaultdict(list)
+    by_size: dict[int, list[Path]] = defaultdict(list)
     for clip in study.clips:
+        if clip.video not in by_path:
+            by_size[clip.video.stat().st_size].append(clip.video)
         by_path[clip.video].append(clip)
-    names = Counter(path.name for path in by_path)
-    by_name = {path.name: clips for path, clips in by_path.items() if names[path.name] == 1}
     clips: list[Clip] = []
     for file in files:
-        own = by_path.get(file.resolve()) or by_name.get(file.name)
-        if not own:
-            many = names[file.name]
-            why = f"{many} videos of that name" if many > 1 else "no clip of that video"
-            raise VaclipError(f"{file}: the study {study.name} has {why} in clips.csv")
+        own = by_path.get(file.resolve())
+        for video in by_size[file.stat().st_size] if own is None else ():
+            if file_digest(video, scratch) == file_digest(file, scratch):
+                own = by_path[video]
+        if own is None:
+            raise VaclipError(f"{file}: clips.csv of the study {study.name} has no such video")
         clips += own
     return clips
 

@@ -92,7 +92,10 @@ def cache_study(
     Raises:
         VaclipError: If clips cannot be read; the message names every one of them.
     """
-    jobs = (joblib.delayed(_try_cache_clip)(study, clip, settings, root) for clip in study.clips)
+    jobs = (
+        joblib.delayed(_try_cache_clip)(study.only(clip), clip, settings, root)
+        for clip in study.clips
+    )
     pool = joblib.Parallel(n_jobs=workers, return_as="generator", pre_dispatch="4*n_jobs")
     cached: list[CachedClip] = []
     failures: list[str] = []

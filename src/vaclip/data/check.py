@@ -43,7 +43,8 @@ def check_study(
         if clip.video.is_file() and clip.video.resolve().is_relative_to(inside)
     ]
     pool = joblib.Parallel(n_jobs=workers, return_as="generator", pre_dispatch="4*n_jobs")
-    for done, found in enumerate(pool(joblib.delayed(check_clip)(study, c) for c in clips), 1):
+    jobs = (joblib.delayed(check_clip)(study.only(clip), clip) for clip in clips)
+    for done, found in enumerate(pool(jobs), start=1):
         problems += found
         if progress:
             progress(done, len(clips))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -73,7 +73,7 @@ class SegmentDataset(Dataset[dict[str, Tensor]]):
             for position, item in enumerate(self.items)
             for number, start in enumerate(plan_segments(item.cached.samples, frames, stride))
         ]
-        self._opened: dict[Path, NDArray[Any]] = {}
+        self._opened: dict[Path, Tensor] = {}
 
     def __len__(self) -> int:
         return len(self.segments)
@@ -84,12 +84,11 @@ class SegmentDataset(Dataset[dict[str, Tensor]]):
         position, number, start = self.segments[index]
         item = self.items[position]
         wanted = segment_samples(start, item.cached.samples, self.frames)
-        video = torch.from_numpy(self._read(item.cached.frames, wanted)).permute(3, 0, 1, 2)
+        video = self._read(item.cached.frames, wanted).permute(3, 0, 1, 2)
         if item.cached.attn is None:
             attn = torch.zeros((self.channels, *video.shape[1:]), dtype=torch.uint8)
         else:
-            attn = torch.from_numpy(self._read(item.cached.attn, wanted, axis=1))
-        valid = bool(attn.any())
+            attn = self._read(item.cached.attn, wanted, axis=1)
         if epoch is not None and self.augmentation is not None:
             generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch, index))
             height, width = video.shape[2:]
@@ -98,7 +97,7 @@ class SegmentDataset(Dataset[dict[str, Tensor]]):
         return {
             keys.VIDEO: video,
             keys.ATTN_MAP: attn,
-            keys.ATTN_VALID: torch.tensor(valid),
+            keys.ATTN_VALID: attn.any().bool(),
             keys.LABEL: torch.tensor(item.label),
             keys.PATIENT: torch.tensor(item.patient),
             keys.CLIP: torch.tensor(item.row),
@@ -106,19 +105,31 @@ class SegmentDataset(Dataset[dict[str, Tensor]]):
             keys.MAP_ID: torch.tensor(item.map_id),
         }
 
-    def _read(self, path: Path, wanted: range | list[int], axis: int = 0) -> NDArray[Any]:
+    def _read(self, path: Path, wanted: range | list[int], axis: int = 0) -> Tensor:
         if path not in self._opened:
-            # Private pages: what nobody writes to is shared, and torch may wrap it.
-            self._opened[path] = np.load(path, mmap_mode="c")
+            self._opened[path] = map_array(path)
         array = self._opened[path]
         if isinstance(wanted, range):
-            span = slice(wanted.start, wanted.stop)
-            return array[span] if axis == 0 else array[:, span]
-        return array.take(wanted, axis=axis)
+            return array.narrow(axis, wanted.start, len(wanted))
+        return array.index_select(axis, torch.tensor(wanted))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves the opened files behind: each worker process maps them itself."""
         return {**self.__dict__, "_opened": {}}
+
+
+def map_array(path: Path) -> Tensor:
+    """Maps a uint8 .npy file into memory without keeping it open.
+
+    `numpy.load` would hold a file descriptor for each, of which a process has few.
+    """
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        shape, _, _ = np.lib.format.read_array_header_1_0(file)
+        header = file.tell()
+    size = header + math.prod(shape)
+    mapped = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
+    return mapped[header:].view(shape)
 
 
 def collate(segments: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -115,18 +115,29 @@ def make_plan(labels: Mapping[str, Sequence[str]], folds: int, seed: int) -> Spl
     patients = sorted(labels)
     per_class = Counter(name for patient in patients for name in set(labels[patient]))
     strata = [min(set(labels[p]), key=lambda name: (per_class[name], name)) for p in patients]
-    rarest, count = min(Counter(strata).items(), key=lambda item: (item[1], item[0]))
+    dealt = Counter(strata)
+    rarest = min(dealt, key=lambda name: (dealt[name], name))
+    count = dealt[rarest]
     if count < folds:
         possible = f"at most {count} folds are possible" if count >= 3 else "no split is possible"
+        both = per_class[rarest] - count
+        beside = f" (beside {both} who also have a rarer class)" if both else ""
         raise VaclipError(
-            f"class '{rarest}' has only {count} patient(s), too few for split.folds={folds}: "
-            f"{possible} (a class needs a patient in every fold)"
+            f"class '{rarest}' has only {count} patient(s){beside}, too few for "
+            f"split.folds={folds}: {possible} (a class needs a patient in every fold)"
         )
     dealer = StratifiedKFold(folds, shuffle=True, random_state=seed)
     parts = [
         tuple(patients[i] for i in chosen)
         for _, chosen in dealer.split(np.zeros(len(patients)), strata)
     ]
+    for number, part in enumerate(parts):
+        present = {name for patient in part for name in labels[patient]}
+        if absent := sorted(set(per_class) - present):
+            raise VaclipError(
+                f"no patient of class '{absent[0]}' falls into part {number} of {folds}, because "
+                "all of them also have a rarer class; use fewer folds or another split.seed"
+            )
     return SplitPlan(seed, tuple(_fold(parts, number) for number in range(folds)))
 
 

@@ -6,6 +6,8 @@ The format is described in the README ("A study on disk").
 from __future__ import annotations
 
 import csv
+import dataclasses
+import logging
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -22,6 +24,7 @@ from vaclip.maps.source import COCO_17, KINDS, Mark, MarkedClip, Region, map_sou
 CLIP_COLUMNS = ("clip_id", "video", "patient_id", "label")
 MARK_COLUMNS = ("clip_id", "annotator", "kind", "value")
 _SHOWN = 20
+_LOG = logging.getLogger(__name__)
 # PyYAML's own, and what its constructors let through on values such as a 99th of May.
 _YAML_ERRORS = (
     yaml.YAMLError, OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError
@@ -84,6 +87,11 @@ class Study:
         """Every patient, sorted."""
         return tuple(sorted({clip.patient_id for clip in self.clips}))
 
+    def only(self, clip: Clip) -> Study:
+        """Returns the study with one clip, small enough to send to another process."""
+        marks = {clip.clip_id: self.marks[clip.clip_id]} if clip.clip_id in self.marks else {}
+        return dataclasses.replace(self, clips=(clip,), marks=marks)
+
     def marked(self, clip: Clip) -> MarkedClip:
         """Returns what the map kinds may know of a clip."""
         return MarkedClip(
@@ -105,6 +113,10 @@ def load_study(root: Path) -> Study:
         raise VaclipError(
             f"the study in {root} has {len(errors)} error(s):\n{listed}{more}\n"
             f"`vaclip data check {root}` lists all of them."
+        )
+    if problems:
+        _LOG.warning(
+            "%d warning(s) about the study; `vaclip data check %s` shows them", len(problems), root
         )
     return study
 

@@ -10,8 +10,6 @@ import csv
 import hashlib
 import json
 import os
-import shutil
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -25,7 +23,7 @@ import yaml
 from vaclip.data import gait_figure as gait
 from vaclip.data.gait_patient import draw_patient, normal
 from vaclip.errors import VaclipError
-from vaclip.files import cache_root
+from vaclip.files import atomic_folder, cache_root
 
 GENERATOR_VERSION = 2
 """Raise it whenever the files of a cohort change: cached cohorts are then written anew."""
@@ -322,20 +320,12 @@ def _write(
     labels = patient_labels(cohort)
     clips = range(cohort.clips_per_patient)
     jobs = [(patient, clip, label) for patient, label in enumerate(labels) for clip in clips]
-    draft = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}")
-    try:
+    with atomic_folder(folder) as draft:
         for part in ("videos", "keypoints"):
-            (draft / part).mkdir(parents=True)
+            (draft / part).mkdir()
         _write_tables(cohort, draft, jobs)
         write = partial(_write_clip, cohort, draft)
         _write_clips(write, jobs, progress, min(workers, len(jobs)))
-        try:
-            draft.rename(folder)
-        except OSError:
-            if not (folder / "study.yaml").is_file():
-                raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def write_cohort(

@@ -60,13 +60,18 @@ class SplitPredictions(Metric):
         return {name: column[first] for name, column in table.items()}
 
 
-def alignment_similarity(table: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
-    """Cosine of each segment's embeddings, (N,); NaN where it has no valid map."""
+def alignment_similarity(
+    table: dict[str, NDArray[Any]], *, aligned: bool = True
+) -> NDArray[np.float64]:
+    """Cosine of each segment's embeddings, (N,).
+
+    NaN where it has no valid map, and everywhere if the alignment was not trained.
+    """
     cosine = np.sum(table[keys.VIDEO_EMBED] * table[keys.ATTN_EMBED], axis=1, dtype=np.float64)
-    return np.where(table[keys.ATTN_VALID], cosine, np.nan)
+    return np.where(table[keys.ATTN_VALID] & aligned, cosine, np.nan)
 
 
-def split_metrics(table: dict[str, NDArray[Any]]) -> dict[str, float]:
+def split_metrics(table: dict[str, NDArray[Any]], *, aligned: bool = True) -> dict[str, float]:
     """Computes all metrics of a split.
 
     A clip's probabilities are the mean over its segments, a patient's the mean over its
@@ -76,6 +81,8 @@ def split_metrics(table: dict[str, NDArray[Any]]) -> dict[str, float]:
 
     Args:
         table: What `SplitPredictions` computes.
+        aligned: Whether the CLIP term was trained; if not, the embeddings mean nothing, and
+            retrieval and alignment are undefined.
 
     Returns:
         Values by name without the split: ``clip/...``, ``patient/...``, ``retrieval_...``,
@@ -94,7 +101,7 @@ def split_metrics(table: dict[str, NDArray[Any]]) -> dict[str, float]:
         for name, value in classification_metrics(case_probs, case_ids % probs.shape[1]).items()
     }
 
-    mapped = table[keys.ATTN_VALID]
+    mapped = table[keys.ATTN_VALID] & aligned
     mapped_rows, video = mean_by_group(table[keys.VIDEO_EMBED][mapped], table[keys.CLIP][mapped])
     attn = mean_by_group(table[keys.ATTN_EMBED][mapped], table[keys.CLIP][mapped])[1]
     video, attn = _unit(video), _unit(attn)

@@ -60,7 +60,7 @@ class VideoAttentionCLIP(nn.Module):
         map_guided_hidden_dim: int = 128,
         map_guided_sigmoid_gate: bool = False,
         clip_classifier_source: str = "video",
-        backbone_width: int = 32,
+        backbone_width: int = 16,
     ) -> None:
         super().__init__()
         _check_name("model.clip_backbone", clip_backbone, ENCODERS)

@@ -21,11 +21,22 @@ from vaclip.files import atomic_file, write_json
 
 CONFIG_FILE = "config.yaml"
 PLAN_FILE = "split_plan.json"
+STUDY_FILE = "study.json"
 ENVIRONMENT_FILE = "environment.json"
 METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.parquet"
 _RUN_DIR_VARIABLE = "VACLIP_RUN_DIR"
-_NOT_COMPARED = ("run_dir", "runs_dir", "resume")
+# Settings that make no difference to the result.
+_NOT_COMPARED = frozenset(
+    {
+        "run_dir",
+        "runs_dir",
+        "resume",
+        "data.num_workers",
+        "data.cache_dir",
+        "trainer.enable_progress_bar",
+    }
+)
 
 
 def open_run_folder(config: Config) -> Path:
@@ -36,8 +47,13 @@ def open_run_folder(config: Config) -> Path:
     Raises:
         VaclipError: If the folder holds another run, or there is no run to resume.
     """
-    if os.environ.get("LOCAL_RANK", "0") != "0" and (own := os.environ.get(_RUN_DIR_VARIABLE)):
-        return Path(own)
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        if _RUN_DIR_VARIABLE not in os.environ:
+            raise VaclipError(
+                "several processes were started by another launcher; start one, with "
+                "trainer.devices=N trainer.strategy=ddp, and it starts the others"
+            )
+        return Path(os.environ[_RUN_DIR_VARIABLE])
     folder = _resumed(config) if config.resume else _fresh(config)
     os.environ[_RUN_DIR_VARIABLE] = str(folder.resolve())
     return folder

@@ -35,6 +35,7 @@ def majority_guess(datasets: dict[str, SegmentDataset]) -> dict[str, float]:
     scores = {}
     for unit, truth in (("clip", clips), ("patient", patients)):
         values = classification_metrics(np.tile(probs, (len(truth), 1)), truth)
+        del values["log_loss"]  # of a certain guess it is infinite
         scores |= {f"test/{unit}/{name}": value for name, value in values.items()}
     return scores
 
@@ -54,7 +55,7 @@ def prediction_table(
         keys.PRED_CLIP: [clip.clip_id for clip in clips],
         keys.PRED_SEGMENT: table[keys.SEGMENT],
         keys.PRED_LABEL: [clip.label for clip in clips],
-        keys.PRED_SIM: alignment_similarity(table),
+        keys.PRED_SIM: alignment_similarity(table, aligned=config.loss.clip_weight > 0),
         keys.PRED_MAP_ID: table[keys.MAP_ID],
     }
     for index, name in enumerate(study.classes):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import logging
 import time
@@ -16,6 +17,7 @@ import torch
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from vaclip import keys
 from vaclip.config import Config, DataConfig
@@ -31,7 +33,13 @@ from vaclip.errors import VaclipError, did_you_mean
 from vaclip.files import cache_root, write_json
 from vaclip.losses import CompositeLoss
 from vaclip.models import VideoAttentionCLIP
-from vaclip.studies.folder import PLAN_FILE, PREDICTIONS_FILE, fold_folder, open_run_folder
+from vaclip.studies.folder import (
+    PLAN_FILE,
+    PREDICTIONS_FILE,
+    STUDY_FILE,
+    fold_folder,
+    open_run_folder,
+)
 from vaclip.studies.results import majority_guess, prediction_table, write_parquet, write_summary
 from vaclip.training.memory import keep_freed_memory
 from vaclip.training.module import MONITOR, Optimisation, VaclipModule
@@ -81,7 +89,7 @@ def run(config: Config) -> RunResult:
     _check_maps(config, prepared)
     folder = open_run_folder(config)
     _LOG.info("run folder: %s", folder)
-    _save_plan(plan, folder / PLAN_FILE)
+    _save_origin(plan, prepared, folder)
     _report_maps(prepared)
 
     chosen = range(config.split.folds) if config.split.fold == "all" else [int(config.split.fold)]
@@ -160,14 +168,38 @@ def split_plan(config: Config, study: Study) -> SplitPlan:
     return make_plan(labels, config.split.folds, config.split.seed)
 
 
-def _save_plan(plan: SplitPlan, path: Path) -> None:
-    if not path.exists():
-        plan.save(path)
-    elif SplitPlan.load(path) != plan:
+def _save_origin(plan: SplitPlan, prepared: PreparedStudy, folder: Path) -> None:
+    """Writes the plan and what the study is made of, or compares them with what is there."""
+    origin = describe_study(prepared)
+    if not (folder / PLAN_FILE).exists():
+        write_json(folder / STUDY_FILE, origin)
+        plan.save(folder / PLAN_FILE)
+        return
+    before = json.loads((folder / STUDY_FILE).read_text(encoding="utf-8"))
+    if before != origin or SplitPlan.load(folder / PLAN_FILE) != plan:
         raise VaclipError(
-            f"the study's patients or labels changed since this run began, so {path} does not "
-            "fit any more; start a new run"
+            f"the study changed since the run in {folder} began (classes, clips, labels, videos "
+            "or maps); start a new run"
         )
+
+
+def describe_study(prepared: PreparedStudy) -> dict[str, Any]:
+    """Returns the study's counts, and a hash that changes with anything a model sees of it."""
+    rows = [
+        [item.cached.clip.clip_id, item.cached.clip.patient_id, item.cached.clip.label]
+        # The cache names its entries by what they were made from.
+        + [path.parent.name if path else "" for path in (item.cached.frames, item.cached.attn)]
+        for item in prepared.items
+    ]
+    content = json.dumps([prepared.study.classes, rows], ensure_ascii=False)
+    return {
+        "name": prepared.study.name,
+        "classes": list(prepared.study.classes),
+        "annotators": list(prepared.annotators),
+        "patients": len(prepared.study.patients),
+        "clips": len(rows),
+        "content_hash": hashlib.sha256(content.encode()).hexdigest(),
+    }
 
 
 def _report_maps(prepared: PreparedStudy) -> None:
@@ -266,20 +298,15 @@ def _run_fold(
         num_workers=config.data.num_workers,
     )
     module = build_module(config, prepared)
-    best = ModelCheckpoint(
-        folder / "checkpoints",
-        filename="best",
-        monitor=MONITOR,
-        save_last=True,
-        auto_insert_metric_name=False,
-        enable_version_counter=False,
-    )
-    trainer = _trainer(config, folder, best)
+    trainer = _trainer(config, folder)
     last = folder / "checkpoints" / "last.ckpt"
-    resumed = str(last) if last.exists() else None
+    resumed = last if last.exists() else None
+    if resumed:
+        _check_not_moved(resumed)
     trainer.fit(module, datamodule=batches, ckpt_path=resumed, weights_only=True)
 
-    chosen = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+    best_path = folder / "checkpoints" / "best.ckpt"
+    chosen = torch.load(best_path, map_location="cpu", weights_only=True)
     module.load_state_dict(chosen["state_dict"])
     trainer.validate(module, datamodule=batches, verbose=False)
     test = trainer.test(module, datamodule=batches, verbose=False)[0]
@@ -304,21 +331,48 @@ def _run_fold(
     return result
 
 
-def _trainer(config: Config, folder: Path, best: ModelCheckpoint) -> L.Trainer:
+def _check_not_moved(checkpoint: Path) -> None:
+    """Refuses to resume elsewhere: Lightning would forget which checkpoint was the best."""
+    states = torch.load(checkpoint, map_location="cpu", weights_only=True)["callbacks"]
+    for state in states.values():
+        if "dirpath" in state and Path(state["dirpath"]) != checkpoint.parent.resolve():
+            raise VaclipError(
+                f"the run was begun in {state['dirpath']} and moved; move it back to resume it"
+            )
+
+
+def _trainer(config: Config, folder: Path) -> L.Trainer:
     settings = dataclasses.asdict(config.trainer)
-    callbacks: list[L.Callback] = [best, LearningRateMonitor("epoch")]
+    where = (folder / "checkpoints").resolve()
+    callbacks: list[L.Callback] = [
+        ModelCheckpoint(
+            where,
+            filename="best",
+            monitor=MONITOR,
+            auto_insert_metric_name=False,
+            enable_version_counter=False,
+        ),
+        # Not `save_last` of the above, which saves the last only when it is also the best.
+        ModelCheckpoint(
+            where, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
+        ),
+        LearningRateMonitor("epoch"),
+    ]
     if config.trainer.enable_progress_bar:
         callbacks.append(RichProgressBar())
     # A resumed run logs beside what it had logged before, so that nothing is overwritten.
     attempt = f"attempt_{len(list((folder / 'logs').glob('attempt_*')))}"
-    return L.Trainer(
-        **settings,
-        default_root_dir=folder,
-        callbacks=callbacks,
-        logger=[
-            CSVLogger(folder / "logs", name="", version=attempt),
-            TensorBoardLogger(folder / "logs", name="", version=attempt),
-        ],
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-    )
+    try:
+        return L.Trainer(
+            **settings,
+            default_root_dir=folder,
+            callbacks=callbacks,
+            logger=[
+                CSVLogger(folder / "logs", name="", version=attempt),
+                TensorBoardLogger(folder / "logs", name="", version=attempt),
+            ],
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
+    except (MisconfigurationException, ValueError) as error:
+        raise VaclipError(f"Lightning refuses the trainer settings: {error}") from error

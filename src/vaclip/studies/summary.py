@@ -31,13 +31,24 @@ _ALIGNMENT = {
 }
 
 
+def _caption(config: Config) -> str | None:
+    if config.loss.clip_weight == 0:
+        return "Retrieval and alignment are undefined: the alignment was not trained."
+    if config.model.map_guided:
+        return (
+            "The video embedding of a guided model has seen the map that it is to retrieve: "
+            "compare retrieval with guided models alone."
+        )
+    return None
+
+
 def result_table(result: RunResult, config: Config) -> Table:
     """Returns the test metrics beside what needs no model: a majority guess, or chance."""
     folds = result.metrics
     summary = fold_summary(folds)
     guess = fold_summary({k: {"test": fold["majority"]} for k, fold in folds.items()})
     which = f"fold {next(iter(folds))}" if len(folds) == 1 else f"{len(folds)} folds, mean ± std"
-    table = Table(title=f"{config.arm}, {which}, test patients")
+    table = Table(title=f"{config.arm}, {which}, test patients", caption=_caption(config))
     for name, side in (("", "left"), ("test", "right"), ("without a model", "right")):
         table.add_column(name, justify=side, no_wrap=True)
 
@@ -45,7 +56,9 @@ def result_table(result: RunResult, config: Config) -> Table:
         mean, std = values[key]["mean"], values[key]["std"]
         if math.isnan(mean):
             return "undefined"
-        return f"{mean:.3f}" if math.isnan(std) else f"{mean:.3f} ± {std:.3f}"
+        shown = f"{mean:.3f}" if math.isnan(std) else f"{mean:.3f} ± {std:.3f}"
+        defined = values[key]["folds"]
+        return shown if defined == len(folds) else f"{shown} ({defined} folds)"
 
     for unit in ("patient", "clip"):
         table.add_section()

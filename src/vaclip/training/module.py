@@ -24,6 +24,7 @@ from vaclip.seeds import mix_seed
 
 MONITOR = "val/patient/log_loss"
 CHECKPOINT_KEY = "vaclip"
+_ADVICE = "Try a smaller optim.lr, trainer.precision=32-true, or look at these clips."
 _LOG = logging.getLogger(__name__)
 
 
@@ -93,12 +94,10 @@ class VaclipModule(L.LightningModule):
         return terms[keys.LOSS_TOTAL]
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        batch = prepare_batch(batch)
-        self.val_predictions.update(batch, self._run(batch))
+        self._predict(batch, self.val_predictions)
 
     def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        batch = prepare_batch(batch)
-        self.test_predictions.update(batch, self._run(batch))
+        self._predict(batch, self.test_predictions)
 
     def on_validation_epoch_end(self) -> None:
         self._log_split("val", self.val_predictions)
@@ -107,8 +106,8 @@ class VaclipModule(L.LightningModule):
         metrics = self._log_split("test", self.test_predictions)
         if undefined := sorted(name for name, value in metrics.items() if math.isnan(value)):
             _LOG.warning(
-                "undefined on the test split, reported as NaN (a class, or all right or all "
-                "wrong clips, are missing): %s",
+                "undefined on the test split, reported as NaN (a class is missing, no clip is "
+                "wrong, or the alignment was not trained): %s",
                 ", ".join(undefined),
             )
 
@@ -127,6 +126,20 @@ class VaclipModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[CHECKPOINT_KEY] = self.metadata
+
+    def _predict(self, batch: dict[str, Tensor], predictions: SplitPredictions) -> None:
+        batch = prepare_batch(batch)
+        outputs = self._run(batch)
+        if not torch.isfinite(outputs[keys.LOGITS]).all():
+            raise VaclipError(
+                f"the model's output is not finite in epoch {self.current_epoch}; the batch's "
+                f"clips: {self._clip_names(batch)}. {_ADVICE}"
+            )
+        predictions.update(batch, outputs)
+
+    def _clip_names(self, batch: dict[str, Tensor]) -> str:
+        rows = sorted(set(batch[keys.CLIP].tolist()))
+        return ", ".join(self.clip_ids[row] for row in rows) if self.clip_ids else str(rows)
 
     def _run(self, batch: dict[str, Tensor], embed: bool = True) -> dict[str, Tensor]:
         return self.model(
@@ -148,19 +161,17 @@ class VaclipModule(L.LightningModule):
     def _stop_if_not_finite(self, terms: dict[str, Tensor], batch: dict[str, Tensor]) -> None:
         if torch.isfinite(terms[keys.LOSS_TOTAL]):
             return
-        rows = sorted(set(batch[keys.CLIP].tolist()))
-        names = ", ".join(self.clip_ids[row] for row in rows) if self.clip_ids else str(rows)
         values = ", ".join(f"{name} {value.item():g}" for name, value in terms.items())
         raise VaclipError(
             f"the loss is not finite ({values}) in epoch {self.current_epoch}; the batch's clips: "
-            f"{names}. Try a smaller optim.lr, trainer.precision=32-true, or look at these clips."
+            f"{self._clip_names(batch)}. {_ADVICE}"
         )
 
     def _log_split(self, split: str, predictions: SplitPredictions) -> dict[str, float]:
         table = predictions.compute()
         predictions.reset()
         self.tables[split] = table
-        metrics = split_metrics(table)
+        metrics = split_metrics(table, aligned=self.aligns)
         self.log_dict({f"{split}/{name}": value for name, value in metrics.items()})
         return metrics
 

@@ -23,7 +23,7 @@ class FrameCNN(nn.Module):
         width: Channels of the stem; D is four times as many.
     """
 
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self, width: int = 16) -> None:
         super().__init__()
         self.out_channels = 4 * width
         self.layers = nn.Sequential(
@@ -49,7 +49,7 @@ class CNN2D(VideoEncoder):
 
     gives_tokens = False
 
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self, width: int = 16) -> None:
         super().__init__()
         self.frame_cnn = FrameCNN(width)
         self.out_channels = self.frame_cnn.out_channels

@@ -34,7 +34,7 @@ class CNN3D(VideoEncoder):
 
     gives_tokens = True
 
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self, width: int = 16) -> None:
         super().__init__()
         self.out_channels = 4 * width
         self.layers = nn.Sequential(

@@ -17,7 +17,7 @@ class CNNLSTM(VideoEncoder):
 
     gives_tokens = False
 
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self, width: int = 16) -> None:
         super().__init__()
         self.frame_cnn = FrameCNN(width)
         self.out_channels = self.frame_cnn.out_channels
