@@ -274,3 +274,13 @@ def test_augmented_video_and_map_show_the_same_place(tmp_path):
         assert torch.equal(segment[keys.VIDEO][0], segment[keys.ATTN_MAP][0])
     assert all(segment[keys.VIDEO].shape == (3, 4, 12, 14) for segment in drawn)
     assert len({segment[keys.VIDEO].sum().item() for segment in drawn}) > 10
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts open files under /proc")
+def test_reading_keeps_no_file_open(tmp_path):
+    items, *_ = make_items(tmp_path, lengths=(8,) * 20)
+    segments = SegmentDataset(items, 8, 8)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    kept = [segments[number] for number in range(len(segments))]
+    assert len(kept) == 20
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 1
