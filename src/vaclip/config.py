@@ -200,37 +200,8 @@ def check_config(config: Config) -> None:
     Raises:
         VaclipError: Naming the key, the value and what is allowed.
     """
-    data, model, split = config.data, config.model, config.split
-    positive = {
-        "data.frames": data.frames,
-        "data.fps": data.fps,
-        "data.stride": data.stride,
-        "data.batch_size": data.batch_size,
-        "data.keypoint_sigma": data.keypoint_sigma,
-        "model.clip_feature_dim": model.clip_feature_dim,
-        "model.clip_embed_dim": model.clip_embed_dim,
-        "model.backbone_width": model.backbone_width,
-        "model.map_guided_hidden_dim": model.map_guided_hidden_dim,
-        "loss.clip_temperature": config.loss.clip_temperature,
-        "optim.lr": config.optim.lr,
-        "trainer.max_epochs": config.trainer.max_epochs,
-        "trainer.limit_train_batches": config.trainer.limit_train_batches,
-        "trainer.accumulate_grad_batches": config.trainer.accumulate_grad_batches,
-    }
-    not_negative = {
-        "model.lambda_token": model.lambda_token,
-        "loss.clip_weight": config.loss.clip_weight,
-        "optim.weight_decay": config.optim.weight_decay,
-        "data.num_workers": data.num_workers,
-        "seed": config.seed,
-        "split.seed": split.seed,
-        "data.augment.brightness": data.augment.brightness,
-        "data.augment.contrast": data.augment.contrast,
-    }
-    for key, value in positive.items():
-        _require(0 < value < math.inf, key, value, "it must be above 0")
-    for key, value in not_negative.items():
-        _require(0 <= value < math.inf, key, value, "it must be a number, not negative")
+    _check_numbers(config)
+    data, split = config.data, config.split
     choices = {
         "data.source": (data.source, ("synthetic_gait", "folder")),
         "data.combine": (data.combine, ("mean", "max", "stack")),
@@ -266,6 +237,40 @@ def check_config(config: Config) -> None:
         "use letters, digits, '.', '_' and '-', because it names the run folder",
     )
     _check_model(config)
+
+
+def _check_numbers(config: Config) -> None:
+    data, model, split = config.data, config.model, config.split
+    positive = {
+        "data.frames": data.frames,
+        "data.fps": data.fps,
+        "data.stride": data.stride,
+        "data.batch_size": data.batch_size,
+        "data.keypoint_sigma": data.keypoint_sigma,
+        "model.clip_feature_dim": model.clip_feature_dim,
+        "model.clip_embed_dim": model.clip_embed_dim,
+        "model.backbone_width": model.backbone_width,
+        "model.map_guided_hidden_dim": model.map_guided_hidden_dim,
+        "loss.clip_temperature": config.loss.clip_temperature,
+        "optim.lr": config.optim.lr,
+        "trainer.max_epochs": config.trainer.max_epochs,
+        "trainer.limit_train_batches": config.trainer.limit_train_batches,
+        "trainer.accumulate_grad_batches": config.trainer.accumulate_grad_batches,
+    }
+    not_negative = {
+        "model.lambda_token": model.lambda_token,
+        "loss.clip_weight": config.loss.clip_weight,
+        "optim.weight_decay": config.optim.weight_decay,
+        "data.num_workers": data.num_workers,
+        "seed": config.seed,
+        "split.seed": split.seed,
+        "data.augment.brightness": data.augment.brightness,
+        "data.augment.contrast": data.augment.contrast,
+    }
+    for key, value in positive.items():
+        _require(0 < value < math.inf, key, value, "it must be above 0")
+    for key, value in not_negative.items():
+        _require(0 <= value < math.inf, key, value, "it must be a number, not negative")
 
 
 def _check_model(config: Config) -> None:
