@@ -69,7 +69,7 @@ def test_wrong_number_of_frames_written_as_a_float(root):
 
 def test_odd_digit_in_the_column(root):
     edit_row(root, "clips.csv", 4, frames="²")
-    found(root)
+    assert any("states ² frames" in what for what in found(root))
 
 
 def test_wrong_number_of_keypoints(root):

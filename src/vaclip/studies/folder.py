@@ -24,6 +24,7 @@ PLAN_FILE = "split_plan.json"
 STUDY_FILE = "study.json"
 ENVIRONMENT_FILE = "environment.json"
 METRICS_FILE = "metrics.json"
+FOLD_METRICS_FILE = "test_metrics.json"
 PREDICTIONS_FILE = "predictions.parquet"
 _RUN_DIR_VARIABLE = "VACLIP_RUN_DIR"
 # Settings that make no difference to the result.

@@ -34,6 +34,7 @@ from vaclip.files import cache_root, write_json
 from vaclip.losses import CompositeLoss
 from vaclip.models import VideoAttentionCLIP
 from vaclip.studies.folder import (
+    FOLD_METRICS_FILE,
     PLAN_FILE,
     PREDICTIONS_FILE,
     STUDY_FILE,
@@ -278,7 +279,7 @@ def _run_fold(
     config: Config, prepared: PreparedStudy, plan: SplitPlan, fold: int, run_dir: Path
 ) -> dict[str, Any]:
     folder = fold_folder(run_dir, fold)
-    done = folder / "test_metrics.json"
+    done = folder / FOLD_METRICS_FILE
     if done.exists():
         return json.loads(done.read_text(encoding="utf-8"))
     started = time.monotonic()
