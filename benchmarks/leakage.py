@@ -20,9 +20,10 @@ from hydra import compose, initialize_config_module
 from vaclip.config import typed_config
 from vaclip.console import setup_logging
 from vaclip.files import cache_root
-from vaclip.studies.run import run, study_folder
+from vaclip.studies.prepare import study_folder
+from vaclip.studies.run import run
 
-VIDEO_ONLY = ["arm=B0", "model.map_guided=false", "loss.clip_weight=0"]
+VIDEO_ONLY = ["experiment=B0"]
 
 
 def call_every_clip_a_patient(study: Path) -> None:

@@ -20,16 +20,11 @@ from hydra import compose, initialize_config_module
 
 from vaclip import keys
 from vaclip.config import typed_config
-from vaclip.data.datamodule import FoldData, fold_datasets
+from vaclip.data.datamodule import FoldData
 from vaclip.data.transforms import prepare_batch
 from vaclip.data.video import decode_clip
-from vaclip.studies.run import (
-    build_module,
-    open_study,
-    prepare_study,
-    split_plan,
-    training_augmentation,
-)
+from vaclip.studies.prepare import open_study, prepare_fold, prepare_study, split_plan
+from vaclip.studies.run import build_module
 from vaclip.training.memory import keep_freed_memory
 
 ROUNDS = 5
@@ -44,14 +39,8 @@ class Bench:
             config = typed_config(compose("config", overrides))
         self.data = config.data
         prepared = prepare_study(self.data, open_study(self.data))
-        datasets = fold_datasets(
-            prepared.items,
-            split_plan(config, prepared.study).folds[0],
-            frames=self.data.frames,
-            stride=self.data.stride,
-            channels=prepared.channels,
-            augmentation=training_augmentation(self.data),
-        )
+        plan = split_plan(config, prepared.study)
+        datasets = prepare_fold(config, prepared, plan.folds[0])
         self.train = datasets["train"]
         self.module = build_module(config, prepared)
         self.optimizer = torch.optim.AdamW(self.module.parameters(), lr=1e-4)

@@ -10,8 +10,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 import yaml
 from hypothesis import settings
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
 
 # Two busy cores make the first example of a property slow, which says nothing of the code.
 settings.register_profile("vaclip", deadline=None)
@@ -163,3 +166,40 @@ def tiny_study(tmp_path: Path) -> Callable[..., Path]:
         return write_tiny_study(tmp_path / f"study_{made}", patients_per_class, clips_per_patient)
 
     return make
+
+
+class LiveBytes(TorchDispatchMode):
+    """Measures the most memory that tensors made within it had at a time.
+
+    Attributes:
+        peak: In bytes; a storage that several tensors share counts once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peak = 0
+        self._storages: dict[int, tuple[StorageWeakRef, int]] = {}
+
+    def __torch_dispatch__(
+        self, func: Callable, types: object, args: tuple = (), kwargs: dict | None = None
+    ) -> object:
+        result = func(*args, **(kwargs or {}))
+        ours = [x for x in (*args, *(kwargs or {}).values()) if isinstance(x, torch.Tensor)]
+        given = {x.untyped_storage().data_ptr() for x in ours}
+        made = result if isinstance(result, (tuple, list)) else [result]
+        for tensor in made:
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                if storage.data_ptr() not in given:  # no view, nothing in place
+                    self._storages[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
+        self._storages = {
+            key: entry for key, entry in self._storages.items() if not entry[0].expired()
+        }
+        self.peak = max(self.peak, sum(size for _, size in self._storages.values()))
+        return result
+
+
+@pytest.fixture
+def live_bytes() -> type[LiveBytes]:
+    """Returns the context manager `LiveBytes`."""
+    return LiveBytes

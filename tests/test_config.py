@@ -16,6 +16,7 @@ from vaclip.config import Config, ModelConfig, all_keys, typed_config
 from vaclip.data.synthetic_gait import GaitCohort
 from vaclip.data.transforms import Augmentation
 from vaclip.errors import VaclipError
+from vaclip.maps import CONTROLS
 from vaclip.models import VideoAttentionCLIP
 from vaclip.train import explain
 from vaclip.training.module import Optimisation
@@ -80,7 +81,9 @@ def test_the_reference_lists_all_experiments():
 
 
 # What an arm differs in, from the table of arms.
+FULL = (True, "spatiotemporal", False, 0.0, 1.0)
 ARMS = {
+    "B0": (False, None, None, 0.0, 0.0),
     "B1": (False, None, None, 0.0, 1.0),
     "B2": (True, "spatiotemporal", False, 0.0, 0.0),
     "B3": (True, "spatiotemporal", False, 0.0, 1.0),
@@ -89,7 +92,13 @@ ARMS = {
     "C2": (True, "weighted_pool", False, 0.0, 1.0),
     "C3_linear": (True, "spatiotemporal", False, 0.0, 1.0),
     "C3_sigmoid": (True, "spatiotemporal", True, 0.0, 1.0),
+    **{f"K_{name}": FULL for name in ("shuffled", "uniform", "centre", "random", "withheld")},
+    "K_map_only": (False, None, None, 0.0, 0.0),
 }
+
+
+def test_no_arm_lacks_its_switches():
+    assert sorted(ARMS) == EXPERIMENTS
 
 
 @pytest.mark.parametrize("name", sorted(ARMS))
@@ -104,6 +113,10 @@ def test_an_arm_switches_what_its_name_says(name):
         config.loss.clip_weight,
     )
     assert switches == ARMS[name]
+    assert (model.clip_classifier_source == "attn") == (name == "K_map_only")
+    drawn = name.removeprefix("K_") if name[2:] in CONTROLS else None
+    assert config.data.control == drawn
+    assert config.data.test_control == ("uniform" if name == "K_withheld" else None)
 
 
 @pytest.mark.parametrize("override", [f"debug={d}" for d in stems("debug")] + ["data=folder"])
@@ -136,6 +149,14 @@ def test_the_model_keys_have_the_defaults_of_the_design():
     assert (model.clip_feature_dim, model.clip_embed_dim, model.attn_in_channels) == (512, 256, 1)
     assert model.clip_backbone == "3dcnn"
     assert model.model_class_num is None
+
+
+def test_the_loss_has_the_defaults_that_are_documented():
+    loss = configure().loss
+    assert (loss.clip_positives, loss.clip_loss) == ("paired", "softmax")
+    assert (loss.mask_same_patient, loss.learn_temperature) == (True, True)
+    assert loss.clip_temperature == 0.07
+    assert loss.grad_cache_chunk is None
 
 
 def test_the_synthetic_settings_are_parameters_of_the_cohort():
@@ -171,7 +192,13 @@ def test_an_unknown_key(wrong, right, plus):
 
 
 @pytest.mark.parametrize(
-    ("override", "key"), [("data.frames=many", "data.frames"), ("data.size=[a,b]", "data.size")]
+    ("override", "key"),
+    [
+        ("data.frames=many", "data.frames"),
+        ("data.size=[a,b]", "data.size"),
+        ("loss.clip_chunk=some", "loss.clip_chunk"),
+        ("loss.mask_same_patient=often", "loss.mask_same_patient"),
+    ],
 )
 def test_a_value_of_the_wrong_type(override, key):
     message = message_of(override)
@@ -193,7 +220,7 @@ def test_a_missing_value():
 POSITIVE = """
 data.frames data.fps data.stride data.batch_size data.keypoint_sigma model.clip_feature_dim
 model.clip_embed_dim model.backbone_width model.map_guided_hidden_dim loss.clip_temperature
-optim.lr trainer.max_epochs
+loss.soft_map_temperature loss.clip_chunk loss.grad_cache_chunk optim.lr trainer.max_epochs
 """.split()
 NOT_NEGATIVE = "model.lambda_token loss.clip_weight optim.weight_decay data.num_workers".split()
 BROKEN = [
@@ -216,6 +243,9 @@ BROKEN = [
     "split.fold=true",  # a bool is an int, but no fold
     "optim.lr=inf",
     "loss.clip_weight=inf",
+    "loss.clip_temperature=nan",
+    "loss.clip_bias=nan",
+    "loss.soft_map_temperature=inf",
     "data.augment.contrast=nan",
     "data.augment.brightness=-1",
     "data.combine=sum",
@@ -241,6 +271,10 @@ def test_a_value_out_of_range_names_its_key(override):
         (
             ["model.map_guided_sigmoid_gate=true", "model.map_guided_type=weighted_pool"],
             ["model.map_guided_sigmoid_gate", "needs", "model.map_guided_type=spatiotemporal"],
+        ),
+        (
+            ["trainer.sync_batchnorm=true", "loss.grad_cache_chunk=4"],
+            ["trainer.sync_batchnorm", "loss.grad_cache_chunk"],
         ),
         (["model.attn_in_channels=2"], ["model.attn_in_channels is 2", "data.combine=mean"]),
         (
@@ -275,6 +309,8 @@ def test_a_group_is_no_setting_to_suggest(wrong):
         ["model.attn_in_channels=2", "data.combine=stack"],
         ["model.map_guided_sigmoid_gate=true", "model.map_guided_type=spatiotemporal"],
         ["loss.clip_weight=0", "optim.weight_decay=0", "data.num_workers=0"],
+        ["loss.grad_cache_chunk=null", "loss.clip_bias=0"],
+        ["loss.grad_cache_chunk=1", "loss.clip_bias=-20"],
     ],
 )
 def test_what_is_allowed(overrides):

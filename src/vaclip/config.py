@@ -60,6 +60,8 @@ class DataConfig:
     annotators: list[str] | None
     combine: str
     keypoint_sigma: float
+    control: str | None
+    test_control: str | None
     batch_size: int
     num_workers: int
     cache_dir: str | None
@@ -95,10 +97,18 @@ class ModelConfig:
 
 @dataclass
 class LossConfig:
-    """See `vaclip.losses.CompositeLoss`."""
+    """See `vaclip.losses.CompositeLoss` and `vaclip.losses.contrastive.ClipLoss`."""
 
     clip_weight: float
+    clip_positives: str
+    clip_loss: str
+    mask_same_patient: bool
     clip_temperature: float
+    learn_temperature: bool
+    clip_bias: float
+    soft_map_temperature: float
+    clip_chunk: int
+    grad_cache_chunk: int | None
 
 
 @dataclass
@@ -252,6 +262,11 @@ def _check_numbers(config: Config) -> None:
         "model.backbone_width": model.backbone_width,
         "model.map_guided_hidden_dim": model.map_guided_hidden_dim,
         "loss.clip_temperature": config.loss.clip_temperature,
+        "loss.soft_map_temperature": config.loss.soft_map_temperature,
+        "loss.clip_chunk": config.loss.clip_chunk,
+        "loss.grad_cache_chunk": 1
+        if config.loss.grad_cache_chunk is None
+        else config.loss.grad_cache_chunk,
         "optim.lr": config.optim.lr,
         "trainer.max_epochs": config.trainer.max_epochs,
         "trainer.limit_train_batches": config.trainer.limit_train_batches,
@@ -267,6 +282,8 @@ def _check_numbers(config: Config) -> None:
         "data.augment.brightness": data.augment.brightness,
         "data.augment.contrast": data.augment.contrast,
     }
+    bias = config.loss.clip_bias
+    _require(math.isfinite(bias), "loss.clip_bias", bias, "it must be a number")
     for key, value in positive.items():
         _require(0 < value < math.inf, key, value, "it must be above 0")
     for key, value in not_negative.items():
@@ -282,6 +299,11 @@ def _check_model(config: Config) -> None:
         raise VaclipError(
             "model.map_guided_sigmoid_gate=true does nothing here; it needs model.map_guided=true, "
             "model.map_guided_type=spatiotemporal and model.clip_backbone=3dcnn"
+        )
+    if config.trainer.sync_batchnorm and config.loss.grad_cache_chunk is not None:
+        raise VaclipError(
+            "trainer.sync_batchnorm=true does not go with loss.grad_cache_chunk: processes may "
+            "have different numbers of chunks, and would wait for each other for ever"
         )
     if config.data.combine != "stack" and model.attn_in_channels != 1:
         raise VaclipError(

@@ -48,6 +48,15 @@ LOSS_CLIP: Final = "clip"
 LOSS_TOKEN: Final = "token"
 LOSS_TOTAL: Final = "loss"
 
+# What the CLIP term says of itself.
+CLIP_NEGATIVES: Final = "clip_negatives"
+"""Effective negatives of a row: how many others it is told apart from."""
+CLIP_SKIPPED: Final = "clip_rows_skipped"
+"""Share of rows that are left out, because they have no valid map or no negative."""
+CLIP_TEMPERATURE: Final = "clip_temperature"
+CLIP_BIAS: Final = "clip_bias"
+"""Of the sigmoid form only."""
+
 # Prediction table: one row a segment.
 PRED_STUDY: Final = "study"
 PRED_ARM: Final = "arm"

@@ -84,6 +84,11 @@ def load_predictor(checkpoint: Path, device: str = "cpu") -> Predictor:
         raise VaclipError(
             f"{checkpoint} cannot be used as a checkpoint of vaclip on device '{device}': {reason}"
         ) from error
+    if control := about["config"]["data"].get("control"):
+        raise VaclipError(
+            f"{checkpoint} was trained with control maps (data.control={control}), to be compared "
+            "with in a study; predict with an arm that saw the clinicians' maps"
+        )
     return Predictor(
         model.to(device).eval(),
         tuple(about["classes"]),

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from vaclip import keys
+from vaclip.data.batches import SpreadBatches
 from vaclip.data.cache import CachedClip
-from vaclip.data.datamodule import EpochSampler, FoldData, clip_items, fold_datasets
+from vaclip.data.datamodule import FoldData, clip_items, fold_datasets
 from vaclip.data.dataset import ClipItem, SegmentDataset, collate
 from vaclip.data.study import Clip, Study
 from vaclip.data.transforms import Augmentation
@@ -206,7 +209,7 @@ def test_worker_processes_give_the_same_batches(tmp_path):
     for epoch in (0, 1):
         batches = []
         for loader in loaders:
-            loader.sampler.set_epoch(epoch)
+            loader.batch_sampler.set_epoch(epoch)
             batches.append(list(loader))
         assert len(batches[0]) == len(batches[1]) == 2
         assert all(same(one, other) for one, other in zip(*batches, strict=True))
@@ -214,29 +217,86 @@ def test_worker_processes_give_the_same_batches(tmp_path):
     assert not torch.equal(*seen)
 
 
-def numbers(sampler, epoch):
-    sampler.set_epoch(epoch)
-    drawn = list(sampler)
-    assert {said for said, _ in drawn} == {epoch}
-    return [number for _, number in drawn]
+def large_fold(folder):
+    """Training patients of 6, 1, 3, 2, 9, 1 and 2 segments; of val and test, odd numbers."""
+    items, *_ = make_items(folder, lengths=(28, 8, 16, 12, 40, 5, 12, 16, 24))
+    fold = {"train": tuple(f"p{n}" for n in range(7)), "val": ("p7",), "test": ("p8",)}
+    return fold_datasets(items, fold, frames=8, stride=4, channels=1, **AUGMENTED)
 
 
-def test_sampler_covers_every_segment_once_and_differs_by_epoch():
-    sampler = EpochSampler(range(50), 1, 0, shuffle=True, seed=5)
-    first, second = numbers(sampler, 0), numbers(sampler, 1)
-    assert sorted(first) == sorted(second) == list(range(50))
-    assert len({tuple(first), tuple(second), tuple(range(50))}) == 3
-    again = EpochSampler(range(50), 1, 0, shuffle=True, seed=5)
-    assert numbers(again, 1) == second
-    assert numbers(EpochSampler(range(50), 1, 0, shuffle=True, seed=6), 0) != first
+def loaded(datasets, split, *, world=1, epoch=0, batch_size=4):
+    """For each process, the batches of a split."""
+    shares = []
+    for rank in range(world):
+        data = FoldData(datasets, batch_size=batch_size, seed=7)
+        if world > 1:
+            data.trainer = SimpleNamespace(world_size=world, global_rank=rank)
+        loader = getattr(data, f"{split}_dataloader")()
+        if split == "train":
+            assert isinstance(loader.batch_sampler, SpreadBatches)
+            loader.batch_sampler.set_epoch(epoch)
+        shares.append(list(loader))
+    return shares
 
 
-def test_two_ranks_share_no_segment():
-    ranks = [EpochSampler(range(50), 2, rank, shuffle=True, seed=5) for rank in (0, 1)]
-    for epoch in (0, 1):
-        one, other = (numbers(sampler, epoch) for sampler in ranks)
-        assert len(one) == len(other) == 25
-        assert sorted(one + other) == list(range(50))
+def identities(batches):
+    return [
+        pair
+        for batch in batches
+        for pair in zip(batch[keys.CLIP].tolist(), batch[keys.SEGMENT].tolist(), strict=True)
+    ]
+
+
+def every_segment(dataset):
+    return sorted((dataset.items[position].row, n) for position, n, _ in dataset.segments)
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_training_batches_spread_the_patients_over_steps(tmp_path, world):
+    datasets = large_fold(tmp_path)
+    in_all = Counter({20: 6, 21: 1, 22: 3, 23: 2, 24: 9, 25: 1, 26: 2})
+    assert len(datasets["train"]) == in_all.total()
+    shares = loaded(datasets, "train", world=world)
+    seen = [pair for share in shares for pair in identities(share)]
+    assert sorted(seen) == every_segment(datasets["train"])
+    steps = list(zip(*shares, strict=True))
+    assert len(steps) == -(-24 // (4 * world))
+    for step in steps:
+        here = Counter(patient for batch in step for patient in batch[keys.PATIENT].tolist())
+        assert all(abs(here[one] - n / len(steps)) < 1 for one, n in in_all.items())
+
+
+def test_training_batches_spread_the_classes_over_steps(tmp_path):
+    shares = loaded(large_fold(tmp_path), "train")
+    for batch in shares[0]:
+        in_all = 6 + 3 + 9 + 2  # segments of the even patients, whose class is 0
+        assert abs((batch[keys.LABEL] == 0).sum() - in_all / 6) < 1
+
+
+def test_training_is_augmented_by_epoch(tmp_path):
+    datasets = large_fold(tmp_path)
+    for epoch in (0, 2):
+        (batches,) = loaded(datasets, "train", epoch=epoch)
+        numbers = {
+            (datasets["train"].items[position].row, n): index
+            for index, (position, n, _) in enumerate(datasets["train"].segments)
+        }
+        for row, pair in enumerate(identities(batches[:1])):
+            expected = datasets["train"][epoch, numbers[pair]][keys.VIDEO]
+            assert torch.equal(batches[0][keys.VIDEO][row], expected)
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+@pytest.mark.parametrize("world", [1, 2, 4])
+def test_evaluation_is_shared_out_with_padding_only(tmp_path, split, world):
+    datasets = large_fold(tmp_path)
+    shares = [identities(share) for share in loaded(datasets, split, world=world, batch_size=2)]
+    wanted = every_segment(datasets[split])
+    assert len(wanted) in (3, 5)
+    assert {len(share) for share in shares} == {-(-len(wanted) // world)}
+    counts = Counter(pair for share in shares for pair in share)
+    assert sorted(counts) == wanted
+    assert counts.total() - len(wanted) == -len(wanted) % world
 
 
 # --- numbers of clips ----------------------------------------------------------------------------

@@ -7,13 +7,15 @@ import torch
 import torch.nn.functional as F
 
 from vaclip import keys
-from vaclip.losses import CompositeLoss
-from vaclip.losses.contrastive import clip_loss
+from vaclip.losses import ClipLoss, CompositeLoss
+from vaclip.losses.contrastive import PairFacts
 from vaclip.losses.token import token_loss
 
 B = 4
 LABEL = torch.tensor([0, 2, 1, 2])
 VALID = torch.tensor([True, False, True, True])
+FACTS = PairFacts(VALID, torch.tensor([0, 1, 2, 0]), torch.tensor([0, 1, 2, 1]))
+CLIP_LOGGED = {keys.CLIP_NEGATIVES, keys.CLIP_SKIPPED, keys.CLIP_TEMPERATURE}
 
 
 @pytest.fixture
@@ -38,28 +40,52 @@ def token_map():
 
 @pytest.mark.parametrize("clip_weight", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("lambda_token", [0.0, 0.1, 2.0])
-@pytest.mark.parametrize("temperature", [0.07, 1.0])
-def test_sums_named_terms(outputs, token_map, clip_weight, lambda_token, temperature):
-    terms = CompositeLoss(clip_weight, lambda_token, temperature)(outputs, LABEL, VALID, token_map)
+@pytest.mark.parametrize("form", [None, "softmax", "sigmoid"])
+def test_sums_named_terms(outputs, token_map, clip_weight, lambda_token, form):
+    clip = None if form is None else ClipLoss("paired", form, temperature=0.5)
+    terms = CompositeLoss(clip_weight, lambda_token, clip)(outputs, LABEL, FACTS, token_map)
     log_probs = outputs[keys.LOGITS].double().log_softmax(dim=1)
     expected = {keys.LOSS_CE: -sum(log_probs[i, LABEL[i]].item() for i in range(B)) / B}
     if clip_weight:
         embeds = outputs[keys.VIDEO_EMBED], outputs[keys.ATTN_EMBED]
-        expected[keys.LOSS_CLIP] = clip_loss(*embeds, VALID, temperature).item()
+        alone = (clip or ClipLoss())(*embeds, FACTS)
+        assert set(alone) >= CLIP_LOGGED
+        expected |= {name: value.item() for name, value in alone.items()}
     if lambda_token:
         expected[keys.LOSS_TOKEN] = token_loss(outputs[keys.VIDEO_TOKENS], *token_map).item()
     weights = {keys.LOSS_CE: 1, keys.LOSS_CLIP: clip_weight, keys.LOSS_TOKEN: lambda_token}
-    expected[keys.LOSS_TOTAL] = sum(weights[name] * value for name, value in expected.items())
+    expected[keys.LOSS_TOTAL] = sum(
+        weight * expected.get(name, 0) for name, weight in weights.items()
+    )
     assert {name: value.item() for name, value in terms.items()} == pytest.approx(expected)
 
 
-def test_a_term_of_weight_0_needs_nothing():
-    logits = torch.zeros(B, 3)
-    terms = CompositeLoss(0.0, 0.0)({keys.LOGITS: logits}, LABEL, VALID)
+def test_a_term_of_weight_0_needs_nothing_and_learns_nothing():
+    loss = CompositeLoss(0.0, 0.0)
+    terms = loss({keys.LOGITS: torch.zeros(B, 3)}, LABEL)
     assert set(terms) == {keys.LOSS_CE, keys.LOSS_TOTAL}
     assert terms[keys.LOSS_TOTAL].item() == pytest.approx(math.log(3))
+    assert not any(parameter.requires_grad for parameter in loss.parameters())
+
+
+def test_what_is_learned():
+    learned = [name for name, p in CompositeLoss().named_parameters() if p.requires_grad]
+    assert learned == ["clip.log_scale"]
+
+
+def test_only_the_terms_are_in_the_gradient(outputs, token_map):
+    """What is logged beside them is not minimised."""
+    outputs = {name: value.requires_grad_() for name, value in outputs.items()}
+    terms = CompositeLoss(1.0, 0.1, ClipLoss(form="sigmoid"))(outputs, LABEL, FACTS, token_map)
+    with_gradient = {name for name, value in terms.items() if value.requires_grad}
+    assert with_gradient == {keys.LOSS_CE, keys.LOSS_CLIP, keys.LOSS_TOKEN, keys.LOSS_TOTAL}
+
+
+def test_the_clip_term_needs_the_facts(outputs):
+    with pytest.raises(ValueError, match="facts"):
+        CompositeLoss(1.0, 0.0)(outputs, LABEL)
 
 
 def test_the_token_term_needs_the_map(outputs):
     with pytest.raises(ValueError, match="token_map"):
-        CompositeLoss(0.0, 0.1)(outputs, LABEL, VALID)
+        CompositeLoss(0.0, 0.1)(outputs, LABEL)

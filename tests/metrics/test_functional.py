@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from itertools import permutations
 
 import numpy as np
 import pytest
@@ -14,8 +13,6 @@ from vaclip.metrics.functional import (
     alignment_metrics,
     classification_metrics,
     mean_by_group,
-    retrieval_chance,
-    retrieval_recall,
 )
 
 SETTINGS = settings(max_examples=40, deadline=None)
@@ -106,8 +103,6 @@ def test_without_samples_every_value_is_nan():
     empty = classification_metrics(np.zeros((0, 3)), np.zeros(0, int))
     assert tuple(empty) == CLASSIFICATION_NAMES
     assert all(map(math.isnan, empty.values()))
-    assert math.isnan(retrieval_recall(np.zeros((0, 4)), np.zeros((0, 4)), 1))
-    assert math.isnan(retrieval_chance(0, 1))
     assert all(map(math.isnan, alignment_metrics(np.zeros(0), np.zeros(0, bool)).values()))
     groups, means = mean_by_group(np.zeros((0, 4)), np.zeros(0, int))
     assert groups.shape == (0,)
@@ -126,62 +121,6 @@ def test_mean_by_group_against_a_dict(groups, shape):
     for group, mean in zip(ids, means, strict=True):
         own = [v for v, g in zip(values, groups, strict=True) if g == group]
         np.testing.assert_allclose(mean, sum(own) / len(own), atol=1e-12)
-
-
-# --- retrieval -----------------------------------------------------------------------------------
-
-AXES = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.6, 0.8]])
-
-
-def recall_by_full_sort(queries, targets, k):
-    hits = []
-    for i, query in enumerate(queries):
-        order = sorted(range(len(targets)), key=lambda j: -float(query @ targets[j]))
-        hits.append(i in order[:k])
-    return np.mean(hits)
-
-
-def recall_over_all_tie_breaks(queries, targets, k):
-    """The mean over every order in which ties may be listed."""
-    n = len(queries)
-    hits = []
-    for tie_break in permutations(range(n)):
-        for i, query in enumerate(queries):
-            sims = np.round(query @ targets.T, 9)
-            order = sorted(range(n), key=lambda j: (-sims[j], tie_break[j]))
-            hits.append(i in order[:k])
-    return np.mean(hits)
-
-
-@given(seed=st.integers(0, 10_000), n=st.integers(1, 30), k=st.integers(1, 8))
-@SETTINGS
-def test_retrieval_against_a_full_sort(seed, n, k):
-    draws = np.random.default_rng(seed).normal(size=(2, n, 4))
-    queries, targets = draws / np.linalg.norm(draws, axis=-1, keepdims=True)
-    expected = recall_by_full_sort(queries, targets, k)
-    assert retrieval_recall(queries, targets, k) == pytest.approx(expected)
-
-
-@given(
-    pairs=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=5),
-    k=st.integers(1, 6),
-)
-@SETTINGS
-def test_retrieval_counts_ties_by_expectation(pairs, k):
-    queries, targets = (AXES[list(side)] for side in zip(*pairs, strict=True))
-    expected = recall_over_all_tie_breaks(queries, targets, k)
-    assert retrieval_recall(queries, targets, k) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(("n", "k"), [(1, 1), (4, 1), (7, 5), (3, 5)])
-def test_equal_maps_are_retrieved_by_chance(n, k):
-    """Also where embeddings of the same map differ by rounding."""
-    rng = np.random.default_rng(0)
-    queries = AXES[rng.integers(0, 4, n)].astype(np.float32)
-    targets = np.tile(AXES[3], (n, 1)).astype(np.float32)
-    targets += rng.uniform(-1e-7, 1e-7, targets.shape).astype(np.float32)
-    assert retrieval_recall(queries, targets, k) == pytest.approx(min(1, k / n))
-    assert retrieval_chance(n, k) == pytest.approx(min(1, k / n))
 
 
 # --- alignment -----------------------------------------------------------------------------------

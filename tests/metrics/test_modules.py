@@ -14,10 +14,13 @@ from vaclip import keys
 from vaclip.metrics.modules import PROBS, SplitPredictions, alignment_similarity, split_metrics
 
 K, E = 3, 4
-EXPECTED_KEYS = (
-    "retrieval_r1_v2a retrieval_r5_v2a retrieval_r1_a2v retrieval_r5_a2v "
-    "align_sim_correct align_sim_incorrect align_sim_gap align_sim_corr"
-).split()
+RETRIEVAL_KEYS = [
+    f"{prefix}_{value}_{way}"
+    for prefix in ("retrieval", "retrieval_unique")
+    for value in ("r1", "r5", "medr")
+    for way in ("v2a", "a2v", "chance")
+]
+ALIGNMENT_KEYS = [f"align_sim_{name}" for name in ("correct", "incorrect", "gap", "corr")]
 # Patient, label and number of segments of each clip; patient 3 has clips of two labels.
 CLIPS = [(0, 0, 2), (0, 0, 1), (1, 1, 3), (2, 2, 1), (2, 2, 2), (3, 0, 1), (3, 1, 2), (4, 2, 2)]
 
@@ -145,10 +148,9 @@ def clip_probs(table):
 
 
 def test_the_names(table):
-    names = set(split_metrics(table))
-    assert set(EXPECTED_KEYS) <= names
     scores = "acc_micro acc_macro f1_macro auroc_macro auroc_micro log_loss".split()
-    assert {f"{unit}/{name}" for unit in ("clip", "patient") for name in scores} <= names
+    by_unit = {f"{unit}/{name}" for unit in ("clip", "patient") for name in scores}
+    assert set(split_metrics(table)) == {*RETRIEVAL_KEYS, *ALIGNMENT_KEYS, *by_unit}
 
 
 def test_per_clip(table, clip_probs):
@@ -180,7 +182,8 @@ def test_a_patient_is_the_mean_of_clip_means_once_a_label(table, clip_probs):
     )
 
 
-def test_retrieval_and_alignment_are_per_clip_with_a_valid_map(table, clip_probs):
+def clip_embeddings(table):
+    """The clips with a valid map, in order, and both embeddings of each."""
     embeds = {keys.VIDEO_EMBED: defaultdict(list), keys.ATTN_EMBED: defaultdict(list)}
     for row, clip in enumerate(table[keys.CLIP]):
         if table[keys.ATTN_VALID][row]:
@@ -188,17 +191,23 @@ def test_retrieval_and_alignment_are_per_clip_with_a_valid_map(table, clip_probs
                 rows[clip].append(table[name][row])
     means = {name: mean_rows(rows) for name, rows in embeds.items()}
     mapped = sorted(means[keys.VIDEO_EMBED])
-    assert 3 not in mapped, "clip 3 has no valid map"
     video, attn = (
         np.array([means[name][c] / np.linalg.norm(means[name][c]) for c in mapped])
-        for name in (keys.VIDEO_EMBED, keys.ATTN_EMBED)
+        for name in embeds
     )
+    return mapped, video, attn
+
+
+def test_retrieval_and_alignment_are_per_clip_with_a_valid_map(table, clip_probs):
+    mapped, video, attn = clip_embeddings(table)
+    assert 3 not in mapped, "clip 3 has no valid map"
     ours = split_metrics(table)
-    for k in (1, 5):
-        for way, similarity in (("v2a", video @ attn.T), ("a2v", attn @ video.T)):
-            ranks = [(row > row[i]).sum() for i, row in enumerate(similarity)]
-            assert ours[f"retrieval_r{k}_{way}"] == pytest.approx(np.mean(np.array(ranks) < k))
-        assert ours[f"retrieval_r{k}_chance"] == pytest.approx(min(1, k / len(mapped)))
+    for way, similarity in (("v2a", video @ attn.T), ("a2v", attn @ video.T)):
+        better = np.array([(row > row[i]).sum() for i, row in enumerate(similarity)])
+        for k in (1, 5):
+            assert ours[f"retrieval_r{k}_{way}"] == pytest.approx(np.mean(better < k))
+            assert ours[f"retrieval_r{k}_chance"] == pytest.approx(min(1, k / len(mapped)))
+        assert ours[f"retrieval_medr_{way}"] == np.median(better + 1)
     cosine = (video * attn).sum(axis=1)
     correct = np.array([clip_probs[c].argmax() == CLIPS[c][1] for c in mapped])
     assert 0 < correct.sum() < len(mapped)
@@ -208,11 +217,56 @@ def test_retrieval_and_alignment_are_per_clip_with_a_valid_map(table, clip_probs
     assert ours["align_sim_corr"] == pytest.approx(np.corrcoef(cosine, correct)[0, 1])
 
 
+def test_unique_retrieval_is_over_the_maps_of_the_clips_that_have_one(table):
+    """The clips without a valid map are left out, and each other one keeps its own map."""
+    mapped, video, attn = clip_embeddings(table)
+    map_of = {clip: clip // 2 for clip in mapped}  # as `split` gives them
+    maps = sorted(set(map_of.values()))
+    assert len(maps) < len(mapped) < len(CLIPS)
+    ours = split_metrics(table)
+    for way, queries, others in (("v2a", video, attn), ("a2v", attn, video)):
+        ranks = defaultdict(list)
+        for clip, query in zip(mapped, queries, strict=True):
+            similarity = {}
+            for one in maps:
+                own = [row for c, row in zip(mapped, others, strict=True) if map_of[c] == one]
+                similarity[one] = query @ sum(own) / np.linalg.norm(sum(own))
+            ordered = sorted(maps, key=lambda one: -similarity[one])
+            ranks[map_of[clip]].append(1 + ordered.index(map_of[clip]))
+        for k in (1, 5):
+            recall = np.mean([np.mean([rank <= k for rank in ranks[one]]) for one in maps])
+            assert ours[f"retrieval_unique_r{k}_{way}"] == pytest.approx(recall)
+    assert ours["retrieval_unique_r1_chance"] == pytest.approx(1 / len(maps))
+    assert ours["retrieval_unique_medr_chance"] == (len(maps) + 1) / 2
+
+
+@pytest.mark.parametrize("without", [0, 1, 4, 7])
+def test_maps_stay_with_their_clips_whichever_clip_has_none(without):
+    """Each clip's embeddings say its map, so that a clip beside its map's row is not found."""
+    maps = np.array([2, 0, 1, 0, 2, 1, 1, 0])
+    table = collected(ALL, 4).compute()
+    clips = np.array([number for number, (*_, n) in enumerate(CLIPS) for _ in range(n)])
+    table[keys.CLIP] = 5 * clips + 3  # a fold holds some of the study's rows only
+    table[keys.MAP_ID] = maps[clips]
+    table[keys.ATTN_VALID] = clips != without
+    table[keys.VIDEO_EMBED] = table[keys.ATTN_EMBED] = np.eye(4)[maps[clips]]
+    ours = split_metrics(table)
+    for way in ("v2a", "a2v"):
+        assert ours[f"retrieval_unique_r1_{way}"] == 1
+        assert ours[f"retrieval_unique_medr_{way}"] == 1
+
+
 def test_without_any_valid_map_alignment_and_retrieval_are_nan(table):
     table[keys.ATTN_VALID][:] = False
     values = split_metrics(table)
     undefined = {name for name, value in values.items() if math.isnan(value)}
-    assert undefined == {*EXPECTED_KEYS, "retrieval_r1_chance", "retrieval_r5_chance"}
+    assert undefined == {*RETRIEVAL_KEYS, *ALIGNMENT_KEYS}
+
+
+def test_alignment_that_was_not_trained_is_nan(table):
+    values = split_metrics(table, aligned=False)
+    undefined = {name for name, value in values.items() if math.isnan(value)}
+    assert undefined == {*RETRIEVAL_KEYS, *ALIGNMENT_KEYS}
 
 
 def test_an_empty_split_is_nan_throughout(table):

@@ -185,8 +185,8 @@ def _cache_map(
         "keypoint_names": study.keypoint_names,
         "settings": asdict(settings),
     }
-    entry = _entry_path(root, "maps", source)
-    if _read_meta(entry, ("map",)) is None:
+
+    def draw() -> NDArray[np.uint8]:
         grid = Grid(
             np.load(clip_entry / "frame_index.npy"),
             meta["frame_count"],
@@ -201,7 +201,22 @@ def _cache_map(
         ]
         combined = combine_annotators(drawn, settings.combine)
         assert combined is not None  # `chosen` is not empty
-        _write_entry(entry, {"map": np.rint(combined * 255).astype(np.uint8)}, {})
+        return np.rint(combined * 255).astype(np.uint8)
+
+    return cache_map(root, source, draw)
+
+
+def cache_map(root: Path, source: dict[str, Any], draw: Callable[[], NDArray[np.uint8]]) -> Path:
+    """Returns the entry's map.npy, drawn where it is not there yet.
+
+    Args:
+        root: The cache folder.
+        source: Everything that the map depends on, as JSON.
+        draw: Gives the map, (C, S, H, W).
+    """
+    entry = _entry_path(root, "maps", source)
+    if _read_meta(entry, ("map",)) is None:
+        _write_entry(entry, {"map": draw()}, {})
     return entry / "map.npy"
 
 

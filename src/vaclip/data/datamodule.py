@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, DistributedSampler, Sampler
+from torch.utils.data import DataLoader, DistributedSampler
 
+from vaclip.data.batches import SpreadBatches
 from vaclip.data.cache import CachedClip
 from vaclip.data.dataset import ClipItem, SegmentDataset, collate
 from vaclip.data.splits import SPLITS
 from vaclip.data.study import Study
 from vaclip.data.transforms import Augmentation
 from vaclip.errors import VaclipError
-from vaclip.seeds import mix_seed
-
-
-class EpochSampler(DistributedSampler[Any]):
-    """Shuffles by seed and epoch alone, and says the epoch with each number."""
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return ((self.epoch, number) for number in super().__iter__())
 
 
 class FoldData(L.LightningDataModule):
@@ -31,8 +24,8 @@ class FoldData(L.LightningDataModule):
 
     Args:
         datasets: By split name.
-        batch_size: Segments a step.
-        seed: Of the shuffling.
+        batch_size: Segments a step and process, at most.
+        seed: Of the order of training batches.
         num_workers: Loader processes; reading from the cache seldom needs any.
     """
 
@@ -51,33 +44,46 @@ class FoldData(L.LightningDataModule):
         self.num_workers = num_workers
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        """Shuffled by seed and epoch alone, so that a resumed run repeats the order."""
+        """Spread over patients and classes, see `SpreadBatches`."""
         dataset = self.datasets["train"]
-        world, rank = (
-            (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        items = [dataset.items[position] for position, _, _ in dataset.segments]
+        processes, rank = self._world()
+        batches = SpreadBatches(
+            [item.patient for item in items],
+            [item.label for item in items],
+            self.batch_size,
+            processes=processes,
+            rank=rank,
+            seed=self.seed,
         )
-        sampler = EpochSampler(dataset, world, rank, shuffle=True, seed=mix_seed(self.seed) % 2**31)
-        return self._loader(dataset, sampler)
+        return self._loader(dataset, batch_sampler=batches)
 
     def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        """In order."""
-        return self._loader(self.datasets["val"])
+        """In order, shared out to the processes."""
+        return self._evaluation_loader("val")
 
     def test_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        """In order."""
-        return self._loader(self.datasets["test"])
+        """In order, shared out to the processes."""
+        return self._evaluation_loader("test")
 
-    def _loader(
-        self, dataset: SegmentDataset, sampler: Sampler[Any] | None = None
-    ) -> DataLoader[dict[str, Tensor]]:
+    def _evaluation_loader(self, split: str) -> DataLoader[dict[str, Tensor]]:
+        dataset = self.datasets[split]
+        processes, rank = self._world()
+        # Doubles segments to make the shares even; `SplitPredictions` drops them again.
+        shared = DistributedSampler(dataset, processes, rank, shuffle=False)
+        return self._loader(dataset, sampler=shared, batch_size=self.batch_size)
+
+    def _world(self) -> tuple[int, int]:
+        return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+
+    def _loader(self, dataset: SegmentDataset, **how: Any) -> DataLoader[dict[str, Tensor]]:
         return DataLoader(
             dataset,
-            batch_size=self.batch_size,
-            sampler=sampler,
             collate_fn=collate,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
+            **how,
         )
 
 

@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaclip import keys
-from vaclip.losses.contrastive import clip_loss
+from vaclip.losses.contrastive import ClipLoss, PairFacts
+from vaclip.losses.processes import mean_over_processes
 from vaclip.losses.token import token_loss
 
 
 class CompositeLoss(nn.Module):
     """CE + ``clip_weight`` * CLIP + ``lambda_token`` * token.
 
-    A term of weight 0 is not computed.
+    A term of weight 0 is not computed. Each term is the mean over the rows of all processes.
 
     Args:
         clip_weight: Weight of the CLIP term.
         lambda_token: Weight of the token term.
-        clip_temperature: Temperature of the CLIP term.
+        clip: The CLIP term; None for one with its defaults.
     """
 
     def __init__(
-        self, clip_weight: float = 1.0, lambda_token: float = 0.0, clip_temperature: float = 0.07
+        self, clip_weight: float = 1.0, lambda_token: float = 0.0, clip: ClipLoss | None = None
     ) -> None:
         super().__init__()
         self.clip_weight = clip_weight
         self.lambda_token = lambda_token
-        self.clip_temperature = clip_temperature
+        self.clip = ClipLoss() if clip is None else clip
+        if not clip_weight:
+            self.clip.requires_grad_(False)
 
     def forward(
         self,
         outputs: dict[str, Tensor],
         label: Tensor,
-        attn_valid: Tensor,
+        facts: PairFacts | None = None,
         token_map: tuple[Tensor, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Computes the terms.
@@ -41,22 +45,22 @@ class CompositeLoss(nn.Module):
         Args:
             outputs: Of the model.
             label: (B,) int64.
-            attn_valid: (B,) bool.
+            facts: Which pairs belong together, see `ClipLoss.pair_facts`; needed where
+                ``clip_weight`` is not 0.
             token_map: The map on the token grid and which segments it informs, as
                 `token_loss` takes them; needed where ``lambda_token`` is not 0.
 
         Returns:
             Scalars by the names of `vaclip.keys`; `keys.LOSS_TOTAL` is the one to minimise.
         """
-        terms = {keys.LOSS_CE: F.cross_entropy(outputs[keys.LOGITS], label)}
+        count = torch.tensor(len(label), device=label.device)
+        errors = F.cross_entropy(outputs[keys.LOGITS], label, reduction="sum")
+        terms = {keys.LOSS_CE: mean_over_processes(errors, count)}
         total = terms[keys.LOSS_CE]
         if self.clip_weight:
-            terms[keys.LOSS_CLIP] = clip_loss(
-                outputs[keys.VIDEO_EMBED],
-                outputs[keys.ATTN_EMBED],
-                attn_valid,
-                self.clip_temperature,
-            )
+            if facts is None:
+                raise ValueError("the CLIP term needs facts")
+            terms |= self.clip(outputs[keys.VIDEO_EMBED], outputs[keys.ATTN_EMBED], facts)
             total = total + self.clip_weight * terms[keys.LOSS_CLIP]
         if self.lambda_token:
             if token_map is None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from vaclip.losses.processes import mean_over_processes
+
 
 def token_loss(tokens: Tensor, weights: Tensor, informative: Tensor) -> Tensor:
     """1 - Pearson correlation, over each segment's token grid, of token energy and map.
@@ -17,15 +19,14 @@ def token_loss(tokens: Tensor, weights: Tensor, informative: Tensor) -> Tensor:
         informative: (B,) bool; other segments are left out.
 
     Returns:
-        The mean over the informative segments, in [0, 2]; 0 (connected to the graph) where
-        there is none.
+        The mean over the informative segments (of all processes), in [0, 2]; 0 (connected to
+        the graph) where there is none.
     """
-    if not informative.any():
-        return 0.0 * tokens.sum()
     energy = tokens[informative].square().mean(dim=1).flatten(1)
     target = weights[informative].flatten(1)
     energy = energy - energy.mean(dim=1, keepdim=True)
     target = target - target.mean(dim=1, keepdim=True)
     covariance = (energy * target).sum(dim=1)
     norms = energy.norm(dim=1) * target.norm(dim=1)
-    return (1 - covariance / norms.clamp_min(1e-12)).mean()
+    losses = 1 - covariance / norms.clamp_min(1e-12)
+    return mean_over_processes(losses.sum(), informative.sum())

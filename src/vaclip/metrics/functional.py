@@ -23,7 +23,7 @@ CLASSIFICATION_NAMES = (
     "auroc_micro",
     "log_loss",
 )
-_TIE = 1e-6  # similarities of the same map differ by rounding between batches
+_FLAT = 1e-6  # similarities that differ by rounding alone do not vary
 
 
 def classification_metrics(probs: FloatArray, labels: IntArray) -> dict[str, float]:
@@ -80,34 +80,6 @@ def mean_by_group(values: FloatArray, groups: IntArray) -> tuple[IntArray, Float
     return unique, sums / counts.reshape(-1, *([1] * (values.ndim - 1)))
 
 
-def retrieval_recall(queries: FloatArray, targets: FloatArray, k: int) -> float:
-    """Share of queries whose own target is among the k most similar.
-
-    A tie counts by expectation: where m targets tie with the own one and r are free of the
-    first k places, it counts min(1, r / m), so equal maps cannot flatter.
-
-    Args:
-        queries: (N, E), unit length; row i belongs to target i.
-        targets: (N, E), unit length.
-        k: How many places count.
-
-    Returns:
-        R@k, NaN for N = 0. Chance is `retrieval_chance`.
-    """
-    if not len(queries):
-        return math.nan
-    similarity = queries @ targets.T
-    own = np.diagonal(similarity)[:, None]
-    better = (similarity > own + _TIE).sum(axis=1)
-    tied = (np.abs(similarity - own) <= _TIE).sum(axis=1)
-    return float(np.clip((k - better) / tied, 0.0, 1.0).mean())
-
-
-def retrieval_chance(n: int, k: int) -> float:
-    """R@k of a random order of n targets; NaN for none."""
-    return min(1.0, k / n) if n else math.nan
-
-
 def alignment_metrics(similarity: FloatArray, correct: NDArray[np.bool_]) -> dict[str, float]:
     """How video-map similarity goes with being right.
 
@@ -124,7 +96,7 @@ def alignment_metrics(similarity: FloatArray, correct: NDArray[np.bool_]) -> dic
     right, wrong = similarity[correct], similarity[~correct]
     mean_right = float(right.mean()) if len(right) else math.nan
     mean_wrong = float(wrong.mean()) if len(wrong) else math.nan
-    defined = len(right) and len(wrong) and float(np.ptp(similarity)) > _TIE
+    defined = len(right) and len(wrong) and float(np.ptp(similarity)) > _FLAT
     corr = float(np.corrcoef(similarity, correct.astype(float))[0, 1]) if defined else math.nan
     return {
         "align_sim_correct": mean_right,

@@ -12,13 +12,11 @@ from torchmetrics.utilities import dim_zero_cat
 
 from vaclip import keys
 from vaclip.metrics.functional import (
-    FloatArray,
     alignment_metrics,
     classification_metrics,
     mean_by_group,
-    retrieval_chance,
-    retrieval_recall,
 )
+from vaclip.metrics.retrieval import retrieval_metrics, unit_rows
 
 _BATCH_KEYS = (
     keys.CLIP, keys.SEGMENT, keys.PATIENT, keys.LABEL, keys.MAP_ID, keys.ATTN_VALID
@@ -67,7 +65,9 @@ def alignment_similarity(
 
     NaN where it has no valid map, and everywhere if the alignment was not trained.
     """
-    cosine = np.sum(table[keys.VIDEO_EMBED] * table[keys.ATTN_EMBED], axis=1, dtype=np.float64)
+    # Made of unit length anew: half precision rounds it.
+    video, attn = (unit_rows(table[name].astype(np.float64)) for name in _EMBEDS)
+    cosine = np.sum(video * attn, axis=1)
     return np.where(table[keys.ATTN_VALID] & aligned, cosine, np.nan)
 
 
@@ -104,15 +104,9 @@ def split_metrics(table: dict[str, NDArray[Any]], *, aligned: bool = True) -> di
     mapped = table[keys.ATTN_VALID] & aligned
     mapped_rows, video = mean_by_group(table[keys.VIDEO_EMBED][mapped], table[keys.CLIP][mapped])
     attn = mean_by_group(table[keys.ATTN_EMBED][mapped], table[keys.CLIP][mapped])[1]
-    video, attn = _unit(video), _unit(attn)
-    for k in (1, 5):
-        result[f"retrieval_r{k}_v2a"] = retrieval_recall(video, attn, k)
-        result[f"retrieval_r{k}_a2v"] = retrieval_recall(attn, video, k)
-        result[f"retrieval_r{k}_chance"] = retrieval_chance(len(video), k)
+    video, attn = unit_rows(video), unit_rows(attn)
+    map_ids = table[keys.MAP_ID][first][np.isin(clip_rows, mapped_rows)]
+    result |= retrieval_metrics(video, attn, map_ids)
     similarity = np.sum(video * attn, axis=1)
     correct = (probs.argmax(axis=1) == labels)[np.isin(clip_rows, mapped_rows)]
     return result | alignment_metrics(similarity, correct)
-
-
-def _unit(rows: FloatArray) -> FloatArray:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

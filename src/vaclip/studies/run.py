@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import logging
 import time
@@ -20,18 +19,13 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from vaclip import keys
-from vaclip.config import Config, DataConfig
-from vaclip.console import progress_bar
-from vaclip.data.cache import SampleSettings, cache_study, map_identities
-from vaclip.data.datamodule import FoldData, clip_items, fold_datasets
-from vaclip.data.dataset import ClipItem
-from vaclip.data.splits import SplitPlan, make_plan, patient_labels
-from vaclip.data.study import Study, load_study
-from vaclip.data.synthetic_gait import GaitCohort, cohort_folder
-from vaclip.data.transforms import Augmentation
-from vaclip.errors import VaclipError, did_you_mean
-from vaclip.files import cache_root, write_json
-from vaclip.losses import CompositeLoss
+from vaclip.config import Config
+from vaclip.data.datamodule import FoldData
+from vaclip.data.splits import SplitPlan
+from vaclip.data.study import Study
+from vaclip.errors import VaclipError
+from vaclip.files import write_json
+from vaclip.losses import ClipLoss, CompositeLoss
 from vaclip.models import VideoAttentionCLIP
 from vaclip.studies.folder import (
     FOLD_METRICS_FILE,
@@ -40,6 +34,18 @@ from vaclip.studies.folder import (
     STUDY_FILE,
     fold_folder,
     open_run_folder,
+)
+from vaclip.studies.prepare import (
+    PreparedStudy,
+    check_controls,
+    check_maps,
+    describe_study,
+    open_study,
+    prepare_fold,
+    prepare_study,
+    report_maps,
+    split_plan,
+    training_augmentation,
 )
 from vaclip.studies.results import majority_guess, prediction_table, write_parquet, write_summary
 from vaclip.training.memory import keep_freed_memory
@@ -63,16 +69,6 @@ class RunResult:
     metrics: dict[int, dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class PreparedStudy:
-    """A study, decoded, with its clips numbered."""
-
-    study: Study
-    items: list[ClipItem]
-    annotators: tuple[str, ...]
-    channels: int
-
-
 def run(config: Config) -> RunResult:
     """Trains on the chosen folds and tests each once.
 
@@ -83,90 +79,23 @@ def run(config: Config) -> RunResult:
     """
     L.seed_everything(config.seed, workers=True, verbose=False)
     keep_freed_memory()
+    build_loss(config)  # a mistake in the settings shows before anything is made or decoded
+    check_controls(config)
     study = open_study(config.data)
-    build_model(config, study)  # a mistake in the settings shows before anything is decoded
+    build_model(config, study)
     plan = split_plan(config, study)
     prepared = prepare_study(config.data, study)
-    _check_maps(config, prepared)
+    check_maps(config, prepared)
     folder = open_run_folder(config)
     _LOG.info("run folder: %s", folder)
     _save_origin(plan, prepared, folder)
-    _report_maps(prepared)
+    report_maps(prepared)
 
     chosen = range(config.split.folds) if config.split.fold == "all" else [int(config.split.fold)]
     metrics = {fold: _run_fold(config, prepared, plan, fold, folder) for fold in chosen}
     if getattr(rank_zero_only, "rank", 0) == 0:
         write_summary(folder, metrics)
     return RunResult(folder, metrics)
-
-
-def open_study(data: DataConfig) -> Study:
-    """Loads the study that the settings name; the default cohort is made if need be."""
-    return load_study(study_folder(data, cache_root(data.cache_dir)))
-
-
-def prepare_study(data: DataConfig, study: Study) -> PreparedStudy:
-    """Fills the cache, and numbers clips and annotations."""
-    root = cache_root(data.cache_dir)
-    settings = SampleSettings(
-        data.fps, (data.size[0], data.size[1]), _annotators(data, study), data.combine,
-        data.keypoint_sigma,
-    )  # fmt: skip
-    with progress_bar("Decoding clips (once)") as progress:
-        cached = cache_study(study, settings, root / "segments", progress=progress)
-    identities = map_identities(study, settings, root / "segments")
-    channels = len(settings.annotators) if data.combine == "stack" else 1
-    items = clip_items(study, cached, identities)
-    return PreparedStudy(study, items, settings.annotators, channels)
-
-
-def study_folder(data: DataConfig, root: Path) -> Path:
-    """Returns the folder of the study, making the default cohort under ``root`` if need be."""
-    if data.source == "folder":
-        return Path(str(data.root)).expanduser()
-    cohort = GaitCohort(**dataclasses.asdict(data.synthetic))
-    with progress_bar("Making the default cohort (once)") as progress:
-        return cohort_folder(cohort, root, progress)
-
-
-def _annotators(data: DataConfig, study: Study) -> tuple[str, ...]:
-    if data.annotators is None:
-        return study.annotators
-    for name in data.annotators:
-        if name not in study.annotators:
-            known = ", ".join(study.annotators) or "nobody"
-            raise VaclipError(
-                f"data.annotators names '{name}', but the study was marked by: {known}."
-                f"{did_you_mean(name, study.annotators)}"
-            )
-    return tuple(data.annotators)
-
-
-def _check_maps(config: Config, prepared: PreparedStudy) -> None:
-    model = config.model
-    if model.attn_in_channels != prepared.channels:
-        raise VaclipError(
-            f"model.attn_in_channels is {model.attn_in_channels}, but data.combine=stack gives "
-            f"{prepared.channels} channel(s), one an annotator"
-        )
-    wants_map = (
-        model.map_guided
-        or config.loss.clip_weight > 0
-        or model.lambda_token > 0
-        or model.clip_classifier_source != "video"
-    )
-    if wants_map and all(item.cached.attn is None for item in prepared.items):
-        raise VaclipError(
-            "no clip of the study is marked by the chosen annotators, so nothing can guide or "
-            "align; add attention.csv, or train on video alone with model.map_guided=false "
-            "loss.clip_weight=0 model.lambda_token=0"
-        )
-
-
-def split_plan(config: Config, study: Study) -> SplitPlan:
-    """Deals the study's patients as the settings say."""
-    labels = patient_labels([(clip.patient_id, clip.label) for clip in study.clips])
-    return make_plan(labels, config.split.folds, config.split.seed)
 
 
 def _save_origin(plan: SplitPlan, prepared: PreparedStudy, folder: Path) -> None:
@@ -182,39 +111,6 @@ def _save_origin(plan: SplitPlan, prepared: PreparedStudy, folder: Path) -> None
             f"the study changed since the run in {folder} began (classes, clips, labels, videos "
             "or maps); start a new run"
         )
-
-
-def describe_study(prepared: PreparedStudy) -> dict[str, Any]:
-    """Returns the study's counts, and a hash that changes with anything a model sees of it."""
-    rows = [
-        [item.cached.clip.clip_id, item.cached.clip.patient_id, item.cached.clip.label]
-        # The cache names its entries by what they were made from.
-        + [path.parent.name if path else "" for path in (item.cached.frames, item.cached.attn)]
-        for item in prepared.items
-    ]
-    content = json.dumps([prepared.study.classes, rows], ensure_ascii=False)
-    return {
-        "name": prepared.study.name,
-        "classes": list(prepared.study.classes),
-        "annotators": list(prepared.annotators),
-        "patients": len(prepared.study.patients),
-        "clips": len(rows),
-        "content_hash": hashlib.sha256(content.encode()).hexdigest(),
-    }
-
-
-def _report_maps(prepared: PreparedStudy) -> None:
-    without = sum(item.cached.attn is None for item in prepared.items)
-    distinct = len({item.map_id for item in prepared.items} - {-1})
-    _LOG.info(
-        "%s: %d patients, %d clips, %d distinct annotations, %d clips without one%s",
-        prepared.study.name,
-        len(prepared.study.patients),
-        len(prepared.items),
-        distinct,
-        without,
-        " (these are pooled without guidance and stay out of the CLIP term)" if without else "",
-    )
 
 
 def model_arguments(config: Config, study: Study) -> dict[str, Any]:
@@ -251,11 +147,10 @@ def build_module(config: Config, prepared: PreparedStudy) -> VaclipModule:
     model = build_model(config, prepared.study)
     return VaclipModule(
         model,
-        CompositeLoss(
-            config.loss.clip_weight, config.model.lambda_token, config.loss.clip_temperature
-        ),
+        build_loss(config),
         Optimisation(**dataclasses.asdict(config.optim)),
         augmentation=training_augmentation(config.data),
+        grad_cache_chunk=config.loss.grad_cache_chunk,
         seed=config.seed,
         clip_ids=[item.cached.clip.clip_id for item in prepared.items],
         metadata={
@@ -268,11 +163,24 @@ def build_module(config: Config, prepared: PreparedStudy) -> VaclipModule:
     )
 
 
-def training_augmentation(data: DataConfig) -> Augmentation | None:
-    """Returns the augmentation of training segments, None where it is off."""
-    settings = dataclasses.asdict(data.augment)
-    enabled = settings.pop("enabled")
-    return Augmentation(**settings) if enabled else None
+def build_loss(config: Config) -> CompositeLoss:
+    """Builds the loss.
+
+    Raises:
+        VaclipError: If the settings name an unknown objective.
+    """
+    loss = config.loss
+    clip = ClipLoss(
+        loss.clip_positives,
+        loss.clip_loss,
+        temperature=loss.clip_temperature,
+        learn_temperature=loss.learn_temperature,
+        bias=loss.clip_bias,
+        soft_temperature=loss.soft_map_temperature,
+        mask_same_patient=loss.mask_same_patient,
+        chunk=loss.clip_chunk,
+    )
+    return CompositeLoss(loss.clip_weight, config.model.lambda_token, clip)
 
 
 def _run_fold(
@@ -283,15 +191,7 @@ def _run_fold(
     if done.exists():
         return json.loads(done.read_text(encoding="utf-8"))
     started = time.monotonic()
-    datasets = fold_datasets(
-        prepared.items,
-        plan.folds[fold],
-        frames=config.data.frames,
-        stride=config.data.stride,
-        channels=prepared.channels,
-        augmentation=training_augmentation(config.data),
-        seed=config.seed,
-    )
+    datasets = prepare_fold(config, prepared, plan.folds[fold])
     batches = FoldData(
         datasets,
         batch_size=config.data.batch_size,
@@ -309,9 +209,10 @@ def _run_fold(
     best_path = folder / "checkpoints" / "best.ckpt"
     chosen = torch.load(best_path, map_location="cpu", weights_only=True)
     module.load_state_dict(chosen["state_dict"])
-    trainer.validate(module, datamodule=batches, verbose=False)
+    val = trainer.validate(module, datamodule=batches, verbose=False)[0]
     test = trainer.test(module, datamodule=batches, verbose=False)[0]
     result = {
+        "val": dict(val),
         "test": dict(test),
         "majority": majority_guess(datasets),
         "best_epoch": int(chosen["epoch"]),
@@ -374,6 +275,7 @@ def _trainer(config: Config, folder: Path) -> L.Trainer:
             ],
             enable_model_summary=False,
             num_sanity_val_steps=0,
+            use_distributed_sampler=False,  # `FoldData` shares out the segments itself
         )
     except (MisconfigurationException, ValueError) as error:
         raise VaclipError(f"Lightning refuses the trainer settings: {error}") from error

@@ -18,11 +18,12 @@ _NAMES = {
     "auroc_micro": "AUROC (micro)",
     "log_loss": "log loss",
 }
+_WAYS = {"v2a": "video to map", "a2v": "map to video"}
 _RETRIEVAL = {
-    f"test/retrieval_r{k}_{way}": f"R@{k} {name}"
-    for k in (1, 5)
-    for way, name in (("v2a", "video to map"), ("a2v", "map to video"))
+    "retrieval": "retrieval, per clip",
+    "retrieval_unique": "retrieval, per distinct map",
 }
+_PLACES = {"r1": "R@1", "r5": "R@5", "medr": "median rank"}
 _ALIGNMENT = {
     "test/align_sim_correct": "similarity where right",
     "test/align_sim_incorrect": "similarity where wrong",
@@ -67,11 +68,14 @@ def result_table(result: RunResult, config: Config) -> Table:
             key = f"test/{unit}/{name}"
             without = "" if name == "log_loss" else show(guess, key)
             table.add_row(f"  {shown}", show(summary, key), without)
-    table.add_section()
-    table.add_row("[bold]retrieval, per clip[/bold]", "", "[italic]chance[/italic]")
-    for key, shown in _RETRIEVAL.items():
-        chance = f"test/retrieval_{key.split('_')[1]}_chance"
-        table.add_row(f"  {shown}", show(summary, key), show(summary, chance))
+    for prefix, title in _RETRIEVAL.items():
+        table.add_section()
+        table.add_row(f"[bold]{title}[/bold]", "", "[italic]chance[/italic]")
+        for place, shown in _PLACES.items():
+            chance = show(summary, f"test/{prefix}_{place}_chance")
+            for way, direction in _WAYS.items():
+                key = f"test/{prefix}_{place}_{way}"
+                table.add_row(f"  {shown} {direction}", show(summary, key), chance)
     table.add_section()
     table.add_row("[bold]video-map alignment, per clip[/bold]", "", "")
     for key, shown in _ALIGNMENT.items():

@@ -21,6 +21,7 @@ from vaclip.metrics.modules import SplitPredictions, split_metrics
 from vaclip.models import VideoAttentionCLIP
 from vaclip.models.guidance import token_weights
 from vaclip.seeds import mix_seed
+from vaclip.training.grad_cache import forward_in_chunks
 
 MONITOR = "val/patient/log_loss"
 CHECKPOINT_KEY = "vaclip"
@@ -45,6 +46,8 @@ class VaclipModule(L.LightningModule):
         loss: The loss.
         optimisation: How to optimise.
         augmentation: Of training segments; None for none.
+        grad_cache_chunk: Segments that training runs through the model at a time, see
+            `forward_in_chunks`; None for the whole batch.
         seed: Of augmentation and whatever a layer draws; with the epoch and the step it
             fixes every draw, so that a resumed run repeats them.
         clip_ids: By row of the study, to name clips in errors.
@@ -62,6 +65,7 @@ class VaclipModule(L.LightningModule):
         optimisation: Optimisation,
         *,
         augmentation: Augmentation | None = None,
+        grad_cache_chunk: int | None = None,
         seed: int = 0,
         clip_ids: Sequence[str] = (),
         metadata: dict[str, Any] | None = None,
@@ -73,6 +77,7 @@ class VaclipModule(L.LightningModule):
         self.loss = loss
         self.optimisation = optimisation
         self.augmentation = augmentation
+        self.grad_cache_chunk = grad_cache_chunk
         self.seed = seed
         self.clip_ids = clip_ids
         self.metadata = metadata or {}
@@ -86,12 +91,21 @@ class VaclipModule(L.LightningModule):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         generator = torch.Generator().manual_seed(self._draw_seed(1 + batch_idx))
         batch = prepare_batch(batch, self.augmentation, generator)
-        outputs = self._run(batch, embed=self.aligns)
-        terms = self._loss_terms(outputs, batch)
+        terms = self._loss_terms(self._run_for_training(batch), batch)
         self._stop_if_not_finite(terms, batch)
         logged = {f"train/{name}": value for name, value in terms.items()}
-        self.log_dict(logged, on_step=False, on_epoch=True, batch_size=len(batch[keys.LABEL]))
+        # The terms average over processes without weights to what they are for all rows, so
+        # Lightning must not weigh them by each process's share.
+        self.log_dict(logged, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)
         return terms[keys.LOSS_TOTAL]
+
+    def on_train_epoch_end(self) -> None:
+        skipped = self.trainer.callback_metrics.get(f"train/{keys.CLIP_SKIPPED}")
+        if skipped is not None and skipped > 1 - 1e-6 and self.current_epoch == 0:
+            _LOG.warning(
+                "the CLIP term has nothing to compare: no segment of any batch has both a map and "
+                "a negative; see loss.clip_positives and loss.mask_same_patient"
+            )
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         self._predict(batch, self.val_predictions)
@@ -112,9 +126,14 @@ class VaclipModule(L.LightningModule):
             )
 
     def configure_optimizers(self) -> Any:
-        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        groups: list[dict[str, Any]] = [{"params": trained}]
+        if scalars := [
+            parameter for parameter in self.loss.parameters() if parameter.requires_grad
+        ]:
+            groups.append({"params": scalars, "weight_decay": 0.0})  # temperature and bias
         optimizer = torch.optim.AdamW(
-            trained, lr=self.optimisation.lr, weight_decay=self.optimisation.weight_decay
+            groups, lr=self.optimisation.lr, weight_decay=self.optimisation.weight_decay
         )
         steps = max(1, int(self.trainer.estimated_stepping_batches))
         warmup = round(self.optimisation.warmup_share * steps)
@@ -141,6 +160,14 @@ class VaclipModule(L.LightningModule):
         rows = sorted(set(batch[keys.CLIP].tolist()))
         return ", ".join(self.clip_ids[row] for row in rows) if self.clip_ids else str(rows)
 
+    def _run_for_training(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        chunk = self.grad_cache_chunk
+        if chunk is None or chunk >= len(batch[keys.LABEL]):
+            return self._run(batch, embed=self.aligns)
+        return forward_in_chunks(
+            self.model, batch, chunk, embed=self.aligns, keep_tokens=self.loss.lambda_token > 0
+        )
+
     def _run(self, batch: dict[str, Tensor], embed: bool = True) -> dict[str, Tensor]:
         return self.model(
             batch[keys.VIDEO], batch[keys.ATTN_MAP], batch[keys.ATTN_VALID], embed=embed
@@ -156,7 +183,13 @@ class VaclipModule(L.LightningModule):
             if self.loss.lambda_token > 0:
                 grid = outputs[keys.VIDEO_TOKENS].shape[2:]
                 on_tokens = token_weights(batch[keys.ATTN_MAP], batch[keys.ATTN_VALID], grid)
-            return self.loss(outputs, batch[keys.LABEL], batch[keys.ATTN_VALID], on_tokens)
+            facts = self.loss.clip.pair_facts(
+                batch[keys.ATTN_VALID],
+                batch[keys.MAP_ID],
+                batch[keys.PATIENT],
+                batch[keys.ATTN_MAP],
+            )
+            return self.loss(outputs, batch[keys.LABEL], facts, on_tokens)
 
     def _stop_if_not_finite(self, terms: dict[str, Tensor], batch: dict[str, Tensor]) -> None:
         if torch.isfinite(terms[keys.LOSS_TOTAL]):

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vaclip import VaclipError
+from vaclip.data.cache import CachedClip
+from vaclip.data.control_maps import with_control_maps
+from vaclip.data.dataset import ClipItem, map_array
+from vaclip.data.study import Clip
+from vaclip.maps import CONTROLS
+
+SIZE = (6, 8)
+
+
+def make_items(root, patients, samples=5, without=()):
+    """A clip for each entry of ``patients``; its map is filled with its row."""
+    items = []
+    for row, patient in enumerate(patients):
+        length = samples if isinstance(samples, int) else samples[row]
+        path = root / "made" / str(row) / "map.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = np.full((1, length, *SIZE), row + 1, np.uint8)
+        content[0, :, 0, 0] = np.arange(length)  # so that time shows
+        np.save(path, content)
+        clip = Clip(f"c{row}", path, f"p{patient}", "a")
+        attn = None if row in without else path
+        items.append(ClipItem(CachedClip(clip, path, length, attn), row, row % 2, patient, row))
+    return items
+
+
+def control(items, kind, root, groups=None, seed=0):
+    groups = groups or [{item.cached.clip.patient_id for item in items}]
+    return with_control_maps(items, groups, kind, fps=4.0, seed=seed, root=root / "cache")
+
+
+@pytest.mark.parametrize("kind", CONTROLS)
+def test_clips_keep_everything_but_the_map(tmp_path, kind):
+    items = make_items(tmp_path, [0, 0, 1, 1, 2, 3], without=[4])
+    changed = control(items, kind, tmp_path)
+    for before, after in zip(items, changed, strict=True):
+        same = ("row", "label", "patient")
+        assert [getattr(before, n) for n in same] == [getattr(after, n) for n in same]
+        assert after.cached.clip == before.cached.clip
+        assert after.cached.frames == before.cached.frames
+        if before.cached.attn is None:
+            assert after == before
+        else:
+            shape = map_array(after.cached.attn).shape
+            assert shape == map_array(before.cached.attn).shape
+    assert changed == control(items, kind, tmp_path)
+
+
+@given(
+    counts=st.lists(st.integers(1, 5), min_size=2, max_size=8), seed=st.integers(0, 100)
+)  # fmt: skip
+@settings(max_examples=25, deadline=None)
+def test_shuffling_permutes_maps_between_patients(tmp_path_factory, counts, seed):
+    patients = [p for p, count in enumerate(counts) for _ in range(count)]
+    root = tmp_path_factory.mktemp("shuffled")
+    items = make_items(root, patients)
+    if 2 * max(counts) > len(patients):
+        with pytest.raises(VaclipError, match="cannot be shuffled"):
+            control(items, "shuffled", root, seed=seed)
+        return
+    changed = control(items, "shuffled", root, seed=seed)
+    donors = [item.map_id for item in changed]
+    assert sorted(donors) == list(range(len(items)))
+    assert all(patients[d] != item.patient for d, item in zip(donors, changed, strict=True))
+    shown = [int(map_array(item.cached.attn)[0, 0, 1, 1]) - 1 for item in changed]
+    assert shown == donors
+
+
+def test_shuffling_stays_within_a_split_and_differs_by_seed(tmp_path):
+    items = make_items(tmp_path, list(range(20)))
+    groups = [{f"p{p}" for p in range(12)}, {f"p{p}" for p in range(12, 20)}]
+    first, second = (
+        [item.map_id for item in control(items, "shuffled", tmp_path, groups, seed)]
+        for seed in (0, 1)
+    )
+    assert sorted(first[:12]) == list(range(12))
+    assert sorted(first[12:]) == list(range(12, 20))
+    assert first != second
+
+
+def test_shuffling_is_blind_to_the_class(tmp_path):
+    """Two classes, half each: a donor has the same class about as often as chance says."""
+    items = make_items(tmp_path, list(range(30)))
+    same = Counter()
+    for seed in range(60):
+        changed = control(items, "shuffled", tmp_path, seed=seed)
+        same.update(item.map_id % 2 == item.label for item in changed)
+    assert 0.43 < same[True] / same.total() < 0.53  # 14 of 29 others, and 4 standard errors
+
+
+def test_a_donor_of_another_length_is_stretched(tmp_path):
+    items = make_items(tmp_path, [0, 1], samples=[4, 8])
+    short, long = control(items, "shuffled", tmp_path)
+    assert map_array(short.cached.attn)[0, :, 0, 0].tolist() == [0, 2, 4, 6]
+    assert map_array(long.cached.attn)[0, :, 0, 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+@pytest.mark.parametrize(("kind", "distinct"), [("uniform", 1), ("centre", 1), ("random", 6)])
+def test_identities_of_drawn_maps(tmp_path, kind, distinct):
+    items = make_items(tmp_path, range(6))
+    changed = control(items, kind, tmp_path)
+    assert len({item.map_id for item in changed}) == distinct
+    contents = {map_array(item.cached.attn).numpy().tobytes() for item in changed}
+    assert len(contents) == distinct
