@@ -1,0 +1,1 @@
+"""From prediction tables alone: scores, tests, a verdict in plain language."""

@@ -1,0 +1,304 @@
+"""Intervals and tests over patients, on plain arrays.
+
+Patients are the unit: all that belongs to one moves together. Letters: P patients, D draws.
+What cannot be estimated is NaN. ``benchmarks/report_statistics.py`` shows how often these intervals
+cover and these tests err.
+
+Intervals come from what a value is without each patient and each trained model (jackknife),
+because the percentile bootstrap over patients covers too seldom with 30 to 60 patients and
+does not see the chance of training; it is given beside them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
+
+from vaclip.metrics.functional import FloatArray, IntArray
+
+LEVEL: Final = 0.95
+ALPHA: Final = 0.05
+POWER: Final = 0.8
+_PRIOR_DF = 2.0  # weight of the pooled variance in each stratum's, in degrees of freedom
+_TIE = 1e-9  # statistics that differ by rounding alone are equal
+_CHUNK = 1024
+
+
+Swapped: TypeAlias = Callable[[NDArray[np.bool_]], FloatArray]
+"""From swaps (D, P), true where a patient's two arms change places, to differences (D,)."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval at `LEVEL`."""
+
+    low: float
+    high: float
+
+
+UNDEFINED: Final = Interval(math.nan, math.nan)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Standard error of a value, and its degrees of freedom."""
+
+    error: float
+    df: float
+
+
+@dataclass(frozen=True)
+class ResampledT:
+    """The corrected resampled t-test over folds and seeds."""
+
+    t: float
+    df: int
+    p: float
+
+
+def bootstrap_weights(strata: IntArray, draws: int, rng: np.random.Generator) -> FloatArray:
+    """Draws patients with replacement within each stratum.
+
+    Args:
+        strata: (P,) stratum of each patient.
+        draws: D.
+        rng: Source of the draws.
+
+    Returns:
+        (D, P): how often each patient was drawn.
+    """
+    weights = np.zeros((draws, len(strata)))
+    for stratum in np.unique(strata):
+        own = np.flatnonzero(strata == stratum)
+        weights[:, own] = rng.multinomial(len(own), np.full(len(own), 1 / len(own)), draws)
+    return weights
+
+
+def percentile_interval(values: FloatArray) -> Interval:
+    """Percentile interval of bootstrap values (D,); undefined where any value is."""
+    if not len(values) or not np.isfinite(values).all():
+        return UNDEFINED
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(low), float(high))
+
+
+def jackknife_variance(left_out: FloatArray, strata: IntArray) -> tuple[float, float]:
+    """Variance of a value from what it is without each unit (Shao & Tu 1995, ch. 6.2).
+
+    V = sum_h (n_h - 1) / n_h sum_i (left_out_hi - mean_h)^2 over strata h of n_h units. An
+    undefined value is left out; a stratum of one unit says nothing.
+
+    Args:
+        left_out: (U,) the value without each unit.
+        strata: (U,) stratum of each unit.
+
+    Returns:
+        V and its degrees of freedom, sum_h (n_h - 1); NaN and 0 if no stratum says anything.
+    """
+    defined = np.isfinite(left_out)
+    groups = [left_out[defined & (strata == stratum)] for stratum in np.unique(strata)]
+    groups = [group for group in groups if len(group) > 1]
+    if not groups:
+        return math.nan, 0.0
+    terms = [(len(group) - 1) * float(np.var(group)) for group in groups]
+    return sum(terms), float(sum(len(group) - 1 for group in groups))
+
+
+def patient_spread(left_out: FloatArray, strata: IntArray, share: FloatArray) -> Spread:
+    """Standard error of a value over patients, from what it is without each of them.
+
+    The stratified jackknife: with c_h the share that stratum h has in the value and n_h its
+    patients, V = sum_h c_h^2 s_h^2 / n_h, which for a mean of class means is the textbook
+    formula exactly. A stratum's s_h^2 is moderated towards the pooled one, which counts as
+    two more degrees of freedom (Smyth 2004, with a fixed prior), so that a class of three
+    patients who are all right does not pass for certain. The degrees of freedom are Welch and
+    Satterthwaite's, at most those of the pooled variance.
+
+    Args:
+        left_out: (P,) the value without each patient; it may be NaN for a stratum's only one.
+        strata: (P,) stratum of each patient.
+        share: (P,) what each patient weighs in the value, summing to 1.
+    """
+    names = np.unique(strata)
+    n = np.array([np.sum(strata == stratum) for stratum in names], float)
+    c = np.array([share[strata == stratum].sum() for stratum in names])
+    variance = [jackknife_variance(left_out[strata == s], strata[strata == s])[0] for s in names]
+    own = np.where(n > 1, variance * n / c**2, 0.0)
+    total = float((n - 1).sum())
+    if not total or not np.isfinite(own).all():
+        return Spread(math.nan, math.nan)
+    pooled = ((n - 1) * own).sum() / total
+    df = n - 1 + _PRIOR_DF
+    terms = ((n - 1) * own + _PRIOR_DF * pooled) / df * c**2 / n
+    if not terms.any():
+        return Spread(0.0, total)
+    welch = float(terms.sum() ** 2 / (terms**2 / df).sum())
+    return Spread(math.sqrt(terms.sum()), min(welch, total))
+
+
+def with_models(patients: Spread, models: float, df: float, cells: float) -> Spread:
+    """Adds the chance of training to a spread over patients.
+
+    A trained model that is better or worse than its like moves all that it tests. Two-way
+    clustering (Cameron, Gelbach & Miller 2011): V = V_patients + max(V_models - V_cells, 0),
+    where V_cells is what V_models would be if models were all alike. Satterthwaite's degrees
+    of freedom, with those of V_models for the term that is added.
+
+    Args:
+        patients: The spread over patients.
+        models: Jackknife variance over models (training sets); NaN if there is but one, and
+            then nothing is added.
+        df: Its degrees of freedom.
+        cells: Jackknife variance over pairs of patient and model.
+    """
+    extra = models - cells
+    if not extra > 0 or not math.isfinite(patients.error):
+        return patients
+    variance = patients.error**2 + extra
+    freedom = variance**2 / (patients.error**4 / patients.df + models**2 / df)
+    return Spread(math.sqrt(variance), freedom)
+
+
+def fraction_interval(value: float, spread: Spread, patients: int, rows: int) -> Interval:
+    """Interval of a value in [0, 1], of Wilson's form.
+
+    Wilson (1927) with the effective sample size value (1 - value) / error^2, as for complex
+    surveys (Korn & Graubard 1998), and a t quantile. It is at most the number of rows; where
+    all patients agree, such as all right, it is the number of patients.
+    """
+    if not math.isfinite(value) or not math.isfinite(spread.error) or patients < 2:
+        return UNDEFINED
+    size = float(patients)
+    if spread.error > 0 and 0 < value < 1:
+        size = min(value * (1 - value) / spread.error**2, float(rows))
+    t = _quantile(spread.df)
+    middle = value + t**2 / (2 * size)
+    half = t * math.sqrt(max(value * (1 - value) / size + t**2 / (4 * size**2), 0.0))
+    scale = 1 + t**2 / size
+    return Interval(max((middle - half) / scale, 0.0), min((middle + half) / scale, 1.0))
+
+
+def difference_interval(
+    difference: float, spread: Spread, patients: int, limit: float = 1.0
+) -> Interval:
+    """Student's t interval of a difference in [-limit, limit].
+
+    Where no patient differs from another, the error is 0 and says nothing; the interval is
+    then widened by what Wilson's form leaves open after none of P.
+    """
+    if not math.isfinite(difference) or not math.isfinite(spread.error) or patients < 2:
+        return UNDEFINED
+    t = _quantile(spread.df)
+    half = t * spread.error if spread.error > 0 else t**2 / (patients + t**2)
+    return Interval(max(difference - half, -limit), min(difference + half, limit))
+
+
+def positive_interval(value: float, spread: Spread) -> Interval:
+    """Student's t interval of a value without an upper bound, on its logarithm."""
+    if not value > 0 or not math.isfinite(spread.error):
+        return UNDEFINED
+    factor = math.exp(_quantile(spread.df) * spread.error / value)
+    return Interval(value / factor, value * factor)
+
+
+def t_p(difference: float, spread: Spread) -> float:
+    """Two-sided p of Student's t-test of a difference; 1 where nothing differs."""
+    if not math.isfinite(difference) or not math.isfinite(spread.error):
+        return math.nan
+    if spread.error == 0:
+        return 1.0
+    return float(2 * stats.t.sf(abs(difference) / spread.error, spread.df))
+
+
+def _quantile(df: float) -> float:
+    return float(stats.t.ppf((1 + LEVEL) / 2, df))
+
+
+def swap_p(
+    statistic: Swapped,
+    patients: int,
+    draws: int,
+    rng: np.random.Generator,
+) -> float:
+    """Two-sided p of a paired permutation test: are a patient's two arms exchangeable?
+
+    All 2^P swaps are tried where they are no more than the draws; else p is (b + 1) / (m + 1)
+    with b of m random swaps at least as extreme (Phipson & Smyth 2010), never 0.
+
+    Args:
+        statistic: The difference between the arms after swaps.
+        patients: P.
+        draws: m.
+        rng: Source of the swaps.
+
+    Returns:
+        p in (0, 1], NaN where the difference is undefined or there is one patient.
+    """
+    observed = abs(float(statistic(np.zeros((1, patients), bool))[0])) if patients > 1 else math.nan
+    if not math.isfinite(observed):
+        return math.nan
+    exact = 2**patients <= draws
+    total = 2**patients if exact else draws
+    extreme = 0
+    for start in range(0, total, _CHUNK):
+        count = min(_CHUNK, total - start)
+        if exact:
+            swaps = (np.arange(start, start + count)[:, None] >> np.arange(patients)) & 1 > 0
+        else:
+            swaps = rng.random((count, patients)) < 0.5
+        extreme += int(np.sum(~(np.abs(statistic(swaps)) < observed - _TIE)))
+    return extreme / total if exact else (extreme + 1) / (total + 1)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's correction of a family; undefined p stay NaN and do not count."""
+    values = np.array(p, float)
+    defined = np.isfinite(values)
+    if defined.any():
+        values[defined] = multipletests(values[defined], method="holm")[1]
+    return [float(value) for value in values]
+
+
+def corrected_resampled_t(
+    differences: Sequence[float], test: Sequence[int], train: Sequence[int]
+) -> ResampledT:
+    """The corrected resampled t-test of Nadeau & Bengio (2003, section 4).
+
+    t = mean / sqrt((1 / J + n_test / n_train) s^2) with J - 1 degrees of freedom: training
+    sets overlap, so the J differences vary less than they should.
+
+    Args:
+        differences: (J,) difference of two arms in each fold and seed; NaN is left out.
+        test: (J,) patients tested.
+        train: (J,) patients trained on; the ratio is that of the sums.
+    """
+    values = np.asarray(differences, float)
+    keep = np.isfinite(values)
+    values, n_test, n_train = values[keep], np.sum(np.array(test)[keep]), np.array(train)[keep]
+    df = len(values) - 1
+    if df < 1 or n_train.sum() <= 0 or not np.var(values) > 0:
+        return ResampledT(math.nan, max(df, 0), math.nan)
+    scale = 1 / len(values) + n_test / n_train.sum()
+    t = float(values.mean() / math.sqrt(scale * values.var(ddof=1)))
+    return ResampledT(t, df, float(2 * stats.t.sf(abs(t), df)))
+
+
+def detectable_difference(spread: Spread, alpha: float = ALPHA) -> float:
+    """The difference that a two-sided test at ``alpha`` finds with a chance of `POWER`.
+
+    That of a one-sample t-test with the spread's degrees of freedom (Cohen 1988). NaN where
+    the patients do not differ.
+    """
+    if not spread.error > 0 or not spread.df >= 1:
+        return math.nan
+    size = spread.df + 1
+    effect = TTestPower().solve_power(nobs=size, alpha=alpha, power=POWER)
+    return float(effect) * spread.error * math.sqrt(size)
