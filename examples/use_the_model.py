@@ -6,7 +6,7 @@ python examples/use_the_model.py
 import torch
 
 from vaclip import keys
-from vaclip.losses import CompositeLoss
+from vaclip.losses import ClipLoss, CompositeLoss
 from vaclip.models import VideoAttentionCLIP
 
 
@@ -21,7 +21,11 @@ def main() -> None:
         print(f"{name:14s} {tuple(value.shape)}")
 
     label = torch.tensor([0, 1, 2, 0])
-    terms = CompositeLoss(clip_weight=1.0)(outputs, label, attn_valid)
+    map_id = torch.tensor([0, 1, 0, -1])  # clips 0 and 2 were given the same annotation
+    patient = torch.tensor([0, 1, 2, 2])
+    loss = CompositeLoss(clip_weight=1.0, clip=ClipLoss("same_map"))
+    facts = loss.clip.pair_facts(attn_valid, map_id, patient, attn_map)
+    terms = loss(outputs, label, facts)
     terms[keys.LOSS_TOTAL].backward()
     print({name: round(value.item(), 3) for name, value in terms.items()})
 

@@ -12,6 +12,7 @@ import torch
 from vaclip import keys
 from vaclip.errors import VaclipError
 from vaclip.losses import CompositeLoss
+from vaclip.losses.contrastive import PairFacts
 from vaclip.models import VideoAttentionCLIP
 from vaclip.models.clip import CLASSIFIER_SOURCES
 from vaclip.models.encoders import ENCODERS
@@ -77,7 +78,8 @@ def backward(model, inputs, *, clip_weight, lambda_token):
     if lambda_token:
         on_tokens = token_weights(attn_map, valid, outputs[keys.VIDEO_TOKENS].shape[2:])
     loss = CompositeLoss(clip_weight, lambda_token)
-    loss(outputs, torch.arange(B) % K, valid, on_tokens)[keys.LOSS_TOTAL].backward()
+    facts = PairFacts(valid, torch.arange(B), torch.arange(B))
+    loss(outputs, torch.arange(B) % K, facts, on_tokens)[keys.LOSS_TOTAL].backward()
     return {name for name, parameter in model.named_parameters() if parameter.grad is None}
 
 

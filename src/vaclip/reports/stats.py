@@ -1,8 +1,8 @@
 """Intervals and tests over patients, on plain arrays.
 
 Patients are the unit: all that belongs to one moves together. Letters: P patients, D draws.
-What cannot be estimated is NaN. ``benchmarks/report_statistics.py`` shows how often these intervals
-cover and these tests err.
+What cannot be estimated is NaN. ``benchmarks/report_statistics.py`` shows how often these
+intervals cover and these tests err.
 
 Intervals come from what a value is without each patient and each trained model (jackknife),
 because the percentile bootstrap over patients covers too seldom with 30 to 60 patients and
