@@ -20,6 +20,8 @@ import sys
 import time
 from pathlib import Path
 
+from peak_memory import start_counting
+
 EMBED_DIM = 256
 MAPS, SEGMENTS_A_PATIENT = 50, 8
 FULL_BUFFERS = 9  # N x N float32 matrices that the full form holds at once, for the refusal only
@@ -37,11 +39,6 @@ def open_clip_loss_class():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.ClipLoss
-
-
-def kibibytes(field: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 
 def measure(kind: str, n: int, chunk: int) -> tuple[float, float, float]:
@@ -78,13 +75,12 @@ def measure(kind: str, n: int, chunk: int) -> tuple[float, float, float]:
             return term(video[rows], attn[rows], own)[keys.LOSS_CLIP]
 
     call(slice(64)).backward()  # what is set up once
-    before = kibibytes("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    peak = start_counting()
     started = time.perf_counter()
     loss = call(slice(None))
     loss.backward()
     seconds = time.perf_counter() - started
-    return seconds, (kibibytes("VmHWM") - before) / 1024, loss.item()
+    return seconds, peak(), loss.item()
 
 
 def measure_apart(kind: str, n: int, chunk: int) -> tuple[float, float, float]:

@@ -147,9 +147,12 @@ def _with_controls(
         groups = [fold[split] for split in SPLITS]
         return with_control_maps(items, groups, control, fps=data.fps, seed=config.seed, root=root)
 
+    trained = replaced(data.control)
+    if test_control == data.control:
+        return trained
     return [
-        tested if tested.cached.clip.patient_id in fold["test"] else trained
-        for trained, tested in zip(replaced(data.control), replaced(test_control), strict=True)
+        tested if tested.cached.clip.patient_id in fold["test"] else own
+        for own, tested in zip(trained, replaced(test_control), strict=True)
     ]
 
 
