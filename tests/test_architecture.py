@@ -12,18 +12,18 @@ SOURCE = Path(__file__).parents[1] / "src" / "vaclip"
 
 # A part may import the tiers before its own, and itself.
 TIERS = (
-    {"errors", "files", "keys", "seeds", "config", "console"},
+    {"errors", "files", "keys", "seeds", "config", "console", "hydra_errors"},
     {"maps", "models", "losses", "metrics", "data"},
     {"training"},
     {"studies", "predict", "reports"},
-    {"cli", "train"},
+    {"cli", "train", "study", "launch"},
 )
 # Within these tiers parts may import each other too.
 OPEN_TIERS = (0, 4)
 SIBLINGS = {"data": {"vaclip.maps", "vaclip.maps.source"}}
 SIBLINGS_OF_ONE_FILE = {"data/check.py": {"vaclip.maps.keypoints"}}
 # Parts that may see the whole configuration.
-READS_CONFIG = {"studies", "train"}
+READS_CONFIG = {"studies", "train", "study", "hydra_errors"}
 # `reports` reads prediction tables and little else.
 REPORTS_MAY_IMPORT = {"vaclip.keys", "vaclip.errors", "vaclip.files", "vaclip.metrics.functional"}
 

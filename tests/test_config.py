@@ -18,7 +18,7 @@ from vaclip.data.transforms import Augmentation
 from vaclip.errors import VaclipError
 from vaclip.maps import CONTROLS
 from vaclip.models import VideoAttentionCLIP
-from vaclip.train import explain
+from vaclip.hydra_errors import explain
 from vaclip.training.module import Optimisation
 
 CONF = resources.files("vaclip.conf")

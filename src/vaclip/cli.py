@@ -1,4 +1,4 @@
-"""The command line: ``vaclip train | predict | data check | data preview``.
+"""The command line: ``vaclip train | study | report | predict | data check | data preview``.
 
 Heavy imports happen inside the commands, so that help and mistakes answer at once.
 """
@@ -18,9 +18,9 @@ from vaclip.errors import VaclipError
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a command; exits with status 1 after a user's mistake, 2 after a wrong usage."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] == ["train"]:  # everything after it is Hydra's
-        sys.argv = ["vaclip train", *words[1:]]
-        runpy.run_module("vaclip.train", run_name="__main__", alter_sys=True)
+    if words[:1] in (["train"], ["study"]):  # everything after it is Hydra's
+        sys.argv = [f"vaclip {words[0]}", *words[1:]]
+        runpy.run_module(f"vaclip.{words[0]}", run_name="__main__", alter_sys=True)
         return
     options = _parser().parse_args(words)
     with user_errors():
@@ -47,6 +47,21 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "train", help="train and test one arm: vaclip train [experiment=B3] [KEY=VALUE ...]"
     )
+
+    commands.add_parser(
+        "study",
+        help="run all arms, judge them, write a report: vaclip study [study=quick] [KEY=VALUE ...]",
+    )
+
+    report = commands.add_parser("report", help="make the report of a study or run anew")
+    report.add_argument("folder", type=Path, metavar="RUN", help="the folder of a study or a run")
+    report.add_argument(
+        "--out", type=Path, metavar="PATH", help="where to write it (default: RUN/report)"
+    )
+    report.add_argument(
+        "--real-ids", action="store_true", help="show patient and clip ids, not pseudonyms"
+    )
+    report.set_defaults(run=_report)
 
     predict = commands.add_parser("predict", help="class probabilities of videos")
     predict.add_argument("--checkpoint", type=Path, required=True, metavar="CKPT")
@@ -75,6 +90,15 @@ def _parser() -> argparse.ArgumentParser:
     preview.add_argument("--clips", type=int, default=6, help="how many (default 6)")
     preview.set_defaults(run=_preview)
     return parser
+
+
+def _report(options: argparse.Namespace) -> int:
+    from vaclip.console import console
+    from vaclip.reports.page import write_report
+
+    page = write_report(options.folder, options.out, real_ids=options.real_ids)
+    console.print(f"Report: {page}", highlight=False, soft_wrap=True)
+    return 0
 
 
 def _predict(options: argparse.Namespace) -> int:

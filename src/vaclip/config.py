@@ -58,10 +58,14 @@ class DataConfig:
     stride: int
     size: list[int]
     annotators: list[str] | None
+    train_annotators: list[str] | None
+    test_annotators: list[str] | None
     combine: str
     keypoint_sigma: float
     control: str | None
     test_control: str | None
+    test_noise: str | None
+    test_noise_strength: float
     batch_size: int
     num_workers: int
     cache_dir: str | None
@@ -75,6 +79,7 @@ class SplitConfig:
     folds: int
     fold: Any
     seed: int
+    train_fraction: float
 
 
 @dataclass
@@ -156,7 +161,43 @@ class Config:
     trainer: TrainerConfig
 
 
+@dataclass
+class NoiseConfig:
+    """Strengths by kind, see `vaclip.maps.NOISE`."""
+
+    displacement: list[float]
+    blur: list[float]
+    gain: list[float]
+    dropout: list[float]
+
+
+@dataclass
+class StudyConfig:
+    """What a study runs, see `vaclip.studies.matrix`."""
+
+    arms: list[str]
+    seeds: list[int]
+    folds: list[int] | None
+    train_fraction: list[float]
+    train_fraction_arms: list[str]
+    annotator_arms: list[str]
+    noise: NoiseConfig
+    noise_arms: list[str]
+    jobs: int | None
+    launcher: str | None
+    launcher_options: list[str]
+    dry_run: bool
+
+
+@dataclass
+class StudyRunConfig(Config):
+    """The settings of a study: those that its runs share, and what it runs."""
+
+    study: StudyConfig
+
+
 ConfigStore.instance().store(name="schema", node=Config)
+ConfigStore.instance().store(name="study_schema", node=StudyRunConfig)
 
 
 def all_keys(schema: type = Config, prefix: str = "") -> Iterator[str]:
@@ -167,24 +208,26 @@ def all_keys(schema: type = Config, prefix: str = "") -> Iterator[str]:
             yield from all_keys(cast(type, kind), f"{prefix}{name}.")
 
 
-def unknown_key(key: str) -> VaclipError:
+def unknown_key(key: str, schema: type = Config) -> VaclipError:
     """Returns the error for a setting that there is not."""
-    keys = list(all_keys())
+    keys = list(all_keys(schema))
     groups = {name.rpartition(".")[0] for name in keys}
     hint = did_you_mean(key, [name for name in keys if name not in groups])
-    return VaclipError(f"unknown setting '{key}'.{hint} `vaclip train --cfg job` prints all.")
+    command = "vaclip train" if schema is Config else "vaclip study"
+    return VaclipError(f"unknown setting '{key}'.{hint} `{command} --cfg job` prints all.")
 
 
 def typed_config(composed: DictConfig) -> Config:
-    """Turns what Hydra composed into a checked `Config`.
+    """Turns what Hydra composed into a checked `Config`, or a `StudyRunConfig` for a study.
 
     Raises:
         VaclipError: If a key is unknown, a value is missing, or fields contradict each other.
     """
-    known = set(all_keys())
+    schema = StudyRunConfig if "study" in composed else Config
+    known = set(all_keys(schema))
     present = set(_composed_keys(OmegaConf.to_container(composed)))
     for key in sorted(present - known):
-        raise unknown_key(key)
+        raise unknown_key(key, schema)
     for key in sorted(known - present):
         raise VaclipError(f"a setting is missing: {key}")
     try:
@@ -223,6 +266,9 @@ def check_config(config: Config) -> None:
         len(data.size) == 2 and min(data.size) >= 16, "data.size", data.size, "[H, W], 16 or more"
     )
     _require(0 < data.augment.crop <= 1, "data.augment.crop", data.augment.crop, "use (0, 1]")
+    _require(
+        0 < split.train_fraction <= 1, "split.train_fraction", split.train_fraction, "use (0, 1]"
+    )
     _require(
         0 <= config.optim.warmup_share < 1,
         "optim.warmup_share",
@@ -279,6 +325,7 @@ def _check_numbers(config: Config) -> None:
         "data.num_workers": data.num_workers,
         "seed": config.seed,
         "split.seed": split.seed,
+        "data.test_noise_strength": data.test_noise_strength,
         "data.augment.brightness": data.augment.brightness,
         "data.augment.contrast": data.augment.contrast,
     }

@@ -60,6 +60,7 @@ CLIP_BIAS: Final = "clip_bias"
 # Prediction table: one row a segment.
 PRED_STUDY: Final = "study"
 PRED_ARM: Final = "arm"
+"""An arm, or a point on an axis of it: see `variant_name`."""
 PRED_FOLD: Final = "fold"
 PRED_SEED: Final = "seed"
 PRED_SPLIT: Final = "split"
@@ -88,3 +89,43 @@ PREDICTION_COLUMNS: Final = (
     PRED_MAP_ID,
 )
 """The fixed columns; the probabilities follow in the study's class order."""
+
+
+# Study folder: what a study leaves for its report. A run of one arm leaves the first three.
+PREDICTIONS_FILE: Final = "predictions.parquet"
+CONFIG_FILE: Final = "config.yaml"
+ENVIRONMENT_FILE: Final = "environment.json"
+RETRIEVAL_FILE: Final = "retrieval.csv"
+"""``arm, fold, seed, name, value``: retrieval metrics of the test split by their logged names."""
+JOBS_FILE: Final = "jobs.csv"
+"""``arm, fold, seed, state, reason``: all that was planned; ``state`` is done, failed, missing."""
+ARMS_FILE: Final = "arms.json"
+"""What each arm is: ``arm, method, question, switches, loss, notes``."""
+DATA_CARD_FILE: Final = "data_card.json"
+GALLERY_FILE: Final = "gallery.json"
+
+# Axes: what a variant of an arm changes.
+AXIS_TRAIN_FRACTION: Final = "train_fraction"
+AXIS_ANNOTATORS: Final = "annotators"
+AXIS_NOISE_PREFIX: Final = "noise_"
+"""``noise_<kind>``, of the maps at test."""
+
+
+def variant_name(arm: str, axis: str, value: object) -> str:
+    """Names a point on an axis of an arm.
+
+    >>> variant_name("B3", "train_fraction", 0.25)
+    'B3@train_fraction=0.25'
+    """
+    return f"{arm}@{axis}={value}"
+
+
+def split_variant(name: str) -> tuple[str, str | None, str | None]:
+    """Returns arm, axis and value of a name; axis and value are None for an arm itself.
+
+    >>> split_variant("B3@annotators=md1>md2")
+    ('B3', 'annotators', 'md1>md2')
+    """
+    arm, _, rest = name.partition("@")
+    axis, _, value = rest.partition("=")
+    return (arm, axis, value) if rest else (arm, None, None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -23,7 +22,7 @@ from vaclip.data.transforms import prepare_batch
 from vaclip.errors import VaclipError
 from vaclip.files import atomic_file
 from vaclip.models import VideoAttentionCLIP
-from vaclip.training.module import CHECKPOINT_KEY
+from vaclip.training.checkpoint import load_model
 
 VIDEO_SUFFIXES = frozenset(
     ".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .wmv .flv .gif .ogv .ts .mts".split()
@@ -66,31 +65,17 @@ def load_predictor(checkpoint: Path, device: str = "cpu") -> Predictor:
     """Loads a checkpoint without running code from it.
 
     Raises:
-        VaclipError: If the file or the device cannot be used.
+        VaclipError: If the file or the device cannot be used, or the model was trained with
+            control maps.
     """
-    try:
-        content = torch.load(checkpoint, map_location=device, weights_only=True)
-        about = content[CHECKPOINT_KEY]
-        model = VideoAttentionCLIP(**about["model"])
-        prefix = "model."
-        weights = {
-            name.removeprefix(prefix): value
-            for name, value in content["state_dict"].items()
-            if name.startswith(prefix)
-        }
-        model.load_state_dict(weights)
-    except (OSError, EOFError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise VaclipError(
-            f"{checkpoint} cannot be used as a checkpoint of vaclip on device '{device}': {reason}"
-        ) from error
+    model, about = load_model(checkpoint, device)
     if control := about["config"]["data"].get("control"):
         raise VaclipError(
             f"{checkpoint} was trained with control maps (data.control={control}), to be compared "
             "with in a study; predict with an arm that saw the clinicians' maps"
         )
     return Predictor(
-        model.to(device).eval(),
+        model,
         tuple(about["classes"]),
         about["config"]["data"],
         about["model"]["attn_in_channels"],
@@ -197,7 +182,8 @@ def _clips_of(files: Sequence[Path], study: Study, scratch: Path) -> list[Clip]:
 
 
 def _annotators(predictor: Predictor, study: Study) -> tuple[str, ...]:
-    if predictor.data["annotators"] is None and predictor.data["combine"] != "stack":
+    chosen = predictor.data["annotators"] or predictor.data.get("train_annotators")
+    if chosen is None and predictor.data["combine"] != "stack":
         return study.annotators
     return predictor.annotators
 

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 
 from vaclip.data.batches import SpreadBatches
 from vaclip.data.cache import CachedClip
-from vaclip.data.dataset import ClipItem, SegmentDataset, collate
+from vaclip.data.dataset import ClipItem, Noise, SegmentDataset, collate
 from vaclip.data.splits import SPLITS
 from vaclip.data.study import Study
 from vaclip.data.transforms import Augmentation
@@ -120,6 +120,7 @@ def fold_datasets(
     channels: int,
     augmentation: Augmentation | None = None,
     seed: int = 0,
+    test_noise: Noise | None = None,
 ) -> dict[str, SegmentDataset]:
     """Distributes clips to the splits of a fold by patient.
 
@@ -131,6 +132,7 @@ def fold_datasets(
         channels: Of the maps.
         augmentation: Of training segments.
         seed: Of the augmentation.
+        test_noise: Of the test split's maps.
 
     Raises:
         VaclipError: If a split gets no clip, or a clip belongs to no split.
@@ -144,5 +146,6 @@ def fold_datasets(
         if not own:
             raise VaclipError(f"the {name} split has no clip; make the split plan anew")
         augmented = augmentation if name == "train" else None
-        datasets[name] = SegmentDataset(own, frames, stride, channels, augmented, seed)
+        noise = test_noise if name == "test" else None
+        datasets[name] = SegmentDataset(own, frames, stride, channels, augmented, seed, noise)
     return datasets

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -18,6 +19,8 @@ from vaclip.data.cache import CachedClip
 from vaclip.data.sampling import plan_segments, segment_samples
 from vaclip.data.transforms import Augmentation, random_crop
 from vaclip.seeds import mix_seed
+
+Noise: TypeAlias = Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class SegmentDataset(Dataset[dict[str, Tensor]]):
         channels: C of the maps, for clips without one.
         augmentation: Of segments that are asked for with an epoch.
         seed: Of the augmentation.
+        noise: Changes the maps, (C, T, H, W) uint8 and the row of the clip in, the same out.
     """
 
     def __init__(
@@ -62,12 +66,14 @@ class SegmentDataset(Dataset[dict[str, Tensor]]):
         channels: int = 1,
         augmentation: Augmentation | None = None,
         seed: int = 0,
+        noise: Noise | None = None,
     ) -> None:
         self.items = list(items)
         self.frames = frames
         self.channels = channels
         self.augmentation = augmentation
         self.seed = seed
+        self.noise = noise
         self.segments = [
             (position, number, start)
             for position, item in enumerate(self.items)
@@ -89,6 +95,8 @@ class SegmentDataset(Dataset[dict[str, Tensor]]):
             attn = torch.zeros((self.channels, *video.shape[1:]), dtype=torch.uint8)
         else:
             attn = self._read(item.cached.attn, wanted, axis=1)
+            if self.noise is not None:
+                attn = torch.from_numpy(self.noise(attn.numpy(), item.row))
         if epoch is not None and self.augmentation is not None:
             generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch, index))
             height, width = video.shape[2:]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -145,6 +146,29 @@ def _fold(parts: list[tuple[str, ...]], number: int) -> dict[str, tuple[str, ...
     val = (number + 1) % len(parts)
     train = [p for i, part in enumerate(parts) if i not in (number, val) for p in part]
     return {"train": tuple(sorted(train)), "val": parts[val], "test": parts[number]}
+
+
+def train_subset(
+    patients: Sequence[str], labels: Mapping[str, Sequence[str]], fraction: float, seed: int
+) -> tuple[str, ...]:
+    """Chooses a share of the training patients, class by class; smaller shares are nested.
+
+    Args:
+        patients: Of the training split.
+        labels: The labels of each patient's clips.
+        fraction: In (0, 1]. Each class keeps ``fraction`` of its patients, rounded up.
+        seed: Of the order in which patients are left out.
+
+    Returns:
+        The patients that stay, sorted.
+    """
+    order = np.random.default_rng(seed).permutation(sorted(patients))
+    strata: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for patient in map(str, order):
+        strata[tuple(sorted(set(labels[patient])))].append(patient)
+    # Rounded first, because 0.1 * 30 is a little more than 3.
+    kept = [p for own in strata.values() for p in own[: math.ceil(round(fraction * len(own), 9))]]
+    return tuple(sorted(kept))
 
 
 def patient_labels(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:

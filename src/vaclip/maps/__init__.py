@@ -2,5 +2,14 @@
 
 from vaclip.maps import arrays, regions
 from vaclip.maps.controls import CONTROLS, draw_control
+from vaclip.maps.noise import NOISE, NOISE_NEUTRAL, MapNoise
 
-__all__ = ["CONTROLS", "arrays", "draw_control", "regions"]
+__all__ = [
+    "CONTROLS",
+    "NOISE",
+    "NOISE_NEUTRAL",
+    "MapNoise",
+    "arrays",
+    "draw_control",
+    "regions",
+]

@@ -15,20 +15,21 @@ from typing import Any
 import torch
 import yaml
 
+from vaclip import keys
 from vaclip.config import Config
 from vaclip.errors import VaclipError
 from vaclip.files import atomic_file, write_json
 
-CONFIG_FILE = "config.yaml"
+CONFIG_FILE = keys.CONFIG_FILE
 PLAN_FILE = "split_plan.json"
 STUDY_FILE = "study.json"
-ENVIRONMENT_FILE = "environment.json"
+ENVIRONMENT_FILE = keys.ENVIRONMENT_FILE
 METRICS_FILE = "metrics.json"
 FOLD_METRICS_FILE = "test_metrics.json"
-PREDICTIONS_FILE = "predictions.parquet"
+PREDICTIONS_FILE = keys.PREDICTIONS_FILE
 _RUN_DIR_VARIABLE = "VACLIP_RUN_DIR"
 # Settings that make no difference to the result.
-_NOT_COMPARED = frozenset(
+NOT_COMPARED = frozenset(
     {
         "run_dir",
         "runs_dir",
@@ -76,7 +77,7 @@ def _fresh(config: Config) -> Path:
     else:
         name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{config.arm}"
         folder = _new_folder(Path(config.runs_dir), name)
-    _write_yaml(folder / CONFIG_FILE, dataclasses.asdict(config))
+    write_yaml(folder / CONFIG_FILE, dataclasses.asdict(config))
     write_json(folder / ENVIRONMENT_FILE, describe_environment(config))
     return folder
 
@@ -96,7 +97,7 @@ def _new_folder(parent: Path, name: str) -> Path:
 def _resumed(config: Config) -> Path:
     if config.run_dir:
         folder = Path(config.run_dir)
-        different = _differences(config, _read_config(folder))
+        different = _differences(config, read_config(folder))
         if different:
             raise VaclipError(
                 f"{folder} was run with other settings: {', '.join(different)}; "
@@ -106,14 +107,15 @@ def _resumed(config: Config) -> Path:
     candidates = [path.parent for path in Path(config.runs_dir).glob(f"*/{CONFIG_FILE}")]
     for folder in sorted(candidates, key=lambda path: path.name, reverse=True):
         finished = (folder / METRICS_FILE).exists()
-        if not finished and not _differences(config, _read_config(folder)):
+        if not finished and not _differences(config, read_config(folder)):
             return folder
     raise VaclipError(
         f"no unfinished run with these settings under {config.runs_dir}; name it with run_dir=PATH"
     )
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
+    """Reads the settings that a run folder was made with."""
     path = folder / CONFIG_FILE
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -123,23 +125,25 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def _differences(config: Config, other: dict[str, Any]) -> list[str]:
-    ours, theirs = _flat(dataclasses.asdict(config)), _flat(other)
+    ours, theirs = flat_settings(dataclasses.asdict(config)), flat_settings(other)
     return sorted(
         key
         for key in ours.keys() | theirs.keys()
-        if key not in _NOT_COMPARED and ours.get(key) != theirs.get(key)
+        if key not in NOT_COMPARED and ours.get(key) != theirs.get(key)
     )
 
 
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat_settings(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns the leaves of nested settings by dotted key."""
     leaves: dict[str, Any] = {}
     for key, value in tree.items():
         name = f"{prefix}{key}"
-        leaves |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+        leaves |= flat_settings(value, f"{name}.") if isinstance(value, dict) else {name: value}
     return leaves
 
 
-def _write_yaml(path: Path, content: dict[str, Any]) -> None:
+def write_yaml(path: Path, content: dict[str, Any]) -> None:
+    """Writes YAML, whole or not at all."""
     with atomic_file(path) as temporary:
         temporary.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 

@@ -16,23 +16,33 @@ from vaclip.data.cache import SampleSettings, cache_study, map_identities
 from vaclip.data.control_maps import with_control_maps
 from vaclip.data.datamodule import clip_items, fold_datasets
 from vaclip.data.dataset import ClipItem, SegmentDataset
-from vaclip.data.splits import SPLITS, SplitPlan, make_plan, patient_labels
+from vaclip.data.splits import SPLITS, SplitPlan, make_plan, patient_labels, train_subset
 from vaclip.data.study import Study, load_study
 from vaclip.data.synthetic_gait import GaitCohort, cohort_folder
 from vaclip.data.transforms import Augmentation
 from vaclip.errors import VaclipError, did_you_mean
 from vaclip.files import cache_root
-from vaclip.maps import CONTROLS
+from vaclip.maps import CONTROLS, NOISE, MapNoise
 
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class PreparedStudy:
-    """A study, decoded, with its clips numbered."""
+    """A study, decoded, with its clips numbered.
+
+    Attributes:
+        study: The study.
+        items: Its clips with the maps of training and validation.
+        test_items: The same clips with the maps of the test patients; ``items`` itself where
+            the annotators are the same.
+        annotators: Whose marks training gets.
+        channels: Of the maps.
+    """
 
     study: Study
     items: list[ClipItem]
+    test_items: list[ClipItem]
     annotators: tuple[str, ...]
     channels: int
 
@@ -42,19 +52,35 @@ def open_study(data: DataConfig) -> Study:
     return load_study(study_folder(data, cache_root(data.cache_dir)))
 
 
-def prepare_study(data: DataConfig, study: Study) -> PreparedStudy:
-    """Fills the cache, and numbers clips and annotations."""
-    root = cache_root(data.cache_dir)
-    settings = SampleSettings(
-        data.fps, (data.size[0], data.size[1]), _annotators(data, study), data.combine,
-        data.keypoint_sigma,
-    )  # fmt: skip
+def prepare_study(data: DataConfig, study: Study, *, workers: int = -1) -> PreparedStudy:
+    """Fills the cache, and numbers clips and annotations.
+
+    Args:
+        data: The settings.
+        study: The study.
+        workers: Processes that decode; -1 for one a core.
+    """
+    trained, tested = chosen_annotators(data, study)
+    items = _cached_items(data, study, trained, workers)
+    test_items = items if tested == trained else _cached_items(data, study, tested, workers)
+    channels = len(trained) if data.combine == "stack" else 1
+    if data.combine == "stack" and len(tested) != len(trained):
+        raise VaclipError(
+            f"data.combine=stack gives one channel an annotator, but data.test_annotators names "
+            f"{len(tested)} of them and training has {len(trained)}"
+        )
+    return PreparedStudy(study, items, test_items, trained, channels)
+
+
+def _cached_items(
+    data: DataConfig, study: Study, annotators: tuple[str, ...], workers: int
+) -> list[ClipItem]:
+    root = cache_root(data.cache_dir) / "segments"
+    size = (data.size[0], data.size[1])
+    settings = SampleSettings(data.fps, size, annotators, data.combine, data.keypoint_sigma)
     with progress_bar("Decoding clips (once)") as progress:
-        cached = cache_study(study, settings, root / "segments", progress=progress)
-    identities = map_identities(study, settings, root / "segments")
-    channels = len(settings.annotators) if data.combine == "stack" else 1
-    items = clip_items(study, cached, identities)
-    return PreparedStudy(study, items, settings.annotators, channels)
+        cached = cache_study(study, settings, root, workers=workers, progress=progress)
+    return clip_items(study, cached, map_identities(study, settings, root))
 
 
 def study_folder(data: DataConfig, root: Path) -> Path:
@@ -66,27 +92,34 @@ def study_folder(data: DataConfig, root: Path) -> Path:
         return cohort_folder(cohort, root, progress)
 
 
-def _annotators(data: DataConfig, study: Study) -> tuple[str, ...]:
-    if data.annotators is None:
-        return study.annotators
-    for name in data.annotators:
-        if name not in study.annotators:
-            known = ", ".join(study.annotators) or "nobody"
-            raise VaclipError(
-                f"data.annotators names '{name}', but the study was marked by: {known}."
-                f"{did_you_mean(name, study.annotators)}"
-            )
-    return tuple(data.annotators)
+def chosen_annotators(data: DataConfig, study: Study) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Returns whose marks training gets, and whose the test patients get.
+
+    Raises:
+        VaclipError: If the settings name somebody who did not mark the study.
+    """
+    chosen = [study.annotators]
+    for key in ("annotators", "train_annotators", "test_annotators"):
+        names = getattr(data, key)
+        for name in names or ():
+            if name not in study.annotators:
+                known = ", ".join(study.annotators) or "nobody"
+                raise VaclipError(
+                    f"data.{key} names '{name}', but the study was marked by: {known}."
+                    f"{did_you_mean(name, study.annotators)}"
+                )
+        chosen.append(chosen[-1] if names is None else tuple(names))
+    return chosen[2], chosen[3]
 
 
-def check_controls(config: Config) -> None:
-    """Raises a VaclipError for a control map that there is not."""
-    for key in ("control", "test_control"):
+def check_map_settings(config: Config) -> None:
+    """Raises a VaclipError for a control map or a noise that there is not."""
+    for key, known in (("control", CONTROLS), ("test_control", CONTROLS), ("test_noise", NOISE)):
         name = getattr(config.data, key)
-        if name is not None and name not in CONTROLS:
+        if name is not None and name not in known:
             raise VaclipError(
-                f"data.{key} is '{name}'; use one of {', '.join(CONTROLS)}, or null."
-                f"{did_you_mean(name, CONTROLS)}"
+                f"data.{key} is '{name}'; use one of {', '.join(known)}, or null."
+                f"{did_you_mean(name, known)}"
             )
 
 
@@ -121,38 +154,57 @@ def split_plan(config: Config, study: Study) -> SplitPlan:
 def prepare_fold(
     config: Config, prepared: PreparedStudy, fold: dict[str, tuple[str, ...]]
 ) -> dict[str, SegmentDataset]:
-    """Returns the segments of a fold by split, with control maps where the settings say so."""
+    """Returns the segments of a fold by split, with the maps that the settings ask for."""
+    data, items = config.data, _with_controls(config, prepared, fold)
+    if config.split.train_fraction < 1:
+        kept = _fewer_to_train_on(config, prepared.study, fold)
+        left_out = set(fold["train"]) - set(kept)
+        items = [item for item in items if item.cached.clip.patient_id not in left_out]
+        fold = {**fold, "train": kept}
+    noise = (
+        MapNoise(data.test_noise, data.test_noise_strength, config.seed)
+        if data.test_noise
+        else None
+    )
     return fold_datasets(
-        _with_controls(config, prepared.items, fold),
+        items,
         fold,
-        frames=config.data.frames,
-        stride=config.data.stride,
+        frames=data.frames,
+        stride=data.stride,
         channels=prepared.channels,
-        augmentation=training_augmentation(config.data),
+        augmentation=training_augmentation(data),
         seed=config.seed,
+        test_noise=noise,
     )
 
 
+def _fewer_to_train_on(
+    config: Config, study: Study, fold: dict[str, tuple[str, ...]]
+) -> tuple[str, ...]:
+    labels = patient_labels([(clip.patient_id, clip.label) for clip in study.clips])
+    return train_subset(fold["train"], labels, config.split.train_fraction, config.split.seed)
+
+
 def _with_controls(
-    config: Config, items: list[ClipItem], fold: dict[str, tuple[str, ...]]
+    config: Config, prepared: PreparedStudy, fold: dict[str, tuple[str, ...]]
 ) -> list[ClipItem]:
-    """Replaces the maps of a fold's clips where the settings ask for control maps."""
+    """Gives a fold's clips their own maps, or control maps where the settings ask for them."""
     data = config.data
     test_control = data.control if data.test_control is None else data.test_control
 
-    def replaced(control: str | None) -> list[ClipItem]:
+    def replaced(items: list[ClipItem], control: str | None) -> list[ClipItem]:
         if control is None:
             return items
         root = cache_root(data.cache_dir) / "segments"
         groups = [fold[split] for split in SPLITS]
         return with_control_maps(items, groups, control, fps=data.fps, seed=config.seed, root=root)
 
-    trained = replaced(data.control)
-    if test_control == data.control:
+    trained = replaced(prepared.items, data.control)
+    if test_control == data.control and prepared.test_items is prepared.items:
         return trained
     return [
         tested if tested.cached.clip.patient_id in fold["test"] else own
-        for own, tested in zip(trained, replaced(test_control), strict=True)
+        for own, tested in zip(trained, replaced(prepared.test_items, test_control), strict=True)
     ]
 
 

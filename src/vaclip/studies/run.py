@@ -21,6 +21,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from vaclip import keys
 from vaclip.config import Config
 from vaclip.data.datamodule import FoldData
+from vaclip.data.dataset import SegmentDataset
 from vaclip.data.splits import SplitPlan
 from vaclip.data.study import Study
 from vaclip.errors import VaclipError
@@ -37,8 +38,9 @@ from vaclip.studies.folder import (
 )
 from vaclip.studies.prepare import (
     PreparedStudy,
-    check_controls,
+    check_map_settings,
     check_maps,
+    chosen_annotators,
     describe_study,
     open_study,
     prepare_fold,
@@ -69,6 +71,16 @@ class RunResult:
     metrics: dict[int, dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class OpenRun:
+    """A run that has its folder, its study and its split plan."""
+
+    config: Config
+    folder: Path
+    prepared: PreparedStudy
+    plan: SplitPlan
+
+
 def run(config: Config) -> RunResult:
     """Trains on the chosen folds and tests each once.
 
@@ -77,25 +89,79 @@ def run(config: Config) -> RunResult:
     Raises:
         VaclipError: For any mistake of the user: settings, study, resume.
     """
+    return finish_run(open_run(config))
+
+
+def open_run(config: Config, *, workers: int = -1) -> OpenRun:
+    """Checks all settings, prepares the study and opens the run folder.
+
+    Args:
+        config: The settings.
+        workers: Processes that decode; -1 for one a core.
+
+    Raises:
+        VaclipError: For any mistake of the user.
+    """
     L.seed_everything(config.seed, workers=True, verbose=False)
     keep_freed_memory()
-    build_loss(config)  # a mistake in the settings shows before anything is made or decoded
-    check_controls(config)
-    study = open_study(config.data)
-    build_model(config, study)
+    study = check_settings(config)
     plan = split_plan(config, study)
-    prepared = prepare_study(config.data, study)
+    prepared = prepare_study(config.data, study, workers=workers)
     check_maps(config, prepared)
     folder = open_run_folder(config)
     _LOG.info("run folder: %s", folder)
     _save_origin(plan, prepared, folder)
-    report_maps(prepared)
+    return OpenRun(config, folder, prepared, plan)
 
-    chosen = range(config.split.folds) if config.split.fold == "all" else [int(config.split.fold)]
-    metrics = {fold: _run_fold(config, prepared, plan, fold, folder) for fold in chosen}
+
+def check_settings(config: Config) -> Study:
+    """Checks what shows before anything is decoded, and returns the study.
+
+    Raises:
+        VaclipError: For a mistake in the settings, or in the study.
+    """
+    build_loss(config)
+    check_map_settings(config)
+    study = open_study(config.data)
+    build_model(config, study)
+    return study
+
+
+def finish_run(opened: OpenRun) -> RunResult:
+    """Trains and tests the folds that are not finished yet, and writes the summary."""
+    report_maps(opened.prepared)
+    split = opened.config.split
+    chosen = range(split.folds) if split.fold == "all" else [int(split.fold)]
+    metrics = {fold: _run_fold(opened, fold) for fold in chosen}
     if getattr(rank_zero_only, "rank", 0) == 0:
-        write_summary(folder, metrics)
-    return RunResult(folder, metrics)
+        write_summary(opened.folder, metrics)
+    return RunResult(opened.folder, metrics)
+
+
+def retest_fold(opened: OpenRun, config: Config, fold: int, out: Path) -> None:
+    """Tests the chosen model of a finished fold under other settings of the test maps.
+
+    Args:
+        opened: The run that trained it.
+        config: The settings of the run but for ``arm`` and what concerns the test alone.
+        fold: Which.
+        out: Folder for the prediction table and the metrics; one that has them is left alone.
+    """
+    if (out / FOLD_METRICS_FILE).exists():
+        return
+    prepared = opened.prepared
+    study = prepared.study
+    if chosen_annotators(config.data, study) != chosen_annotators(opened.config.data, study):
+        prepared = prepare_study(config.data, study, workers=1)
+    batches = fold_data(config, prepare_fold(config, prepared, opened.plan.folds[fold]))
+    module = build_module(config, prepared)
+    _load_best(module, fold_folder(opened.folder, fold))
+    trainer = silent_trainer(config, enable_checkpointing=False)
+    test = trainer.test(module, datamodule=batches, verbose=False)[0]
+    if trainer.is_global_zero:
+        table = prediction_table(module.tables["test"], config, study, fold, "test")
+        write_parquet(table, out / PREDICTIONS_FILE)
+        write_json(out / FOLD_METRICS_FILE, {"test": dict(test)})
 
 
 def _save_origin(plan: SplitPlan, prepared: PreparedStudy, folder: Path) -> None:
@@ -183,21 +249,40 @@ def build_loss(config: Config) -> CompositeLoss:
     return CompositeLoss(loss.clip_weight, config.model.lambda_token, clip)
 
 
-def _run_fold(
-    config: Config, prepared: PreparedStudy, plan: SplitPlan, fold: int, run_dir: Path
-) -> dict[str, Any]:
-    folder = fold_folder(run_dir, fold)
-    done = folder / FOLD_METRICS_FILE
-    if done.exists():
-        return json.loads(done.read_text(encoding="utf-8"))
-    started = time.monotonic()
-    datasets = prepare_fold(config, prepared, plan.folds[fold])
-    batches = FoldData(
+def silent_trainer(config: Config, **more: Any) -> L.Trainer:
+    """Returns a trainer that leaves nothing behind."""
+    settings = dataclasses.asdict(config.trainer) | more
+    settings |= {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+    return L.Trainer(**settings, use_distributed_sampler=False)
+
+
+def fold_data(config: Config, datasets: dict[str, SegmentDataset]) -> FoldData:
+    """Returns the batches of a fold."""
+    return FoldData(
         datasets,
         batch_size=config.data.batch_size,
         seed=config.seed,
         num_workers=config.data.num_workers,
     )
+
+
+def _load_best(module: VaclipModule, folder: Path) -> int:
+    """Loads the weights of a fold's chosen checkpoint, and returns its epoch."""
+    path = folder / "checkpoints" / "best.ckpt"
+    chosen = torch.load(path, map_location="cpu", weights_only=True)
+    module.load_state_dict(chosen["state_dict"])
+    return int(chosen["epoch"])
+
+
+def _run_fold(opened: OpenRun, fold: int) -> dict[str, Any]:
+    config, prepared = opened.config, opened.prepared
+    folder = fold_folder(opened.folder, fold)
+    done = folder / FOLD_METRICS_FILE
+    if done.exists():
+        return json.loads(done.read_text(encoding="utf-8"))
+    started = time.monotonic()
+    datasets = prepare_fold(config, prepared, opened.plan.folds[fold])
+    batches = fold_data(config, datasets)
     module = build_module(config, prepared)
     trainer = _trainer(config, folder)
     last = folder / "checkpoints" / "last.ckpt"
@@ -206,16 +291,14 @@ def _run_fold(
         _check_not_moved(resumed)
     trainer.fit(module, datamodule=batches, ckpt_path=resumed, weights_only=True)
 
-    best_path = folder / "checkpoints" / "best.ckpt"
-    chosen = torch.load(best_path, map_location="cpu", weights_only=True)
-    module.load_state_dict(chosen["state_dict"])
+    best_epoch = _load_best(module, folder)
     val = trainer.validate(module, datamodule=batches, verbose=False)[0]
     test = trainer.test(module, datamodule=batches, verbose=False)[0]
     result = {
         "val": dict(val),
         "test": dict(test),
         "majority": majority_guess(datasets),
-        "best_epoch": int(chosen["epoch"]),
+        "best_epoch": best_epoch,
         "segments_without_valid_map": {
             split: int((~table[keys.ATTN_VALID]).sum()) for split, table in module.tables.items()
         },

@@ -1,0 +1,87 @@
+"""The data card: what a study is made of, and how far its annotators agree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vaclip.config import DataConfig
+from vaclip.console import progress_bar
+from vaclip.data.agreement import PairAgreement, annotator_agreement
+from vaclip.data.cache import SampleSettings
+from vaclip.files import cache_root
+from vaclip.studies.prepare import PreparedStudy, describe_study
+
+
+def data_card(data: DataConfig, prepared: PreparedStudy, *, workers: int = -1) -> dict[str, Any]:
+    """Describes a study.
+
+    Counts of annotators and their agreement are of everyone who marked it; ``distinct_maps``,
+    ``clips_without_map`` and ``content_hash`` are of the maps that the settings make.
+
+    Args:
+        data: The settings that the study was prepared with.
+        prepared: The study.
+        workers: Processes that draw maps; -1 for one a core.
+
+    Returns:
+        The content of `keys.DATA_CARD_FILE`. Clip lengths are in seconds, to one sample;
+        standard deviations are with n - 1; an undefined value is NaN, which `write_json`
+        writes as null.
+
+    Raises:
+        VaclipError: If a map of an annotator whom the settings leave out cannot be drawn.
+    """
+    study, items = prepared.study, prepared.items
+    settings = SampleSettings(
+        data.fps, (data.size[0], data.size[1]), study.annotators,
+        keypoint_sigma=data.keypoint_sigma,
+    )  # fmt: skip
+    with progress_bar("Comparing annotators") as progress:
+        pairs = annotator_agreement(
+            study, settings, cache_root(data.cache_dir) / "segments", progress=progress
+        )
+    seconds = np.array([item.cached.samples for item in items]) / data.fps
+    clips = pd.DataFrame([(clip.label, clip.patient_id) for clip in study.clips])
+    said = [{mark.annotator for mark in marks} for marks in study.marks.values()]
+    about = describe_study(prepared)
+    return {
+        "name": study.name,
+        "classes": about["classes"],
+        "patients": about["patients"],
+        "clips": about["clips"],
+        "per_class": [
+            {"class": name, "patients": own.nunique(), "clips": len(own)}
+            for name in study.classes
+            for own in [clips.loc[clips[0] == name, 1]]
+        ],
+        "annotators": [
+            {"annotator": name, "clips": sum(name in who for who in said)}
+            for name in study.annotators
+        ],
+        "distinct_maps": len({item.map_id for item in items} - {-1}),
+        "clips_without_map": sum(item.cached.attn is None for item in items),
+        "clip_seconds": {
+            "min": float(seconds.min()),
+            "median": float(np.median(seconds)),
+            "max": float(seconds.max()),
+        },
+        "excluded": [],
+        "agreement": [_row(pair) for pair in pairs],
+        "content_hash": about["content_hash"],
+    }
+
+
+def _row(pair: PairAgreement) -> dict[str, Any]:
+    cc = pd.Series(pair.cc)  # whose mean leaves undefined clips out
+    return {
+        "first": pair.first,
+        "second": pair.second,
+        "clips": len(pair.clip_ids),
+        "exact": pair.exact,
+        "kappa": pair.kappa,
+        "cc_mean": float(cc.mean()),
+        "cc_sd": float(cc.std()),
+    }

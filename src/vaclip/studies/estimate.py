@@ -1,0 +1,42 @@
+"""How long a training will take, from a few of its steps."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any
+
+import lightning as L
+
+from vaclip.config import Config
+from vaclip.studies.prepare import PreparedStudy, prepare_fold, split_plan
+from vaclip.studies.run import build_module, fold_data, silent_trainer
+
+_STEPS = 6
+_START_S = 10.0  # loading torch and Lightning, opening the cache, testing
+
+
+class _StepTimes(L.Callback):
+    def __init__(self) -> None:
+        self.starts: list[float] = []
+
+    def on_train_batch_start(self, *args: Any, **kwargs: Any) -> None:
+        self.starts.append(time.monotonic())
+
+
+def training_seconds(config: Config, prepared: PreparedStudy) -> float:
+    """Estimates how long one training on one fold takes on this machine.
+
+    Args:
+        config: Its settings.
+        prepared: The study.
+    """
+    patients = split_plan(config, prepared.study).folds[int(config.split.fold)]
+    batches = fold_data(config, prepare_fold(config, prepared, patients))
+    module = build_module(config, prepared)
+    times = _StepTimes()
+    trainer = silent_trainer(config, fast_dev_run=_STEPS, callbacks=[times])
+    trainer.fit(module, datamodule=batches)
+    gaps = [after - before for before, after in zip(times.starts, times.starts[1:], strict=False)]
+    epoch = len(batches.train_dataloader()) * statistics.median(gaps)
+    return _START_S + config.trainer.max_epochs * epoch

@@ -1,0 +1,135 @@
+"""Runs the jobs of a study, several at a time, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from vaclip.errors import VaclipError
+from vaclip.files import write_json
+from vaclip.studies.job import DONE_FILE, save_job
+from vaclip.studies.matrix import Job
+
+FAILED_FILE = "failed.json"
+LOG_FILE = "job.log"
+_POLL_S = 0.1
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def job_folder(study: Path, name: str) -> Path:
+    """Returns the folder of a job."""
+    return study / "jobs" / name
+
+
+def start_job(folder: Path, threads: int, stop: threading.Event | None = None) -> bool:
+    """Runs a job in a process and waits for it.
+
+    Its output goes to ``job.log``; where it fails, the reason goes to ``failed.json``.
+
+    Args:
+        folder: Of the job.
+        threads: That it may use.
+        stop: Set to have the job killed.
+
+    Returns:
+        Whether it succeeded.
+    """
+    stop = stop or threading.Event()
+    (folder / FAILED_FILE).unlink(missing_ok=True)
+    environment = {**os.environ, **dict.fromkeys(_THREADS, str(threads)), "LOCAL_RANK": "0"}
+    environment.pop("VACLIP_RUN_DIR", None)
+    command = [sys.executable, "-m", "vaclip.studies.job", str(folder)]
+    with (folder / LOG_FILE).open("a", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            # The pipe tells the job when this process is gone.
+            command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, env=environment,
+        )  # fmt: skip
+        try:
+            while process.poll() is None and not stop.wait(_POLL_S):
+                pass
+        finally:
+            process.kill()
+            code = process.wait()
+    if stop.is_set():
+        return False
+    if code == 0 and (folder / DONE_FILE).exists():
+        return True
+    write_json(folder / FAILED_FILE, {"reason": _reason(folder, code)})
+    return False
+
+
+def _reason(folder: Path, code: int) -> str:
+    if code < 0:
+        name = signal.Signals(-code).name
+        return f"killed by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")
+    lines = (folder / LOG_FILE).read_text(encoding="utf-8", errors="replace").splitlines()
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    said = [line.strip() for line in lines if line.strip()]
+    return (errors or said or [f"exit status {code}"])[-1]
+
+
+def run_jobs(
+    study: Path,
+    jobs: Sequence[Job],
+    at_once: int,
+    *,
+    started: Callable[[Job], None],
+    finished: Callable[[Job, bool], None],
+) -> None:
+    """Runs jobs in local processes, in order; a job that fails does not stop the others.
+
+    Args:
+        study: Folder of the study.
+        jobs: What to run.
+        at_once: How many; each gets its share of the CPU cores.
+        started: Called, in a thread, when a job starts.
+        finished: Called with whether it succeeded.
+    """
+    threads = max(1, (os.cpu_count() or 1) // at_once)
+    stop = threading.Event()
+
+    def run(job: Job) -> bool:
+        started(job)
+        return start_job(job_folder(study, job.name), threads, stop)
+
+    for job in jobs:
+        save_job(job, job_folder(study, job.name))
+    with ThreadPoolExecutor(at_once) as pool:
+        futures = {pool.submit(run, job): job for job in jobs}
+        try:
+            for future in as_completed(futures):
+                finished(futures[future], future.result())
+        finally:  # also after Ctrl-C: nothing goes on unseen
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+
+
+def launch_jobs(study: Path, jobs: Sequence[Job], launcher: str, options: Sequence[str]) -> None:
+    """Hands jobs to a launcher of Hydra, such as a cluster's, and waits for it.
+
+    Args:
+        study: Folder of the study.
+        jobs: What to run.
+        launcher: Name of the launcher, as ``submitit_slurm``.
+        options: Its settings, as ``hydra.launcher.partition=gpu``.
+
+    Raises:
+        VaclipError: If the launcher fails; a job that fails does not make it fail.
+    """
+    for job in jobs:
+        save_job(job, job_folder(study, job.name))
+    quoted = str(study.resolve()).replace("\\", "\\\\").replace('"', '\\"')
+    command = [
+        sys.executable, "-m", "vaclip.launch", "--multirun", f'study="{quoted}"',
+        f"job={','.join(job.name for job in jobs)}", f"hydra/launcher={launcher}", *options,
+    ]  # fmt: skip
+    if code := subprocess.run(command, check=False).returncode:
+        raise VaclipError(
+            f"Hydra's launcher '{launcher}' failed with status {code}; see what it printed above"
+        )

@@ -1,0 +1,45 @@
+"""Checkpoints as they are read back: a model, and what its run kept beside it."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vaclip.errors import VaclipError
+from vaclip.models import VideoAttentionCLIP
+from vaclip.training.module import CHECKPOINT_KEY
+
+
+def load_model(checkpoint: Path, device: str = "cpu") -> tuple[VideoAttentionCLIP, dict[str, Any]]:
+    """Loads a checkpoint without running code from it.
+
+    Args:
+        checkpoint: A ``best.ckpt`` or ``last.ckpt`` of a run folder.
+        device: Where the model is put.
+
+    Returns:
+        The model in evaluation mode, and the ``metadata`` of its `VaclipModule`.
+
+    Raises:
+        VaclipError: If the file or the device cannot be used.
+    """
+    try:
+        content = torch.load(checkpoint, map_location=device, weights_only=True)
+        about = content[CHECKPOINT_KEY]
+        model = VideoAttentionCLIP(**about["model"])
+        prefix = "model."
+        weights = {
+            name.removeprefix(prefix): value
+            for name, value in content["state_dict"].items()
+            if name.startswith(prefix)
+        }
+        model.load_state_dict(weights)
+    except (OSError, EOFError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise VaclipError(
+            f"{checkpoint} cannot be used as a checkpoint of vaclip on device '{device}': {reason}"
+        ) from error
+    return model.to(device).eval(), about
