@@ -3,10 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types check clean
+.PHONY: demo study test lint types check clean
 
 demo: $(VENV)/.installed  ## Train and test the full method on the default cohort
 	$(BIN)/vaclip train experiment=B3
+
+study: $(VENV)/.installed  ## A small study of the default cohort, to its report
+	$(BIN)/vaclip study study=quick
 
 test: $(VENV)/.installed-dev  ## The whole test suite
 	$(BIN)/python -m pytest

@@ -16,9 +16,9 @@ from vaclip.config import Config, ModelConfig, all_keys, typed_config
 from vaclip.data.synthetic_gait import GaitCohort
 from vaclip.data.transforms import Augmentation
 from vaclip.errors import VaclipError
+from vaclip.hydra_errors import explain
 from vaclip.maps import CONTROLS
 from vaclip.models import VideoAttentionCLIP
-from vaclip.hydra_errors import explain
 from vaclip.training.module import Optimisation
 
 CONF = resources.files("vaclip.conf")

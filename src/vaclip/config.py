@@ -184,8 +184,6 @@ class StudyConfig:
     noise: NoiseConfig
     noise_arms: list[str]
     jobs: int | None
-    launcher: str | None
-    launcher_options: list[str]
     dry_run: bool
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from vaclip.config import unknown_key
+from vaclip.config import Config, StudyRunConfig, unknown_key
 from vaclip.errors import VaclipError
 
 
@@ -35,6 +35,6 @@ def explain(error: Exception) -> VaclipError:
     cause = error.__cause__
     if unknown and (cause is None or "not in" in str(cause)):
         key = unknown[1] or getattr(error, "full_key", None) or unknown[2]
-        return unknown_key(key)
+        return unknown_key(key, StudyRunConfig if key.startswith("study.") else Config)
     detail = str(cause).split("\n    full_key:")[0] if cause else ""
     return VaclipError(f"{message} {detail}".strip())

@@ -1,8 +1,8 @@
 """The jobs of a study as a Hydra sweep, so that any launcher of Hydra can run them.
 
-    python -m vaclip.launch --multirun study=FOLDER job=NAME,NAME hydra/launcher=submitit_slurm
+    python -m vaclip.launch --multirun folder=FOLDER job=NAME,NAME hydra/launcher=submitit_slurm
 
-`vaclip study study.launcher=...` calls this.
+`vaclip study hydra/launcher=...` calls this.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def main(composed: Any) -> None:
     """Runs one job; a failure is noted in its folder and does not stop the others."""
     from vaclip.studies.pool import job_folder, start_job
 
-    start_job(job_folder(Path(composed.study), composed.job), composed.threads or _own_cores())
+    start_job(job_folder(Path(composed.folder), composed.job), composed.threads or _own_cores())
 
 
 def _own_cores() -> int:

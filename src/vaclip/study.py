@@ -31,7 +31,9 @@ _DECIDED = {
 @hydra.main(version_base="1.3", config_path="pkg://vaclip.conf", config_name="study")
 def _study(composed: Any) -> None:
     settings = cast(StudyRunConfig, typed_config(composed))
-    overrides = list(HydraConfig.get().overrides.task)
+    given = HydraConfig.get().overrides
+    overrides = list(given.task)
+    launcher = [o for o in given.hydra if o.startswith(("hydra/launcher=", "hydra.launcher."))]
     _check_overrides(overrides)
     # Imported here, so that a mistyped key answers without waiting for torch.
     from vaclip.console import console, setup_logging
@@ -53,7 +55,7 @@ def _study(composed: Any) -> None:
     open_study_folder(ablation)
     console.print(f"Study folder: {ablation.folder}", highlight=False, soft_wrap=True)
     with JobProgress(ablation) as progress:
-        done = run_study(ablation, started=progress.started, finished=progress.finished)
+        done = run_study(ablation, launcher, started=progress.started, finished=progress.finished)
     if not done:
         raise VaclipError(f"no job succeeded; see {ablation.folder}/jobs/*/job.log")
     from vaclip.reports.page import write_report

@@ -6,12 +6,13 @@ import random
 import subprocess
 import sys
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaclip.data.splits import SPLITS, SplitPlan, make_plan, patient_labels
+from vaclip.data.splits import SPLITS, SplitPlan, make_plan, patient_labels, train_subset
 from vaclip.errors import VaclipError
 
 CLASSES = ("asd", "dhs", "hip")
@@ -228,3 +229,33 @@ def test_patient_labels_groups_by_patient():
         "a": ["y"],
         "b": ["x", "x", "z"],
     }
+
+
+@given(
+    counts=st.lists(st.integers(1, 12), min_size=1, max_size=4),
+    shares=st.lists(st.floats(0.01, 1), min_size=2, max_size=4),
+    seed=st.integers(0, 5),
+)
+def test_train_subsets_are_nested_and_keep_every_class(counts, shares, seed):
+    labels = {f"{k}-{n}": [str(k)] for k, count in enumerate(counts) for n in range(count)}
+    subsets = [set(train_subset([*labels], labels, share, seed)) for share in sorted(shares)]
+    for smaller, larger in pairwise(subsets):
+        assert smaller <= larger
+    for share, subset in zip(sorted(shares), subsets, strict=True):
+        for k, count in enumerate(counts):
+            kept = sum(labels[patient] == [str(k)] for patient in subset)
+            assert 1 <= kept <= count
+            assert share * count - 1e-6 <= kept < share * count + 1
+
+
+def test_a_train_subset_does_not_depend_on_any_order_and_does_on_the_seed():
+    labels = {f"p{n:02}": ["x" if n % 2 else "y"] for n in range(40)}
+    first = train_subset([*labels], labels, 0.5, 1)
+    assert train_subset([*reversed(labels)], labels, 0.5, 1) == first
+    assert train_subset([*labels], labels, 0.5, 2) != first
+    assert train_subset([*labels], labels, 1.0, 1) == tuple(sorted(labels))
+
+
+def test_a_tenth_of_thirty_is_three():
+    labels = {f"p{n:02}": ["x"] for n in range(30)}  # 0.1 * 30 is a little more than 3
+    assert len(train_subset([*labels], labels, 0.1, 0)) == 3

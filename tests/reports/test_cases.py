@@ -94,6 +94,15 @@ def test_pairs_are_of_the_common_jobs():
     assert not np.allclose(one.probs, two.probs)
 
 
+def test_pairs_are_over_the_common_clips():
+    table = prediction_rows(LABELS, clips=3)
+    lost = (table.arm == "B0") & (table.clip_id == "p002c1")
+    pairs = paired_cases(read_predictions(table[~lost]), "B3", "B0")
+    expected = paired_cases(read_predictions(table[table.clip_id != "p002c1"]), "B3", "B0")
+    for one, two in zip(pairs, expected, strict=True):
+        np.testing.assert_array_equal(one.probs, two.probs)
+
+
 def test_no_common_job_gives_no_pairs():
     skip = [("B0", f, 0) for f in range(3)] + [("B3", f, 1) for f in range(3)]
     one, two = paired_cases(read_predictions(prediction_rows(LABELS, skip=skip)), "B3", "B0")

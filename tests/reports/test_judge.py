@@ -90,6 +90,21 @@ def test_spread_over_patients_of_balanced_accuracy():
     assert spread.error == pytest.approx(math.sqrt(np.sum(moderated / 4) / 9))
 
 
+def test_spread_over_patients_of_accuracy_keeps_the_strata_in_their_shares():
+    # sum_h (n_h / N)^2 s_h^2 / n_h over strata of 3, 4 and 8 patients.
+    labels = [0] * 3 + [1] * 4 + [2] * 8
+    found = read_predictions(prediction_rows(labels, seeds=1))
+    cases = arm_cases(found, "B3")
+    strata, n = cases.strata(), np.array([3, 4, 8])
+    left_out = scores.left_out_metrics(cases, cases.patient, ["acc_micro"], strata)["acc_micro"]
+    right = (cases.probs.argmax(axis=1) == cases.label)[np.argsort(cases.patient)]
+    s2 = np.array([right[np.array(labels) == k].var(ddof=1) for k in range(3)])
+    assert stats.jackknife_variance(left_out, strata)[0] == pytest.approx(np.sum(n * s2) / 15**2)
+    spread = stats.patient_spread(left_out, strata, judge._share(cases, "acc_micro"))
+    moderated = ((n - 1) * s2 + 2 * np.sum((n - 1) * s2) / 12) / (n + 1)
+    assert spread.error == pytest.approx(math.sqrt(np.sum(n * moderated)) / 15)
+
+
 def test_share_of_patients():
     table = prediction_rows([0, 0, 0, 1], clips=1, classes=CLASSES[:2])
     cases = arm_cases(read_predictions(table), "B0")
@@ -124,7 +139,9 @@ def test_models_that_vary_widen_the_interval():
     share = judge._share(cases, "acc_macro")
     alone = stats.patient_spread(left_out, cases.strata(), share)
     spread = judge._spreads(
-        lambda unit: scores.left_out_metrics(cases, unit, ["acc_macro"]), cases, ["acc_macro"]
+        lambda unit, strata: scores.left_out_metrics(cases, unit, ["acc_macro"], strata),
+        cases,
+        ["acc_macro"],
     )["acc_macro"]
     assert spread.error > 1.1 * alone.error
 
@@ -232,6 +249,35 @@ def test_equal_arms():
     assert contrast.interval.high > 0
     assert math.isnan(contrast.detectable)
     assert math.isnan(contrast.resampled_t.p)
+    assert contrast.identical
+
+
+def sharpened(table):
+    """Other probabilities, the same diagnoses."""
+    probs = [f"prob_{name}" for name in CLASSES]
+    squared = table[probs] ** 2
+    return table.assign(**squared.div(squared.sum(axis=1), axis=0))
+
+
+def test_arms_that_diagnose_alike_are_not_identical():
+    table = prediction_rows(LABELS, arms=["B0"], clips=1, segments=1)
+    table = pd.concat([table, sharpened(table).assign(arm="B3")])
+    found = read_predictions(table)
+    contrast = judge.compare(found, "B3", "B0", **FAST)
+    assert (contrast.difference, contrast.p, contrast.identical) == (0.0, 1.0, False)
+    assert math.isnan(contrast.detectable)
+    assert judge.compare(found, "B3", "B0", "log_loss", **FAST).detectable > 0
+
+
+def test_a_copy_of_an_arm_takes_nothing_from_the_others_but_its_place_in_the_family():
+    table = prediction_rows(LABELS, arms=["B0", "B1", "B3"], probs=None)
+    copy = table[table.arm == "B3"].assign(arm="C3_linear")
+    found = judge.compare_families(read_predictions(pd.concat([table, copy])), **FAST)
+    b1, c3 = found["named"]
+    assert (c3.second, c3.identical, c3.p, c3.p_holm) == ("C3_linear", True, 1.0, 1.0)
+    assert b1.p_holm == pytest.approx(min(2 * b1.p, 1.0))
+    baseline = {c.first: c for c in found["baseline"]}
+    assert replace(baseline["C3_linear"], first="B3") == baseline["B3"]
 
 
 def test_results_do_not_depend_on_the_order_of_rows():
@@ -276,6 +322,43 @@ def test_families_of_the_arms_that_are_there():
     assert {name: len(pairs) for name, pairs in found.items()} == {
         "baseline": 14, "named": 7, "controls": 6
     }  # fmt: skip
+
+
+VARIANTS = ("B3@train_fraction=0.5", "B0@train_fraction=0.5", "B3@annotators=md1>md2")
+
+
+def test_variants_stand_in_no_family():
+    assert judge.families(["B0", "B3", *VARIANTS]) == judge.families(["B0", "B3"])
+    table = prediction_rows(LABELS, arms=["B0", "B3", *VARIANTS])
+    found = read_predictions(table)
+    families = judge.compare_families(found, **FAST)
+    arms = {arm for family in families.values() for c in family for arm in (c.first, c.second)}
+    assert arms == {"B0", "B3"}
+    alone = judge.compare_families(read_predictions(table[table.arm.isin(arms)]), **FAST)
+    assert families["baseline"][0].p_holm == alone["baseline"][0].p_holm
+
+
+def test_variants_are_scored_and_compared_as_arms_are():
+    table = prediction_rows(LABELS, arms=["B0", "B3"])
+    names = {"B0": VARIANTS[1], "B3": VARIANTS[0]}
+    found = read_predictions(pd.concat([table, table.assign(arm=table.arm.map(names))]))
+    arm, variant = (judge.score_arm(found, name, draws=50) for name in ("B3", VARIANTS[0]))
+    assert variant.scores == arm.scores
+    one = judge.compare(found, "B3", "B0", **FAST)
+    two = judge.compare(found, VARIANTS[0], VARIANTS[1], **FAST)
+    assert (two.difference, two.interval, two.p) == (one.difference, one.interval, one.p)
+
+
+def test_fold_test_of_half_the_training_patients():
+    table = prediction_rows(LABELS)
+    halves = table.assign(arm=table.arm + "@train_fraction=0.5")
+    found = read_predictions(pd.concat([table, halves]))
+    whole, half = (
+        judge.compare(found, f"B3{at}", f"B0{at}", "log_loss", **FAST).resampled_t
+        for at in ("", "@train_fraction=0.5")
+    )
+    # Four tested; four trained on, or two of them.
+    assert half.t / whole.t == pytest.approx(math.sqrt((1 / 6 + 4 / 4) / (1 / 6 + 4 / 2)))
 
 
 def test_each_family_has_its_own_correction():

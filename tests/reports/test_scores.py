@@ -173,6 +173,20 @@ def test_left_out_is_dropped(unit):
             assert found[name][group] == pytest.approx(expected[name], nan_ok=True)
 
 
+def test_the_rest_of_a_stratum_makes_up_for_what_is_left_out():
+    cases = some_cases(seeds=1)
+    strata = np.array([0, 0, 0, 1, 1, 1, 1, 2])
+    found = left_out_metrics(cases, cases.patient, METRICS, strata)
+    n = np.array([3, 3, 3, 4, 4, 4, 4, 1])
+    for patient in range(8):
+        mates = strata == strata[patient]
+        weights = np.where(mates, n / np.maximum(n - 1, 1), 1.0)
+        weights[patient] = 0
+        expected = resampled_metrics(cases, weights[None], METRICS)
+        for name in METRICS:
+            assert found[name][patient] == pytest.approx(expected[name][0], nan_ok=True)
+
+
 def test_a_missing_class():
     cases = some_cases(seeds=1)
     without = cases.of(cases.label != 2)

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 from scipy import stats as sp
+from statsmodels.stats.power import TTestPower
 
 from vaclip.reports import stats
 from vaclip.reports.stats import Spread
@@ -90,6 +91,15 @@ def test_models_add_what_exceeds_their_cells():
     assert spread.df == pytest.approx(0.16**2 / (0.09**2 / 20 + 0.10**2 / 4))
     assert stats.with_models(patients, 0.03, 4.0, 0.10) == patients
     assert stats.with_models(patients, math.nan, 0.0, 0.10) == patients
+
+
+def test_rounding_is_no_spread():
+    noise = 1e-16 * np.random.default_rng(0).normal(size=6)
+    strata, share = np.repeat([0, 1], 3), np.full(6, 1 / 6)
+    nothing = stats.patient_spread(0.7 + noise, strata, share)
+    assert nothing == Spread(0.0, 4.0)
+    assert stats.with_models(nothing, 2e-32, 4.0, 1e-32) == nothing
+    assert math.isnan(stats.corrected_resampled_t(0.2 + noise, [1] * 6, [4] * 6).p)
 
 
 def test_fraction_interval_is_wilsons():
@@ -247,6 +257,15 @@ def test_detectable_difference_has_the_power(df, alpha):
     critical = sp.t.ppf(1 - alpha / 2, df)
     power = sp.nct.sf(critical, df, shift) + sp.nct.cdf(-critical, df, shift)
     assert power == pytest.approx(0.8, abs=1e-4)
+
+
+def test_detectable_difference_is_statsmodels():
+    # Of its power, not of its solver, which finds no solution for some of these.
+    for df in np.exp(np.linspace(0, math.log(300), 60)):
+        for alpha in (0.05, 0.025, 0.05 / 14):
+            effect = stats.detectable_difference(Spread(1.0, df), alpha) / math.sqrt(df + 1)
+            power = TTestPower().power(effect, df + 1, alpha)
+            assert power == pytest.approx(0.8, abs=1e-4)
 
 
 def test_undefined_detectable_difference():

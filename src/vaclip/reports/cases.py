@@ -120,25 +120,29 @@ def read_predictions(table: pd.DataFrame) -> Predictions:
 
 def arm_cases(predictions: Predictions, arm: str, unit: Unit = "patient") -> Cases:
     """Returns an arm's clips, or its cases: the mean over a case's clips."""
-    return _to_cases(_units(predictions, arm, unit), predictions)
+    clips = _clips(predictions, arm)
+    return _to_cases(clips if unit == "clip" else _over_clips(clips), predictions)
 
 
 def paired_cases(predictions: Predictions, first: str, second: str) -> tuple[Cases, Cases]:
-    """Returns the cases that both arms have in the jobs that both have, row by row the same."""
-    both = [_units(predictions, arm, "patient").set_index(_CASE) for arm in (first, second)]
-    common = both[0].index.intersection(both[1].index).sort_values()
-    one, two = (_to_cases(part.loc[common].reset_index(), predictions) for part in both)
+    """Returns the cases over the clips and jobs that both arms have, row by row the same."""
+    both = [_clips(predictions, arm).set_index(_ROW["clip"]) for arm in (first, second)]
+    common = both[0].index.intersection(both[1].index)
+    one, two = (
+        _to_cases(_over_clips(part.loc[common].reset_index()), predictions) for part in both
+    )
     return one, two
 
 
-def _units(predictions: Predictions, arm: str, unit: Unit) -> pd.DataFrame:
+def _clips(predictions: Predictions, arm: str) -> pd.DataFrame:
     if arm not in predictions.jobs:
         raise VaclipError(f"no arm {arm!r} in the predictions; there are {[*predictions.jobs]}")
     rows = predictions.clips[predictions.clips[keys.PRED_ARM] == arm]
-    rows = rows.drop(columns=keys.PRED_ARM)
-    if unit == "clip":
-        return rows
-    return rows.drop(columns=keys.PRED_CLIP).groupby(_CASE, as_index=False).mean()
+    return rows.drop(columns=keys.PRED_ARM)
+
+
+def _over_clips(clips: pd.DataFrame) -> pd.DataFrame:
+    return clips.drop(columns=keys.PRED_CLIP).groupby(_CASE, as_index=False).mean()
 
 
 def _to_cases(rows: pd.DataFrame, predictions: Predictions) -> Cases:

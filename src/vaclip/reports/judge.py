@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from vaclip import keys
 from vaclip.metrics.functional import FloatArray, IntArray, alignment_metrics
 from vaclip.reports import scores, stats
 from vaclip.reports.cases import Cases, Job, Predictions, Unit, arm_cases, paired_cases
@@ -107,7 +108,10 @@ class Contrast:
     resampled_t: ResampledT
     """Nadeau and Bengio's test over folds and seeds."""
     detectable: float
-    """Smallest true difference that one test at 5 % finds with a chance of 80 %."""
+    """Smallest true difference that one test at 5 % finds with a chance of 80 %; NaN where the
+    patients do not differ."""
+    identical: bool = False
+    """Whether both predict the very same for every case, as one model under two names does."""
 
 
 def score_arm(
@@ -125,7 +129,9 @@ def score_arm(
     rows = {s: int(np.sum(cases.seed == s)) for s in per_seed}
     weights = stats.bootstrap_weights(cases.strata(), draws, np.random.default_rng(seed))
     drawn = scores.resampled_metrics(cases, weights, metrics)
-    spreads = _spreads(lambda rows: scores.left_out_metrics(cases, rows, metrics), cases, metrics)
+    spreads = _spreads(
+        lambda unit, strata: scores.left_out_metrics(cases, unit, metrics, strata), cases, metrics
+    )
     found = {}
     for name in metrics:
         values = {s: value[name] for s, value in per_seed.items()}
@@ -145,12 +151,14 @@ def score_arm(
 
 
 def _spreads(
-    left_out: Callable[[IntArray], dict[str, FloatArray]], cases: Cases, metrics: Sequence[str]
+    left_out: Callable[[IntArray, IntArray], dict[str, FloatArray]],
+    cases: Cases,
+    metrics: Sequence[str],
 ) -> dict[str, Spread]:
     """Spread of each metric over patients and models.
 
     Args:
-        left_out: From (N,) units of the rows to the metrics without each unit.
+        left_out: From (N,) units of the rows and (U,) their strata to the metrics without each.
         cases: Whose rows they are.
         metrics: Which.
     """
@@ -159,9 +167,9 @@ def _spreads(
     cells, cell = np.unique(np.stack([cases.patient, training]), axis=1, return_inverse=True)
     of_cell = np.stack([strata[cells[0]], seed[cells[1]]])
     cell_strata = np.unique(of_cell, axis=1, return_inverse=True)[1].reshape(-1)
-    over_patients, over_models, over_cells = (
-        left_out(unit) for unit in (cases.patient, training, cell.reshape(-1))
-    )
+    over_patients = left_out(cases.patient, strata)
+    over_models = left_out(training, seed)
+    over_cells = left_out(cell.reshape(-1), cell_strata)
     found = {}
     for name in metrics:
         patients = stats.patient_spread(over_patients[name], strata, _share(cases, name))
@@ -215,8 +223,8 @@ def compare(
     jobs = predictions.jobs[first], predictions.jobs[second]
     common = sorted(jobs[0] & jobs[1])
 
-    def apart(function: Callable[..., dict[str, FloatArray]], *given: Any) -> FloatArray:
-        a, b = (function(part, *given, [metric])[metric] for part in (one, two))
+    def apart(function: Callable[..., dict[str, FloatArray]], given: Any, *more: Any) -> FloatArray:
+        a, b = (function(part, given, [metric], *more)[metric] for part in (one, two))
         return a - b
 
     everyone = np.ones((1, one.patients))
@@ -225,8 +233,8 @@ def compare(
     ]
     difference = values[0] - values[1]
     spread = _spreads(
-        lambda rows: {metric: apart(scores.left_out_metrics, rows)}, one, [metric]
-    )[metric]  # fmt: skip
+        lambda unit, strata: {metric: apart(scores.left_out_metrics, unit, strata)}, one, [metric]
+    )[metric]
     drawn = stats.bootstrap_weights(one.strata(), draws, np.random.default_rng(seed))
     by_patients = stats.swap_p(
         _swapped(one, two, metric), one.patients, swaps, np.random.default_rng([seed, 1])
@@ -251,8 +259,11 @@ def compare(
         p_models=by_models,
         p=float(np.maximum(by_patients, by_models)),
         p_holm=math.nan,
-        resampled_t=_fold_test(predictions, common, one, two, metric),
+        resampled_t=_fold_test(
+            predictions, common, one, two, metric, min(map(_train_fraction, (first, second)))
+        ),
         detectable=stats.detectable_difference(spread),
+        identical=one.patients > 0 and np.array_equal(one.probs, two.probs),
     )
 
 
@@ -274,24 +285,36 @@ def _swapped(one: Cases, two: Cases, metric: str) -> stats.Swapped:
 
 
 def _fold_test(
-    predictions: Predictions, common: Sequence[Job], one: Cases, two: Cases, metric: str
+    predictions: Predictions,
+    common: Sequence[Job],
+    one: Cases,
+    two: Cases,
+    metric: str,
+    fraction: float,
 ) -> ResampledT:
     differences, everyone = [], np.ones((1, one.patients))
     for fold, seed in common:
         own = (one.fold == fold) & (one.seed == seed)
         both = [scores.resampled_metrics(x.of(own), everyone, [metric]) for x in (one, two)]
         differences.append(float(both[0][metric][0] - both[1][metric][0]))
-    test, train = ([predictions.sizes[job][side] for job in common] for side in (0, 1))
+    test = [predictions.sizes[job][0] for job in common]
+    train = [fraction * predictions.sizes[job][1] for job in common]
     return stats.corrected_resampled_t(differences, test, train)
 
 
+def _train_fraction(arm: str) -> float:
+    """Share of the training patients that an arm learns from."""
+    _, axis, value = keys.split_variant(arm)
+    return float(value) if value and axis == keys.AXIS_TRAIN_FRACTION else 1.0
+
+
 def families(arms: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
-    """The contrasts of each family, of the arms that are there.
+    """The contrasts of each family, of the arms that are there; variants stand in none.
 
     ``baseline``: every arm against B0. ``named``: `NAMED`. ``controls``: B3 against each of
     `CONTROLS`.
     """
-    present = list(arms)
+    present = [arm for arm in arms if keys.split_variant(arm)[1] is None]
     wanted = {
         "baseline": [(arm, BASELINE) for arm in present if arm != BASELINE],
         "named": list(NAMED),

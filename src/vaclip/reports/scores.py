@@ -140,13 +140,17 @@ def resampled_metrics(
     return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
-def left_out_metrics(cases: Cases, unit: IntArray, names: Sequence[str]) -> dict[str, FloatArray]:
+def left_out_metrics(
+    cases: Cases, unit: IntArray, names: Sequence[str], strata: IntArray | None = None
+) -> dict[str, FloatArray]:
     """Means over seeds of the metrics, without each unit of rows.
 
     Args:
         cases: Rows of all seeds.
         unit: (N,) in [0, U): which rows go together, such as a patient's or a model's.
         names: Which of `METRICS`.
+        strata: (U,) in [0, H): the others of a unit's stratum then weigh more, n / (n - 1), so
+            that the stratum keeps its share, as the stratified jackknife asks for.
 
     Returns:
         (U,) by name.
@@ -156,6 +160,10 @@ def left_out_metrics(cases: Cases, unit: IntArray, names: Sequence[str]) -> dict
     parts = []
     for start in range(0, max(units, 1), step):
         weights = np.ones((min(step, units - start), units))
+        if strata is not None:
+            size = np.bincount(strata)[strata]
+            mates = strata[start : start + step, None] == strata
+            weights = np.where(mates, size / np.maximum(size - 1, 1), weights)
         np.fill_diagonal(weights[:, start:], 0)
         parts.append(resampled_metrics(grouped, weights, names))
     return {name: np.concatenate([part[name] for part in parts]) for name in names}

@@ -19,8 +19,8 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.optimize import brentq
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.power import TTestPower
 
 from vaclip.metrics.functional import FloatArray, IntArray
 
@@ -138,7 +138,7 @@ def patient_spread(left_out: FloatArray, strata: IntArray, share: FloatArray) ->
     pooled = ((n - 1) * own).sum() / total
     df = n - 1 + _PRIOR_DF
     terms = ((n - 1) * own + _PRIOR_DF * pooled) / df * c**2 / n
-    if not terms.any():
+    if terms.sum() < _TIE**2:
         return Spread(0.0, total)
     welch = float(terms.sum() ** 2 / (terms**2 / df).sum())
     return Spread(math.sqrt(terms.sum()), min(welch, total))
@@ -160,7 +160,7 @@ def with_models(patients: Spread, models: float, df: float, cells: float) -> Spr
         cells: Jackknife variance over pairs of patient and model.
     """
     extra = models - cells
-    if not extra > 0 or not math.isfinite(patients.error):
+    if not extra > _TIE**2 or not math.isfinite(patients.error):
         return patients
     variance = patients.error**2 + extra
     freedom = variance**2 / (patients.error**4 / patients.df + models**2 / df)
@@ -268,7 +268,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def corrected_resampled_t(
-    differences: Sequence[float], test: Sequence[int], train: Sequence[int]
+    differences: Sequence[float], test: Sequence[float], train: Sequence[float]
 ) -> ResampledT:
     """The corrected resampled t-test of Nadeau & Bengio (2003, section 4).
 
@@ -284,7 +284,7 @@ def corrected_resampled_t(
     keep = np.isfinite(values)
     values, n_test, n_train = values[keep], np.sum(np.array(test)[keep]), np.array(train)[keep]
     df = len(values) - 1
-    if df < 1 or n_train.sum() <= 0 or not np.var(values) > 0:
+    if df < 1 or n_train.sum() <= 0 or not np.var(values) > _TIE**2:
         return ResampledT(math.nan, max(df, 0), math.nan)
     scale = 1 / len(values) + n_test / n_train.sum()
     t = float(values.mean() / math.sqrt(scale * values.var(ddof=1)))
@@ -299,6 +299,12 @@ def detectable_difference(spread: Spread, alpha: float = ALPHA) -> float:
     """
     if not spread.error > 0 or not spread.df >= 1:
         return math.nan
-    size = spread.df + 1
-    effect = TTestPower().solve_power(nobs=size, alpha=alpha, power=POWER)
-    return float(effect) * spread.error * math.sqrt(size)
+    critical = float(stats.t.ppf(1 - alpha / 2, spread.df))
+
+    def excess(errors: float) -> float:
+        both = stats.nct.sf(critical, spread.df, errors) + stats.nct.cdf(
+            -critical, spread.df, errors
+        )
+        return float(both) - POWER
+
+    return spread.error * float(brentq(excess, 0, 2 * critical))

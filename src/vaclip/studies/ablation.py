@@ -123,7 +123,7 @@ def open_study_folder(ablation: Ablation) -> None:
             )
     write_json(folder / STUDY_FILE, origin)
     shown = settings | flat_settings({"study": dataclasses.asdict(ablation.study)})
-    for key in ("study.jobs", "study.launcher", "study.launcher_options", "study.dry_run"):
+    for key in ("study.jobs", "study.dry_run"):
         del shown[key]  # they make no difference to the result
     write_yaml(folder / CONFIG_FILE, _nested(shown))
     environment = describe_environment(ablation.config)
@@ -151,6 +151,7 @@ def _nested(settings: dict[str, Any]) -> dict[str, Any]:
 
 def run_study(
     ablation: Ablation,
+    launcher: Sequence[str] = (),
     *,
     started: Callable[[Job], None],
     finished: Callable[[Job, bool], None],
@@ -159,6 +160,7 @@ def run_study(
 
     Args:
         ablation: The study, with its folder opened.
+        launcher: Of Hydra, see `launch_jobs`; without one the jobs are local processes.
         started: Called when a job starts; not by a launcher.
         finished: Called when a job ends, with whether it succeeded; not by a launcher.
 
@@ -175,9 +177,8 @@ def run_study(
         ablation.collect(done)
         finished(job, succeeded)
 
-    if ablation.study.launcher and left:
-        options = ablation.study.launcher_options
-        launch_jobs(ablation.folder, left, ablation.study.launcher, options)
+    if launcher and left:
+        launch_jobs(ablation.folder, left, launcher)
         done = ablation.complete()
         ablation.collect(done)
     elif left:

@@ -58,5 +58,5 @@ def describe_arm(config: Config) -> dict[str, Any]:
         "question": header["question"],
         "switches": arm_switches(config.arm),
         "loss": " + ".join(terms),
-        "notes": header["cost"],
+        "notes": f"Cost: {header['cost']}",
     }

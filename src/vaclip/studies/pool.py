@@ -110,14 +110,14 @@ def run_jobs(
             pool.shutdown(cancel_futures=True)
 
 
-def launch_jobs(study: Path, jobs: Sequence[Job], launcher: str, options: Sequence[str]) -> None:
+def launch_jobs(study: Path, jobs: Sequence[Job], launcher: Sequence[str]) -> None:
     """Hands jobs to a launcher of Hydra, such as a cluster's, and waits for it.
 
     Args:
         study: Folder of the study.
         jobs: What to run.
-        launcher: Name of the launcher, as ``submitit_slurm``.
-        options: Its settings, as ``hydra.launcher.partition=gpu``.
+        launcher: Hydra's words for it, as ``hydra/launcher=submitit_slurm`` and
+            ``hydra.launcher.partition=gpu``.
 
     Raises:
         VaclipError: If the launcher fails; a job that fails does not make it fail.
@@ -126,10 +126,10 @@ def launch_jobs(study: Path, jobs: Sequence[Job], launcher: str, options: Sequen
         save_job(job, job_folder(study, job.name))
     quoted = str(study.resolve()).replace("\\", "\\\\").replace('"', '\\"')
     command = [
-        sys.executable, "-m", "vaclip.launch", "--multirun", f'study="{quoted}"',
-        f"job={','.join(job.name for job in jobs)}", f"hydra/launcher={launcher}", *options,
+        sys.executable, "-m", "vaclip.launch", "--multirun", f'folder="{quoted}"',
+        f"job={','.join(job.name for job in jobs)}", *launcher,
     ]  # fmt: skip
     if code := subprocess.run(command, check=False).returncode:
         raise VaclipError(
-            f"Hydra's launcher '{launcher}' failed with status {code}; see what it printed above"
+            f"Hydra's launcher ({' '.join(launcher)}) failed with status {code}; see above"
         )

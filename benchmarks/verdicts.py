@@ -1,0 +1,108 @@
+"""What the report says of repeated cohorts whose truth is known.
+
+    python benchmarks/verdicts.py [--repeats 20] [--jobs 2] [--patients 30]
+
+Each repeat is a cohort of its own, generated from another seed, small enough that the verdict's
+arms are trained on it in a minute or two. In the **null** cohorts
+(`data.synthetic.informative=false`) the annotators point at random, so "guidance helps" must be
+rare. In the **informative** ones they point at the sign; how often that must be found follows from
+the difference that the report says it would find with a chance of 80 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import tempfile
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from hydra import compose, initialize_config_module
+from joblib import Parallel, delayed
+
+from vaclip import keys
+from vaclip.config import typed_config
+from vaclip.console import setup_logging
+from vaclip.reports.cases import read_predictions
+from vaclip.reports.judge import compare
+from vaclip.reports.verdict import verdict
+from vaclip.studies.run import finish_run, open_run
+
+ARMS = ("B0", "B3", "K_shuffled")
+SMALL = (
+    "data.size=[48,48]", "data.synthetic.clips_per_patient=2", "model.backbone_width=8",
+    "trainer.max_epochs=12", "trainer.enable_progress_bar=false", "trainer.accelerator=cpu",
+    "split.fold=all",
+)  # fmt: skip
+
+
+def one_cohort(seed: int, informative: bool, patients: int) -> dict[str, object]:
+    """Trains the verdict's arms on a cohort and returns what the report would say."""
+    torch.set_num_threads(1)
+    setup_logging()
+    warnings.filterwarnings("ignore")  # Lightning's, of few batches
+    logging.getLogger("vaclip").setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory() as scratch:
+        tables = []
+        for arm in ARMS:
+            overrides = [
+                *SMALL, f"experiment={arm}", f"seed={seed}", f"split.seed={seed}",
+                f"data.synthetic.seed={seed}", f"data.synthetic.patients={patients}",
+                f"data.synthetic.informative={informative}",
+                f"data.cache_dir={scratch}/cache", f"run_dir={scratch}/{arm}",
+            ]  # fmt: skip
+            with initialize_config_module("vaclip.conf", version_base="1.3"):
+                config = typed_config(compose("config", overrides))
+            folder = finish_run(open_run(config, workers=1)).folder
+            tables.append(pd.read_parquet(Path(folder) / keys.PREDICTIONS_FILE))
+        predictions = read_predictions(pd.concat(tables))
+    contrasts = {("B3", arm): compare(predictions, "B3", arm) for arm in ARMS if arm != "B3"}
+    said = verdict(contrasts)
+    found = {arm: dataclasses.asdict(contrasts["B3", arm]) for arm in ARMS if arm != "B3"}
+    return {
+        "finding": said.finding.value,
+        "gain": found["B0"]["difference"],
+        "over shuffled": found["K_shuffled"]["difference"],
+        "detectable gain": found["B0"]["detectable"],
+        "detectable over shuffled": found["K_shuffled"]["detectable"],
+        "beats B0": found["B0"]["difference"] > 0 and found["B0"]["p"] < 0.05,
+        "beats K_shuffled": found["K_shuffled"]["difference"] > 0
+        and found["K_shuffled"]["p"] < 0.05,
+    }
+
+
+def spread(values: pd.Series) -> str:
+    return f"{values.mean():+.3f} ± {values.std():.3f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--patients", type=int, default=30)
+    options = parser.parse_args()
+    work = [(seed, informative) for informative in (False, True) for seed in range(options.repeats)]
+    rows = Parallel(options.jobs, verbose=10)(
+        delayed(one_cohort)(seed, informative, options.patients) for seed, informative in work
+    )
+    table = pd.DataFrame(rows).assign(informative=[informative for _, informative in work])
+    for informative, own in table.groupby("informative"):
+        print(f"\n{'informative' if informative else 'null'}: {len(own)} cohorts of "
+              f"{options.patients} patients, seeds 0 to {options.repeats - 1}")  # fmt: skip
+        print(f"  said: {dict(Counter(own['finding']))}")
+        for other, gain in (("B0", "gain"), ("K_shuffled", "over shuffled")):
+            detectable = own[f"detectable {gain}"].replace([np.inf], np.nan)
+            print(
+                f"  B3 - {other}: {spread(own[gain])} (mean ± sd over cohorts); said to be found "
+                f"with a chance of 80 %: {detectable.mean():.3f}; found (p < 0.05): "
+                f"{own[f'beats {other}'].mean():.2f}"
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+"""The report of a study: one self-contained page, its tables and its figures."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from vaclip import keys
+from vaclip.files import atomic_file
+from vaclip.reports import record, tables
+from vaclip.reports.assess import Progress, Results, assess
+from vaclip.reports.figures import Figure, draw_figures
+from vaclip.reports.gather import Study, read_study
+from vaclip.reports.judge import BOOTSTRAP_DRAWS, SWAPS
+from vaclip.reports.pictures import gallery_cases
+from vaclip.reports.pseudonyms import pseudonyms
+from vaclip.reports.typeset import Table, latex, markdown
+
+PAGE: Final = "report.html"
+_SECTIONS: Final = {
+    "experiment": "The experiment",
+    "arms": "The arms",
+    "contrasts": "Contrasts",
+    "controls": "Control arms",
+    "curves": "Less data, worse maps",
+    "calibration": "Calibration",
+    "confusion": "Confusion",
+    "retrieval": "Retrieval and alignment",
+    "agreement": "Agreement of the annotators",
+    "gallery": "Cases",
+    "data": "Data card",
+    "holes": "Holes",
+    "methods": "Methods",
+    "versions": "Settings and versions",
+}
+
+
+@dataclass(frozen=True)
+class Tables:
+    """All tables of a report; None where there is nothing to show."""
+
+    experiment: Table
+    metrics: list[Table]
+    contrasts: dict[str, Table]
+    controls: Table | None
+    curves: Table | None
+    calibration: Table
+    confusion: Table
+    retrieval: list[Table]
+    alignment: Table
+    agreement: Table | None
+    annotators: list[Table]
+    classes: Table | None
+    marked: Table | None
+    excluded: Table | None
+    holes: Table | None
+
+    def without_ids(self) -> list[Table]:
+        """Those that name no patient or clip, whatever ids were asked for."""
+        several = [self.experiment, *self.metrics, *self.contrasts.values(), self.controls]
+        several += [self.curves, self.calibration, self.confusion, *self.retrieval]
+        several += [self.alignment, self.agreement, *self.annotators, self.classes, self.marked]
+        return [table for table in several if table is not None]
+
+
+def write_report(
+    folder: Path,
+    out: Path | None = None,
+    *,
+    real_ids: bool = False,
+    draws: int = BOOTSTRAP_DRAWS,
+    swaps: int = SWAPS,
+    progress: Progress = lambda done, total: None,
+) -> Path:
+    """Writes a study's report from its folder alone, the same bytes for the same folder.
+
+    Args:
+        folder: What ``vaclip study`` or ``vaclip train`` left.
+        out: Gets ``report.html``, ``tables.md``, ``tables.tex``, ``metrics.csv`` and
+            ``figures/``; by default ``folder/report``.
+        real_ids: Whether the page shows the ids of patients and clips and why jobs failed, and
+            not pseudonyms.
+        draws: Of the bootstrap.
+        swaps: Of the permutation test.
+        progress: Told how many steps are done and how many there are.
+
+    Returns:
+        The page.
+
+    Raises:
+        VaclipError: If there are no predictions, or a file is damaged.
+    """
+    out = folder / "report" if out is None else out
+    study = read_study(folder)
+    results = assess(study, draws=draws, swaps=swaps, progress=progress)
+    figures = draw_figures(study, results, out / "figures")
+    found = _tables(study, results, real_ids=real_ids)
+    page = _page(study, results, found, figures, real_ids=real_ids, draws=draws, swaps=swaps)
+    own = found.without_ids()
+    texts = {
+        "tables.md": markdown(own),
+        "tables.tex": latex(own),
+        "metrics.csv": tables.metrics_csv(study, results),
+        PAGE: page,
+    }
+    for name, text in texts.items():
+        with atomic_file(out / name) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
+    return out / PAGE
+
+
+def _tables(study: Study, results: Results, *, real_ids: bool) -> Tables:
+    card = study.data_card
+    excluded = [clip["clip_id"] for clip in card["excluded"]] if card else []
+    names = pseudonyms(study.clips, excluded, real=real_ids)
+    return Tables(
+        experiment=tables.experiment_table(study, results),
+        metrics=tables.metric_tables(study, results),
+        contrasts=tables.contrast_tables(study, results),
+        controls=tables.control_table(study, results),
+        curves=tables.curve_table(study, results),
+        calibration=tables.calibration_table(study, results),
+        confusion=tables.confusion_table(study, results),
+        retrieval=tables.retrieval_tables(study, results),
+        alignment=tables.alignment_table(study, results),
+        agreement=record.agreement_table(card) if card else None,
+        annotators=tables.annotator_tables(study, results),
+        classes=record.class_table(card) if card else None,
+        marked=record.annotator_table(card) if card else None,
+        excluded=record.excluded_table(card, names) if card else None,
+        holes=record.holes_table(study, reasons=real_ids),
+    )
+
+
+def _page(
+    study: Study,
+    results: Results,
+    found: Tables,
+    figures: Mapping[str, Figure],
+    *,
+    real_ids: bool,
+    draws: int,
+    swaps: int,
+) -> str:
+    loader = PackageLoader("vaclip.reports")
+    environment = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["b64"] = lambda data: base64.b64encode(data).decode()
+    css = loader.get_source(environment, "report.css")[0]
+    seeds = {seed for jobs in study.predictions.jobs.values() for _, seed in jobs}
+    return environment.get_template("report.html.j2").render(
+        title=study.predictions.study,
+        extent=_extent(study, "class", "arm", "seed", "fold"),
+        size=_extent(study, "seed", "fold"),
+        verdict=results.verdict.sentences,
+        sections=_SECTIONS,
+        one_seed=len(seeds) == 1,
+        t=found,
+        figures=figures,
+        gallery=study.gallery,
+        cases=gallery_cases(study, pseudonyms(study.clips, real=real_ids)),
+        facts=record.card_facts(study.data_card) if study.data_card else None,
+        jobs=_jobs(study),
+        draws=f"{draws:,}",
+        swaps=f"{swaps:,}",
+        config=study.config,
+        environment=_pretty(study.environment),
+        names_note="Patients and clips bear their own ids."
+        if real_ids
+        else "Patients and clips bear pseudonyms, the same throughout this report.",
+        css=css,
+        css_hash=base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
+    )
+
+
+def _extent(study: Study, *what: str) -> str:
+    """How much was tested, in a line."""
+    jobs = set().union(*study.predictions.jobs.values())
+    folds, seeds = (len({job[side] for job in jobs}) for side in (0, 1))
+    counts = {
+        "class": len(study.predictions.classes),
+        "arm": len(study.arms),
+        "seed": seeds,
+        "fold": folds,
+    }
+    tested = study.predictions.clips[keys.PRED_PATIENT].nunique()
+    everyone = study.data_card["patients"] if study.data_card else len(study.clips)
+    patients = f"{tested} {_plural('patient', tested)}"
+    if tested < everyone:
+        patients = f"{tested} of {everyone} patients tested"
+    return ", ".join(
+        [patients, *(f"{counts[name]} {_plural(name, counts[name])}" for name in what)]
+    )
+
+
+def _plural(name: str, count: int) -> str:
+    return name if count == 1 else f"{name}{'es' if name.endswith('s') else 's'}"
+
+
+def _jobs(study: Study) -> str | None:
+    if study.jobs is None:
+        return None
+    done = int((study.jobs["state"] == "done").sum())
+    return f"{done} of {len(study.jobs)} planned jobs are done."
+
+
+def _pretty(environment: dict[str, Any] | None) -> str | None:
+    return None if environment is None else json.dumps(environment, indent=2, ensure_ascii=False)

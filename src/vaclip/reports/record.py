@@ -1,0 +1,115 @@
+"""What a study records beside its scores: its data, its annotators, what is missing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, Final
+
+import pandas as pd
+
+from vaclip.reports.gather import Study
+from vaclip.reports.pseudonyms import Pseudonyms
+from vaclip.reports.typeset import NONE, Table, number
+
+_SHOWN: Final = 12
+"""Pairs of fold and seed that are listed for a hole; the rest is counted."""
+
+
+def class_table(card: dict[str, Any]) -> Table:
+    """Patients and clips of each class."""
+    rows = [(c["class"], str(c["patients"]), str(c["clips"])) for c in card["per_class"]]
+    rows.append(("All", str(card["patients"]), str(card["clips"])))
+    caption = "Patients and clips by class. A patient with clips of two classes counts in both."
+    return Table("classes", caption, ("Class", "Patients", "Clips"), tuple(rows))
+
+
+def annotator_table(card: dict[str, Any]) -> Table | None:
+    """Clips that each annotator marked."""
+    rows = tuple((a["annotator"], str(a["clips"])) for a in card["annotators"])
+    caption = "Clips that each annotator marked."
+    return Table("annotators", caption, ("Annotator", "Clips"), rows) if rows else None
+
+
+def card_facts(card: dict[str, Any]) -> list[tuple[str, str]]:
+    """The data card's single facts, as (name, value)."""
+    seconds = card["clip_seconds"]
+    length = "{min:.1f} to {max:.1f} s, median {median:.1f} s".format(**seconds)
+    return [
+        ("Study", card["name"]),
+        ("Patients", str(card["patients"])),
+        ("Clips", str(card["clips"])),
+        ("Classes", str(len(card["classes"]))),
+        ("Length of a clip", length),
+        ("Distinct maps", str(card["distinct_maps"])),
+        ("Clips without a map", str(card["clips_without_map"])),
+        ("Clips excluded", str(len(card["excluded"]))),
+        ("Hash of the content", card["content_hash"]),
+    ]
+
+
+def excluded_table(card: dict[str, Any], names: Pseudonyms) -> Table | None:
+    """Each excluded clip and why."""
+    rows = tuple(
+        (names.clip(clip["clip_id"]), names.message(clip["reason"], clip["clip_id"]))
+        for clip in card["excluded"]
+    )
+    caption = "Excluded clips and why."
+    prose = frozenset({"Reason"})
+    return Table("excluded", caption, ("Clip", "Reason"), rows, prose) if rows else None
+
+
+def agreement_table(card: dict[str, Any]) -> Table | None:
+    """How far each two annotators agree."""
+    rows = tuple(
+        (
+            f"{pair['first']} and {pair['second']}",
+            str(pair["clips"]),
+            _optional(pair["exact"]),
+            _optional(pair["kappa"]),
+            _optional(pair["cc_mean"]) + _spread(pair["cc_sd"]),
+        )
+        for pair in card["agreement"]
+    )
+    return Table(
+        "agreement",
+        "Agreement of the annotators on the clips that both marked: share with exactly the same "
+        "marks, Cohen's kappa of the set of marks, and Pearson correlation of the two maps "
+        "(mean ± standard deviation over clips).",
+        ("Annotators", "Clips", "Same marks", "Kappa", "Correlation of maps"),
+        rows,
+    ) if rows else None  # fmt: skip
+
+
+def _optional(value: float | None) -> str:
+    return NONE if value is None else number(value)
+
+
+def _spread(sd: float | None) -> str:
+    return "" if sd is None or not math.isfinite(sd) else f" ± {number(sd)}"
+
+
+def holes_table(study: Study, *, reasons: bool) -> Table | None:
+    """Jobs that were planned and are not done, a row an arm and state; None if there are none.
+
+    Args:
+        study: With its jobs.
+        reasons: Whether to show why; a reason may name a patient.
+    """
+    jobs = study.jobs if study.jobs is not None else pd.DataFrame({"state": [], "arm": []})
+    rows = []
+    for (arm, state), own in jobs[jobs["state"] != "done"].groupby(["arm", "state"], sort=False):
+        pairs = [f"{int(fold)}/{int(seed)}" for fold, seed in zip(own.fold, own.seed, strict=True)]
+        told = sorted(set(own["reason"].dropna()))
+        why = "; ".join(told) if reasons else "see jobs.csv" if told else ""
+        rows.append((arm, state, str(len(own)), _listed(pairs), why or NONE))
+    caption = "Jobs that were planned and are not done. No number of this report rests on them."
+    columns = ("Arm", "State", "Jobs", "Fold/seed", "Reason")
+    prose = frozenset({"Fold/seed", "Reason"})
+    return Table("holes", caption, columns, tuple(rows), prose) if rows else None
+
+
+def _listed(items: Iterable[str]) -> str:
+    items = list(items)
+    more = len(items) - _SHOWN
+    return ", ".join(items[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,359 @@
+"""The tables of scores and contrasts, and ``metrics.csv``; none names a patient or clip."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable
+from typing import Final
+
+from vaclip.reports.assess import Results
+from vaclip.reports.cases import Job, Unit
+from vaclip.reports.gather import Arm, Study
+from vaclip.reports.judge import CONTROLS, HEADLINE, METHOD, Contrast, Score
+from vaclip.reports.scores import METRICS
+from vaclip.reports.typeset import MINUS, NONE, Table, interval_text, number, p_text
+
+METRIC_NAMES: Final = {
+    "acc_macro": "Balanced accuracy",
+    "acc_micro": "Accuracy (micro F1)",
+    "f1_macro": "Macro F1",
+    "auroc_macro": "Macro AUROC",
+    "auroc_micro": "Micro AUROC",
+    "ece": "ECE",
+    "brier": "Brier score",
+    "log_loss": "Log loss",
+}
+_DIAGNOSIS: Final = ("acc_macro", "acc_micro", "f1_macro", "auroc_macro", "auroc_micro")
+_CALIBRATION: Final = ("ece", "brier", "log_loss")
+FAMILIES: Final = {
+    "baseline": "Every arm against B0",
+    "named": "Pairs named beforehand",
+    "controls": "B3 against the control arms",
+}
+_ALIGNMENT: Final = {
+    "align_sim_correct": "Similarity where right",
+    "align_sim_incorrect": "Similarity where wrong",
+    "align_sim_gap": "Difference",
+    "align_sim_corr": "Correlation with being right",
+}
+_SIZE: Final = "Patients / seeds / folds"
+_PLACES: Final = {"r1": "R@1", "r5": "R@5", "medr": "Median rank"}
+_SIDES: Final = {"v2a": "video to map", "a2v": "map to video", "chance": "chance"}
+
+
+def size_text(patients: int, jobs: Iterable[Job]) -> str:
+    """Says how many patients, seeds and folds a number rests on."""
+    jobs = list(jobs)
+    folds, seeds = (len({job[side] for job in jobs}) for side in (0, 1))
+    shown = f"{patients} / {seeds} / {folds}"
+    whole = seeds * folds
+    return shown if len(jobs) == whole else f"{shown}\n{len(jobs)} of {whole} models"
+
+
+def score_text(score: Score) -> str:
+    """Mean, spread over seeds where there is one, and the interval below."""
+    mean = number(score.mean)
+    if math.isfinite(score.sd):
+        mean += f" ± {number(score.sd)}"
+    low = interval_text(score.interval)
+    return mean if low == NONE else f"{mean}\n{low}"
+
+
+def experiment_table(study: Study, results: Results) -> Table:
+    """The table of arms: ID, method, key switches, loss, metrics, notes."""
+    rows = []
+    for arm in study.arms:
+        rows.append(
+            (
+                arm.arm,
+                arm.method or NONE,
+                arm.switches or NONE,
+                arm.loss or NONE,
+                _headline(study, results, arm.arm),
+                _notes(arm, study) or NONE,
+            )
+        )
+    return Table(
+        "experiment",
+        "The arms of the study. Metrics: balanced accuracy per patient, mean ± standard "
+        "deviation over seeds, 95% interval over patients and trained models; then macro F1, "
+        "macro AUROC; then patients / seeds / folds.",
+        ("ID", "Method", "Key switches", "Loss", "Metrics", "Notes"),
+        tuple(rows),
+        frozenset({"Method", "Notes"}),
+    )
+
+
+def _headline(study: Study, results: Results, arm: str) -> str:
+    found = results.scores["patient"].get(arm)
+    if found is None:
+        return NONE
+    f1, auroc = (number(found.scores[name].mean) for name in ("f1_macro", "auroc_macro"))
+    size = size_text(found.patients, study.predictions.jobs[arm])
+    return f"{score_text(found.scores[HEADLINE])}\nF1 {f1}, AUROC {auroc}\n{size}"
+
+
+def _notes(arm: Arm, study: Study) -> str:
+    notes = [arm.notes] if arm.notes else []
+    if arm.arm not in study.predictions.jobs:
+        notes.append("No predictions: see the holes.")
+    return "\n".join(notes)
+
+
+def metric_tables(study: Study, results: Results) -> list[Table]:
+    """Diagnosis per patient and per clip."""
+    said = "mean ± standard deviation over seeds, below it the 95% interval"
+    return [
+        _metric_table(study, results, unit, f"Diagnosis per {unit}: {said}.")
+        for unit in ("patient", "clip")
+    ]
+
+
+def _metric_table(study: Study, results: Results, unit: Unit, caption: str) -> Table:
+    rows = [
+        (
+            arm,
+            *(score_text(found.scores[name]) for name in _DIAGNOSIS),
+            size_text(found.patients, study.predictions.jobs[arm]),
+        )
+        for arm, found in results.scores[unit].items()
+    ]
+    names = [METRIC_NAMES[name] for name in _DIAGNOSIS]
+    return Table(f"diagnosis_{unit}", caption, ("Arm", *names, _SIZE), tuple(rows))
+
+
+def calibration_table(study: Study, results: Results) -> Table:
+    """How far the probabilities can be believed, per patient and per clip."""
+    rows = [
+        (
+            arm,
+            *(
+                score_text(results.scores[unit][arm].scores[name])
+                for unit in ("patient", "clip")
+                for name in _CALIBRATION
+            ),
+            size_text(found.patients, study.predictions.jobs[arm]),
+        )
+        for arm, found in results.scores["patient"].items()
+    ]
+    names = [
+        f"{METRIC_NAMES[name]} per {unit}" for unit in ("patient", "clip") for name in _CALIBRATION
+    ]
+    return Table(
+        "calibration",
+        "Calibration: mean ± standard deviation over seeds, below it the 95% interval. Lower is "
+        "better. ECE has no interval, because on few cases it is biased upwards by an unknown "
+        "amount.",
+        ("Arm", *names, _SIZE),
+        tuple(rows),
+    )
+
+
+def contrast_tables(study: Study, results: Results) -> dict[str, Table]:
+    """One table a family that has contrasts."""
+    return {
+        name: Table(
+            f"contrasts_{name}",
+            f"{FAMILIES[name]}: difference in balanced accuracy per patient. Holm's correction "
+            f"is over the {len(family)} contrasts of this table.",
+            (
+                "Contrast", "Difference", "95% interval", "p", "p, Holm",
+                "p, Nadeau and Bengio", "Detectable difference", _SIZE,
+            ),
+            tuple(_contrast_row(study, contrast) for contrast in family),
+        )
+        for name, family in results.families.items()
+        if family
+    }  # fmt: skip
+
+
+def contrast_name(contrast: Contrast) -> str:
+    """Names a contrast as what is subtracted from what."""
+    return f"{contrast.first} {MINUS} {contrast.second}"
+
+
+def _contrast_row(study: Study, contrast: Contrast) -> tuple[str, ...]:
+    jobs = study.predictions.jobs
+    size = size_text(contrast.patients, jobs[contrast.first] & jobs[contrast.second])
+    if contrast.jobs < contrast.jobs_of_either:
+        size = size.splitlines()[0] + f"\n{contrast.jobs} of {contrast.jobs_of_either} pairs"
+    if contrast.identical:
+        same = "0.000\nsame predictions"
+        return (contrast_name(contrast), same, NONE, NONE, NONE, NONE, NONE, size)
+    return (
+        contrast_name(contrast),
+        number(contrast.difference, sign=True),
+        interval_text(contrast.interval, sign=True),
+        p_text(contrast.p),
+        p_text(contrast.p_holm),
+        p_text(contrast.resampled_t.p),
+        number(contrast.detectable),
+        size,
+    )
+
+
+def control_table(study: Study, results: Results) -> Table | None:
+    """The control arms: what each asks, and how B3 stands against it."""
+    found = {c.second: c for c in results.families["controls"]}
+    rows = [
+        (
+            arm.arm,
+            arm.question or NONE,
+            score_text(results.scores["patient"][arm.arm].scores[HEADLINE]),
+            _against(found.get(arm.arm)),
+        )
+        for arm in study.arms
+        if arm.arm in CONTROLS and arm.arm in results.scores["patient"]
+    ]
+    if not rows:
+        return None
+    columns = ("Control", "Question", "Balanced accuracy", f"{METHOD} minus control")
+    caption = "Control arms: their maps carry no clinical knowledge, or the video is left out."
+    return Table("controls", caption, columns, tuple(rows), frozenset({"Question"}))
+
+
+def _against(contrast: Contrast | None) -> str:
+    if contrast is None:
+        return NONE
+    shown = number(contrast.difference, sign=True)
+    low = interval_text(contrast.interval, sign=True)
+    return f"{shown}\n{low}, Holm p {p_text(contrast.p_holm)}"
+
+
+def confusion_table(study: Study, results: Results) -> Table:
+    """The counts of the confusion matrices."""
+    classes = study.predictions.classes
+    rows = [
+        (arm, label, *(str(int(count)) for count in counts))
+        for arm, found in results.scores["patient"].items()
+        for label, counts in zip(classes, found.confusion, strict=True)
+    ]
+    return Table(
+        "confusion",
+        "Confusion per patient: rows are labels, columns diagnoses, counts are summed over seeds.",
+        ("Arm", "Label", *classes),
+        tuple(rows),
+    )
+
+
+def retrieval_tables(study: Study, results: Results) -> list[Table]:
+    """Retrieval between videos and maps beside chance, among all clips and distinct maps."""
+    tables = []
+    for base, among in (("retrieval", "all clips"), ("retrieval_unique", "distinct maps")):
+        columns = [f"{base}_{place}_{side}" for place in _PLACES for side in _SIDES]
+        rows = []
+        for arm in study.scored:
+            own = results.retrieval.get(arm, {})
+            found = [own.get(name) for name in columns]
+            jobs = [own[n].jobs for n in columns if n in own and not n.endswith("chance")]
+            if jobs:
+                digits = [1 if "medr" in name else 3 for name in columns]
+                cells = [
+                    number(r.mean, d) if r else NONE for r, d in zip(found, digits, strict=True)
+                ]
+                rows.append((arm, *cells, str(max(jobs))))
+        names = [f"{place}, {side}" for place in _PLACES.values() for side in _SIDES.values()]
+        if rows:
+            caption = (
+                f"Retrieval on the test split among {among}: mean over the trained models that "
+                "have it, whose number is in the last column."
+            )
+            columns = ("Arm", *names, "Models")
+            tables.append(Table(base, caption, columns, tuple(rows)))
+    return tables
+
+
+def alignment_table(study: Study, results: Results) -> Table:
+    """How video-map similarity goes with being right."""
+    rows = []
+    for arm, found in results.scores["clip"].items():
+        cells = [
+            number(mean) + (f" ± {number(sd)}" if math.isfinite(sd) else "")
+            for mean, sd in (found.alignment[name] for name in _ALIGNMENT)
+        ]
+        rows.append((arm, *cells, size_text(found.patients, study.predictions.jobs[arm])))
+    return Table(
+        "alignment",
+        "Cosine of video and map embedding per clip, mean ± standard deviation over seeds.",
+        ("Arm", *_ALIGNMENT.values(), _SIZE),
+        tuple(rows),
+    )
+
+
+def curve_table(study: Study, results: Results) -> Table | None:
+    """The points of the learning and noise curves."""
+    curves = [("share of the training patients", results.learning)]
+    curves += [(f"{kind} of the map", curve) for kind, curve in results.noise.items()]
+    jobs = study.predictions.jobs
+    rows = [
+        (arm, axis, f"{value:g}", score_text(found.scores[HEADLINE]),
+         size_text(found.patients, jobs.get(found.arm) or study.everything.jobs[found.arm]))
+        for axis, curve in curves
+        for arm, points in curve.items()
+        for value, found in points
+    ]  # fmt: skip
+    if not rows:
+        return None
+    return Table(
+        "curves",
+        "Points of the curves: balanced accuracy per patient, mean ± standard deviation over "
+        "seeds, below it the 95% interval.",
+        ("Arm", "Axis", "Value", "Balanced accuracy", _SIZE),
+        tuple(rows),
+    )
+
+
+def annotator_tables(study: Study, results: Results) -> list[Table]:
+    """Trained with one annotator's maps (rows), tested with another's (columns)."""
+    tables = []
+    for arm, cells in results.annotators.items():
+        trained, tested = (sorted({pair[side] for pair in cells}) for side in (0, 1))
+        rows = []
+        for one in trained:
+            shown = []
+            for other in tested:
+                found = cells.get((one, other))
+                size = found and size_text(found.patients, study.everything.jobs[found.arm])
+                shown.append(f"{score_text(found.scores[HEADLINE])}\n{size}" if found else NONE)
+            rows.append((one, *shown))
+        tables.append(
+            Table(
+                f"annotators_{len(tables) + 1}",
+                f"{arm}, trained with one annotator's maps and tested with another's: balanced "
+                "accuracy per patient, 95% interval, patients / seeds / folds.",
+                ("Trained with", *(f"tested with {name}" for name in tested)),
+                tuple(rows),
+            )
+        )
+    return tables
+
+
+def metrics_csv(study: Study, results: Results) -> str:
+    """All scores in long form; undefined values are empty."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(
+        ("arm", "unit", "metric", "mean", "sd_over_seeds", "low", "high", "bootstrap_low",
+         "bootstrap_high", "patients", "jobs")
+    )  # fmt: skip
+    curves = [results.learning, *results.noise.values()]
+    points = [found for curve in curves for own in curve.values() for _, found in own]
+    points += [found for cells in results.annotators.values() for found in cells.values()]
+    variants = [found for found in points if found.arm not in study.predictions.jobs]
+    for found in (*(f for own in results.scores.values() for f in own.values()), *variants):
+        for name in (name for name in METRICS if name in found.scores):
+            score = found.scores[name]
+            ends = (score.interval.low, score.interval.high)
+            drawn = (score.percentile.low, score.percentile.high)
+            values = [f"{v:.6g}" if math.isfinite(v) else "" for v in
+                      (score.mean, score.sd, *ends, *drawn)]  # fmt: skip
+            writer.writerow((found.arm, found.unit, name, *values, found.patients, found.jobs))
+        for name, pair in found.alignment.items() if found.arm in study.predictions.jobs else ():
+            values = [f"{v:.6g}" if math.isfinite(v) else "" for v in pair]
+            blank = [""] * 4
+            writer.writerow(
+                (found.arm, found.unit, name, *values, *blank, found.patients, found.jobs)
+            )
+    return out.getvalue()

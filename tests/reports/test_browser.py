@@ -1,0 +1,193 @@
+"""The page in a real headless Chromium, driven by Selenium."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import pytest
+from study_folder import write_study
+
+from vaclip.reports.page import write_report
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="Selenium is not installed")
+from selenium.webdriver.chrome.service import Service  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+DRIVER = shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    not (BROWSER and DRIVER), reason="no chromium and chromedriver on the path"
+)
+PHONE, DESKTOP = (400, 800), (1280, 900)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    classes = ("normal", "<img src=https://example.org/x.png>", "w" * 60)
+    return write_report(write_study(folder, classes=classes), draws=20, swaps=49)
+
+
+@pytest.fixture(scope="module")
+def driver():
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    for argument in ("--headless=new", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    if os.geteuid() == 0:
+        options.add_argument("--no-sandbox")  # Chromium refuses its sandbox to root
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    with webdriver.Chrome(options=options, service=Service(DRIVER)) as driver:
+        yield driver
+
+
+@pytest.fixture
+def browser(driver, page):
+    """The page freshly loaded, at the size of a desktop."""
+    _resize(driver, DESKTOP)
+    for log in ("browser", "performance"):
+        driver.get_log(log)
+    driver.get(page.as_uri())
+    return driver
+
+
+def _resize(driver, size):
+    width, height = size
+    driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == PHONE},
+    )
+
+
+def _stops(browser, most=400) -> list[str]:
+    """What the focus reaches by the tabulator key: the stops' ids, classes or targets."""
+    script = """
+        const a = document.activeElement;
+        return a === document.body ? '' :
+            a.tagName + ' ' + (a.getAttribute('href') || a.className || a.textContent);
+    """
+    stops: list[str] = []
+    body = browser.find_element(By.TAG_NAME, "body")
+    for _ in range(most):
+        target = browser.switch_to.active_element if stops else body
+        target.send_keys(Keys.TAB)
+        stop = browser.execute_script(script)
+        if not stop:
+            return stops
+        stops.append(stop)
+    raise AssertionError("the focus does not leave the page")
+
+
+def test_nothing_is_logged_and_nothing_is_asked_of_the_network(browser, page):
+    assert browser.get_log("browser") == []
+    sent = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    urls = {
+        message["params"]["request"]["url"]
+        for message in sent
+        if message["method"] == "Network.requestWillBeSent"
+    }
+    assert page.as_uri() in urls
+    assert all(url.startswith("data:") for url in urls - {page.as_uri()})
+
+
+def test_the_policy_lets_no_script_run_nor_request_leave(browser):
+    browser.execute_script(
+        """
+        const s = document.createElement('script');
+        s.textContent = 'window.broken = true';
+        document.body.append(s);
+        const i = document.createElement('img');
+        i.src = 'https://example.org/x.png';
+        document.body.append(i);
+        """
+    )
+    assert browser.execute_script("return window.broken") is None
+    blocked = [entry["message"] for entry in browser.get_log("browser")]
+    assert any("script" in message for message in blocked)
+    assert any("example.org" in message for message in blocked)
+
+
+def test_every_picture_is_shown_and_described(browser):
+    pictures = browser.execute_script(
+        "return [...document.images].map(i => [i.complete, i.naturalWidth, i.alt])"
+    )
+    assert len(pictures) > 15
+    assert all(complete and width > 0 and alt for complete, width, alt in pictures)
+
+
+def test_our_style_is_applied(browser):
+    body = browser.find_element(By.TAG_NAME, "body")
+    assert body.value_of_css_property("margin-left") == "0px"
+
+
+def test_the_keyboard_reaches_everything_in_order(browser):
+    stops = _stops(browser)
+    assert stops[0] == "A #main"
+    sections = [
+        f"A #{s.get_attribute('id')}" for s in browser.find_elements(By.TAG_NAME, "section")
+    ]
+    assert stops[1 : 1 + len(sections)] == sections
+    scrolled = browser.find_elements(By.CSS_SELECTOR, ".scroll")
+    seen = [element for element in scrolled if element.is_displayed()]
+    assert sum("scroll" in stop for stop in stops) == len(seen)
+    folded = browser.find_elements(By.TAG_NAME, "summary")
+    assert sum(stop.startswith("SUMMARY") for stop in stops) == len(folded) > 0
+
+
+def test_the_skip_link_appears_on_focus_and_leads_to_the_report(browser):
+    link = browser.find_element(By.CSS_SELECTOR, ".skip")
+    assert link.rect["x"] < 0
+    browser.find_element(By.TAG_NAME, "body").send_keys(Keys.TAB)
+    assert link.rect["x"] >= 0
+    outline = browser.switch_to.active_element.value_of_css_property("outline-style")
+    assert outline == "solid"
+    link.send_keys(Keys.ENTER)
+    assert browser.switch_to.active_element.get_attribute("id") == "main"
+
+
+def test_a_folded_table_opens_with_the_keyboard(browser):
+    summary = browser.find_element(By.TAG_NAME, "summary")
+    details = summary.find_element(By.XPATH, "..")
+    assert details.get_attribute("open") is None
+    summary.send_keys(Keys.ENTER)
+    assert details.get_attribute("open")
+    assert details.find_element(By.TAG_NAME, "table").is_displayed()
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP])
+def test_the_page_is_never_wider_than_the_screen(browser, size):
+    _resize(browser, size)
+    browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+    width = browser.execute_script("return document.documentElement.scrollWidth")
+    assert width <= size[0]
+
+
+def test_text_stands_out_from_its_ground(browser):
+    """WCAG 2's contrast of at least 4.5, of every text on its nearest painted ground."""
+    faint = browser.execute_script(
+        """
+        const parse = c => c.match(/[\\d.]+/g).map(Number);
+        const light = c => parse(c).slice(0, 3).map(v => v / 255)
+            .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+            .reduce((sum, v, k) => sum + v * [0.2126, 0.7152, 0.0722][k], 0);
+        const ground = e => {
+            for (; e; e = e.parentElement) {
+                const c = getComputedStyle(e).backgroundColor;
+                if (parse(c)[3] !== 0) return c;
+            }
+            return 'rgb(255, 255, 255)';
+        };
+        return [...document.body.querySelectorAll('*')]
+            .filter(e => [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()))
+            .map(e => {
+                const [a, b] = [light(getComputedStyle(e).color), light(ground(e))];
+                const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+                return [e.tagName, e.className, contrast];
+            })
+            .filter(found => found[2] < 4.5);
+        """
+    )
+    assert faint == []

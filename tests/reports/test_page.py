@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import shutil
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from report_tables import prediction_rows
+from study_folder import write_study
+
+from vaclip import keys
+from vaclip.reports.page import write_report
+
+FAST = {"draws": 20, "swaps": 49}
+EVIL = "<script>alert(1)</script>"
+VOID = {"meta", "link", "img", "br", "rect"}
+
+
+class Page(HTMLParser):
+    """Collects elements and checks that each is closed."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.found: list[tuple[str, dict]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.html = path.read_text("utf-8")
+        self.feed(self.html)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.words.append(data)
+
+    def all(self, *tags):
+        return [attrs for tag, attrs in self.found if tag in tags]
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_study(
+        tmp_path_factory.mktemp("study"),
+        classes=("normal", EVIL, "knee"),
+        clip_name="{patient}<script>{clip}",
+        reason=f"{EVIL} Jane",
+        skip=(("B0", 0, 0),),
+    )
+
+
+@pytest.fixture(scope="module")
+def path(folder):
+    return write_report(folder, **FAST)
+
+
+@pytest.fixture(scope="module")
+def page(path):
+    return Page(path)
+
+
+@pytest.fixture(scope="module")
+def named(folder):
+    """The page with real ids."""
+    return Page(write_report(folder, folder / "named", real_ids=True, **FAST))
+
+
+def test_all_files_are_there(folder, path):
+    assert path == folder / "report" / "report.html"
+    names = {file.name for file in path.parent.iterdir()}
+    assert names == {"report.html", "tables.md", "tables.tex", "metrics.csv", "figures"}
+
+
+def test_two_calls_give_the_same_bytes(folder, path, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "elsewhere")
+    shutil.rmtree(copy / "report")
+    write_report(copy, tmp_path / "again", **FAST)
+    files = [file for file in path.parent.rglob("*") if file.is_file()]
+    assert len(files) > 10
+    for file in files:
+        other = tmp_path / "again" / file.relative_to(path.parent)
+        assert file.read_bytes() == other.read_bytes(), file.name
+
+
+def test_the_page_loads_nothing_and_runs_nothing(page):
+    links = [value for attrs in page.all("a", "img", "link", "script", "iframe")
+             for name, value in attrs.items() if name in ("href", "src")]  # fmt: skip
+    assert all(link.startswith(("#", "data:")) for link in links)
+    assert not page.all("script", "iframe", "object", "form")
+    assert not [a for _, a in page.found if "style" in a or any(n.startswith("on") for n in a)]
+    assert "url(" not in page.html
+    assert "@import" not in page.html
+
+
+def test_the_policy_allows_our_style_alone(page):
+    (policy,) = [meta["content"] for meta in page.all("meta") if "http-equiv" in meta]
+    css = re.search(r"<style>(.*?)</style>", page.html, re.S)
+    digest = base64.b64encode(hashlib.sha256(css[1].encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none'; img-src data:;")
+
+
+def test_names_of_other_people_are_text(page, named, path):
+    assert EVIL in page.text
+    assert "anna_00<script>lost" in named.text
+    assert not named.all("script")
+    assert "<script>" not in (path.parent / "tables.md").read_text("utf-8")
+
+
+def test_ids_and_reasons_are_shown_on_request_alone(folder, page, named, path):
+    assert "anna" not in page.html
+    assert "Jane" not in " ".join(re.findall(r"Fold/seed.*?</table>", page.html, re.S))
+    assert "see jobs.csv" in page.text
+    assert "anna_0" in named.text
+    assert "Jane" in named.text
+    for out in (path.parent, folder / "named"):
+        for name in ("tables.md", "tables.tex", "metrics.csv"):
+            text = (out / name).read_text("utf-8")
+            assert "anna" not in text
+            assert "Jane" not in text
+
+
+def test_contents_lead_to_every_section_in_order(page):
+    targets = [attrs["href"].removeprefix("#") for attrs in page.all("a")][1:]
+    assert targets == [attrs["id"] for attrs in page.all("section")]
+    ids = [attrs["id"] for _, attrs in page.found if "id" in attrs]
+    assert len(ids) == len(set(ids))
+
+
+def test_what_assistive_technology_needs_is_there(page):
+    assert all(image["alt"] for image in page.all("img"))
+    assert all("scope" in head for head in page.all("th"))
+    assert len(page.all("caption")) == len(page.all("table")) > 10
+    assert all("tabindex" in a for a in page.all("div") if "scroll" in a.get("class", ""))
+    levels = [int(tag[1]) for tag, _ in page.found if re.fullmatch(r"h\d", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    named = [attrs["aria-labelledby"] for _, attrs in page.found if "aria-labelledby" in attrs]
+    assert set(named) <= {attrs.get("id") for _, attrs in page.found}
+
+
+def test_no_number_is_nan(page):
+    assert not re.search(r"\bnan\b", page.text, re.I)
+
+
+def test_the_verdict_stands_before_the_numbers(page):
+    assert page.text.index("Verdict") < page.text.index("The experiment")
+    assert "uidance" in page.text
+
+
+def test_a_training_run_has_a_report_that_invents_nothing(tmp_path):
+    prediction_rows([0, 1, 2] * 2, arms=["mine"], seeds=1).to_parquet(
+        tmp_path / keys.PREDICTIONS_FILE
+    )
+    page = Page(write_report(tmp_path, **FAST))
+    for what in ("Control arms", "Retrieval", "Case gallery", "Data card", "What was planned",
+                 "Agreement of annotators", "Settings", "Versions"):  # fmt: skip
+        assert f"{what}: not recorded." in page.text
+    assert "No verdict" in page.text
+    assert "one seed only" in page.text
+
+
+def test_no_excluded_clip_and_no_hole_are_said(tmp_path):
+    folder = write_study(tmp_path / "study", arms=("B0", "B3"), variants=False)
+    card = (folder / keys.DATA_CARD_FILE).read_text("utf-8")
+    bare = re.sub(r'"excluded": \[.*?\]', '"excluded": []', card, flags=re.S)
+    (folder / keys.DATA_CARD_FILE).write_text(bare, "utf-8")
+    page = Page(write_report(folder, tmp_path / "out", **FAST))
+    assert "No clip was excluded." in page.text
+    assert "None. 12 of 12 planned jobs are done." in page.text
+
+
+def test_the_page_stays_small(path):
+    assert path.stat().st_size < 3_000_000
+
+
+def test_the_patients_that_were_tested_are_told_from_all(tmp_path):
+    table = prediction_rows([0, 1, 2] * 3, arms=["B3"], seeds=1, folds=3)
+    table[table.fold == 0].to_parquet(tmp_path / keys.PREDICTIONS_FILE)
+    page = Page(write_report(tmp_path, **FAST))
+    assert "3 of 6 patients tested, 3 classes, 1 arm, 1 seed, 1 fold." in page.text

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+from study_folder import write_study
+
+from vaclip.reports import record
+from vaclip.reports.gather import read_study
+from vaclip.reports.pseudonyms import pseudonyms
+from vaclip.reports.typeset import NONE
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    skip = tuple(("B3", fold, seed) for fold in range(3) for seed in range(2))
+    return read_study(write_study(folder, reason="anna_03's video is empty", skip=skip[:5]))
+
+
+def test_classes_add_up(study):
+    rows = record.class_table(study.data_card).rows
+    assert rows[-1] == ("All", "12", "24")
+    assert sum(int(row[1]) for row in rows[:-1]) == 12
+
+
+def test_holes_are_listed_by_fold_and_seed_and_tell_why_only_on_request(study):
+    (row,) = record.holes_table(study, reasons=False).rows
+    assert row == ("B3", "failed", "5", "0/0, 1/0, 2/0, 0/1, 1/1", "see jobs.csv")
+    (row,) = record.holes_table(study, reasons=True).rows
+    assert row[-1] == "anna_03's video is empty"
+
+
+def test_a_long_list_of_holes_is_cut(study):
+    many = study.jobs.assign(state="missing", reason=None, arm="B0").iloc[:20]
+    cut = type(study)(**{**vars(study), "jobs": many})
+    (row,) = record.holes_table(cut, reasons=False).rows
+    assert row[3].endswith("and 8 more")
+    assert row[4] == NONE
+
+
+def test_no_holes_no_table(study):
+    whole = type(study)(**{**vars(study), "jobs": study.jobs[study.jobs.state == "done"]})
+    assert record.holes_table(whole, reasons=True) is None
+
+
+def test_an_excluded_clip_is_named_as_asked(study):
+    lost = [clip["clip_id"] for clip in study.data_card["excluded"]]
+    hidden = record.excluded_table(study.data_card, pseudonyms(study.clips, lost))
+    assert hidden.rows == (("X01", "…'s video is empty"),)
+    shown = record.excluded_table(study.data_card, pseudonyms(study.clips, lost, real=True))
+    assert shown.rows == (("anna_00-lost", "anna_03's video is empty"),)
+
+
+def test_undefined_agreement_is_a_dash(study):
+    (row,) = record.agreement_table(study.data_card).rows
+    assert row == ("md1 and md2", "20", "0.800", NONE, "0.710 ± 0.120")
+
+
+def test_facts_name_the_length_of_clips(study):
+    facts = dict(record.card_facts(study.data_card))
+    assert facts["Length of a clip"] == "2.0 to 6.0 s, median 3.5 s"
+    assert facts["Clips excluded"] == "1"

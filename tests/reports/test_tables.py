@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import csv
+import io
+import math
+
+import pytest
+from study_folder import write_study
+
+from vaclip.reports import tables
+from vaclip.reports.assess import assess
+from vaclip.reports.gather import read_study
+from vaclip.reports.judge import HEADLINE
+from vaclip.reports.scores import METRICS
+from vaclip.reports.typeset import NONE, Table, interval_text, markdown, number
+
+ARMS = ("B0", "B3", "C3_linear", "K_shuffled")
+
+
+def made(folder, **kwargs):
+    study = read_study(write_study(folder, **kwargs))
+    return study, assess(study, draws=20, swaps=49)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    return made(tmp_path_factory.mktemp("study"), arms=ARMS)
+
+
+def everything(study, results) -> list[Table]:
+    several = [
+        tables.experiment_table(study, results), *tables.metric_tables(study, results),
+        tables.calibration_table(study, results), *tables.contrast_tables(study, results).values(),
+        tables.control_table(study, results), tables.confusion_table(study, results),
+        *tables.retrieval_tables(study, results), tables.alignment_table(study, results),
+        tables.curve_table(study, results), *tables.annotator_tables(study, results),
+    ]  # fmt: skip
+    return [table for table in several if table]
+
+
+def column(table: Table, name: str) -> dict[str, str]:
+    place = table.columns.index(name)
+    return {row[0]: row[place] for row in table.rows}
+
+
+def test_the_experiment_table_has_the_form_that_is_asked_for(found):
+    table = tables.experiment_table(*found)
+    assert table.columns == ("ID", "Method", "Key switches", "Loss", "Metrics", "Notes")
+    assert tuple(row[0] for row in table.rows) == ARMS
+    score = found[1].scores["patient"]["B3"].scores[HEADLINE]
+    lines = column(table, "Metrics")["B3"].splitlines()
+    assert lines[0] == f"{number(score.mean)} ± {number(score.sd)}"
+    assert lines[1] == interval_text(score.interval)
+    assert lines[-1] == "12 / 2 / 3"
+
+
+def test_every_table_is_whole_and_says_neither_nan_nor_an_id(found):
+    for table in everything(*found):
+        assert all(len(row) == len(table.columns) for row in table.rows), table.name
+    text = markdown(everything(*found))
+    assert "nan" not in text
+    assert "anna" not in text
+
+
+def test_one_model_under_two_names_has_no_test(found):
+    named = tables.contrast_tables(*found)["named"]
+    row = next(row for row in named.rows if row[0].endswith("C3_linear"))
+    assert row[1] == "0.000\nsame predictions"
+    assert set(row[2:-1]) == {NONE}
+
+
+def test_contrasts_show_the_numbers_of_the_family(found):
+    rows = tables.contrast_tables(*found)["baseline"]
+    contrast = next(c for c in found[1].families["baseline"] if c.first == "B3")
+    row = next(row for row in rows.rows if row[0].startswith("B3"))
+    assert row[1] == number(contrast.difference, sign=True)
+    assert row[2] == interval_text(contrast.interval, sign=True)
+    assert row[6] == number(contrast.detectable)
+    assert row[7] == "12 / 2 / 3"
+
+
+def test_an_arm_without_alignment_is_left_out_of_retrieval(found):
+    for table in tables.retrieval_tables(*found):
+        assert {row[0] for row in table.rows} == set(ARMS) - {"B0"}
+
+
+def test_confusion_counts_every_patient_once_a_seed(found):
+    rows = tables.confusion_table(*found).rows
+    counts = [int(cell) for row in rows if row[0] == "B3" for cell in row[2:]]
+    assert sum(counts) == 12 * 2
+
+
+def test_a_hole_is_told_and_its_arm_has_fewer_models(tmp_path):
+    study, results = made(tmp_path, arms=("B0", "B3"), variants=False, skip=(("B3", 1, 0),))
+    metrics = tables.metric_tables(study, results)[0]
+    assert column(metrics, "Patients / seeds / folds")["B3"] == "12 / 2 / 3\n5 of 6 models"
+    baseline = tables.contrast_tables(study, results)["baseline"]
+    assert baseline.rows[0][-1].endswith("5 of 6 pairs")
+
+
+def test_an_arm_without_any_prediction_stays_in_the_table(tmp_path):
+    skip = tuple(("B3", fold, seed) for fold in range(3) for seed in range(2))
+    study, results = made(tmp_path, arms=("B0", "B3"), variants=False, skip=skip)
+    table = tables.experiment_table(study, results)
+    assert column(table, "Metrics")["B3"] == NONE
+    assert "see the holes" in column(table, "Notes")["B3"]
+
+
+def test_one_seed_has_no_spread(tmp_path):
+    study, results = made(tmp_path, arms=("B3",), variants=False, seeds=1)
+    assert not any(
+        "±" in cell for row in tables.metric_tables(study, results)[0].rows for cell in row
+    )
+
+
+def test_metrics_csv_holds_every_score_and_leaves_the_undefined_empty(found):
+    study, results = found
+    rows = list(csv.DictReader(io.StringIO(tables.metrics_csv(study, results))))
+    assert {row["metric"] for row in rows if row["arm"] == "B3"} >= set(METRICS)
+    assert {row["arm"] for row in rows} == set(study.everything.jobs)
+    for unit, arms in results.scores.items():
+        for arm, scored in arms.items():
+            (row,) = (r for r in rows if (r["arm"], r["unit"], r["metric"]) == (arm, unit, "brier"))
+            assert float(row["mean"]) == pytest.approx(scored.scores["brier"].mean, rel=1e-5)
+    ece = [row for row in rows if row["metric"] == "ece"]
+    assert {row["low"] for row in ece} == {""}
+    assert not any(value == "nan" for row in rows for value in row.values())
+    assert all(math.isfinite(float(row["mean"])) for row in ece)
