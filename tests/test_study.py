@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -74,6 +75,29 @@ def test_the_folder_is_a_whole_study(finished):
         "B3-fold0-seed0",
     }
     assert not list(finished.rglob(".tmp-*"))
+
+
+def test_the_report_can_be_made_anew_and_with_ids(home, finished):
+    code, output = command(home, "report", str(finished), "--out", "again")
+    assert code == 0, output
+    for name in ("report.html", "tables.md", "figures/forest.svg"):
+        assert (home / "again" / name).read_bytes() == (finished / "report" / name).read_bytes()
+    code, output = command(home, "report", str(finished), "--out", "named", "--real-ids")
+    assert code == 0, output
+    pseudonyms, ids = ((home / n / "report.html").read_text("utf-8") for n in ("again", "named"))
+    cases = json.loads((finished / keys.GALLERY_FILE).read_text(encoding="utf-8"))["cases"]
+    assert cases
+    for case in cases:
+        assert case["clip_id"] in ids
+        assert case["clip_id"] not in pseudonyms
+
+
+def test_there_is_nothing_to_report_on(home):
+    (home / "empty").mkdir(exist_ok=True)
+    code, output = command(home, "report", "empty")
+    assert code == 1
+    assert "predictions.parquet" in output
+    assert "Traceback" not in output
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from vaclip import keys
 from vaclip.config import Config, StudyConfig, StudyRunConfig
@@ -87,15 +88,21 @@ def plan_study(settings: StudyRunConfig, compose: Compose) -> Ablation:
 
 def _usual_folder(config: Config) -> Path:
     """Equal settings share a folder, so that the same command goes on where it was stopped."""
-    digest = hashlib.sha256(json.dumps(_shared_settings(config), sort_keys=True).encode())
-    source = Path(config.data.root or "").resolve().name if config.data.root else config.data.source
-    return Path(config.runs_dir) / f"study_{source}_{digest.hexdigest()[:8]}"
+    root = config.data.root and str(Path(config.data.root).expanduser().resolve())
+    content = json.dumps([_shared_settings(config), root], sort_keys=True)
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    source = Path(root).name if root else config.data.source
+    return Path(config.runs_dir) / f"study_{source}_{digest[:8]}"
 
 
 def _shared_settings(config: Config) -> dict[str, Any]:
+    """What the jobs of a study have in common, as its report shows it."""
     left_out = NOT_COMPARED | _OF_JOBS
     settings = flat_settings(dataclasses.asdict(config))
-    return {key: value for key, value in settings.items() if key not in left_out}
+    shared = {key: value for key, value in settings.items() if key not in left_out}
+    if config.data.root:  # where it lies is nobody's business; what it is stands in study.json
+        shared["data.root"] = Path(config.data.root).expanduser().resolve().name
+    return shared
 
 
 def open_study_folder(ablation: Ablation) -> None:
@@ -166,7 +173,25 @@ def run_study(
 
     Returns:
         The jobs that are complete.
+
+    Raises:
+        VaclipError: If another process runs the study, or a launcher fails.
     """
+    try:
+        with FileLock(ablation.folder / "lock", timeout=0):
+            done = _run_missing(ablation, launcher, started, finished)
+    except Timeout as error:
+        raise VaclipError(f"{ablation.folder} is being run by another process") from error
+    _write_gallery(ablation, done)
+    return done
+
+
+def _run_missing(
+    ablation: Ablation,
+    launcher: Sequence[str],
+    started: Callable[[Job], None],
+    finished: Callable[[Job, bool], None],
+) -> list[Job]:
     done = ablation.complete()
     left = [job for job in ablation.jobs if job not in done]
     ablation.collect(done)
@@ -184,7 +209,6 @@ def run_study(
     elif left:
         at_once = jobs_at_once(ablation)
         run_jobs(ablation.folder, left, at_once, started=started, finished=collected)
-    _write_gallery(ablation, done)
     return done
 
 

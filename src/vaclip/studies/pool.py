@@ -45,7 +45,8 @@ def start_job(folder: Path, threads: int, stop: threading.Event | None = None) -
     environment = {**os.environ, **dict.fromkeys(_THREADS, str(threads)), "LOCAL_RANK": "0"}
     environment.pop("VACLIP_RUN_DIR", None)
     command = [sys.executable, "-m", "vaclip.studies.job", str(folder)]
-    with (folder / LOG_FILE).open("a", encoding="utf-8") as log:
+    with (folder / LOG_FILE).open("ab") as log:
+        before = log.tell()  # what earlier attempts said
         process = subprocess.Popen(
             # The pipe tells the job when this process is gone.
             command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, env=environment,
@@ -60,15 +61,15 @@ def start_job(folder: Path, threads: int, stop: threading.Event | None = None) -
         return False
     if code == 0 and (folder / DONE_FILE).exists():
         return True
-    write_json(folder / FAILED_FILE, {"reason": _reason(folder, code)})
+    write_json(folder / FAILED_FILE, {"reason": _reason(folder / LOG_FILE, before, code)})
     return False
 
 
-def _reason(folder: Path, code: int) -> str:
+def _reason(log: Path, before: int, code: int) -> str:
     if code < 0:
         name = signal.Signals(-code).name
         return f"killed by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")
-    lines = (folder / LOG_FILE).read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = log.read_bytes()[before:].decode("utf-8", errors="replace").splitlines()
     errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     said = [line.strip() for line in lines if line.strip()]
     return (errors or said or [f"exit status {code}"])[-1]
