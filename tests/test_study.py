@@ -141,7 +141,9 @@ def test_ctrl_c_stops_the_jobs_too(home):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
-    assert process.returncode != 0, output
+    assert process.returncode == 130, output
+    assert "the same command goes on" in output
+    assert "Traceback" not in output
     assert not running(folder)
 
 
@@ -175,6 +177,9 @@ def test_a_failed_job_is_a_hole_in_the_report_and_the_others_go_on(home, finishe
         (["study.arms=[B9]"], "B9"),
         (["study.folds=[7]"], "study.folds is [7]"),
         (["study.jobs=many"], "study.jobs"),
+        (["resume=true"], "leave out resume"),
+        (["trainer.devices=2"], "trainer.devices is 2"),
+        (["split.folds=8"], "too few for split.folds=8"),
         (["data=folder", "data.root=nowhere"], "nowhere"),
     ],
 )

@@ -93,10 +93,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from vaclip.console import console
+    from vaclip.console import console, progress_bar
     from vaclip.reports.page import write_report
 
-    page = write_report(options.folder, options.out, real_ids=options.real_ids)
+    with progress_bar("Writing the report") as progress:
+        page = write_report(
+            options.folder, options.out, real_ids=options.real_ids, progress=progress
+        )
     console.print(f"Report: {page}", highlight=False, soft_wrap=True)
     return 0
 

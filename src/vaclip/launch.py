@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,10 @@ import hydra
 @hydra.main(version_base="1.3", config_path="pkg://vaclip.conf", config_name="launch")
 def main(composed: Any) -> None:
     """Runs one job; a failure is noted in its folder and does not stop the others."""
-    from vaclip.studies.pool import job_folder, start_job
+    from vaclip.studies.pool import available_cores, job_folder, start_job
 
-    start_job(job_folder(Path(composed.folder), composed.job), composed.threads or _own_cores())
-
-
-def _own_cores() -> int:
-    """The cores that a scheduler lets this process use, where the system can tell."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    folder = job_folder(Path(composed.folder), composed.job)
+    start_job(folder, composed.threads or available_cores())
 
 
 if __name__ == "__main__":

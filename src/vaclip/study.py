@@ -24,7 +24,6 @@ _DECIDED = {
     "data.test_annotators": "study.annotator_arms",
     "data.test_noise": "study.noise",
     "data.test_noise_strength": "study.noise",
-    "resume": "nothing: a study always goes on where it was stopped",
 }
 
 
@@ -33,11 +32,22 @@ def _study(composed: Any) -> None:
     settings = cast(StudyRunConfig, typed_config(composed))
     given = HydraConfig.get().overrides
     overrides = list(given.task)
-    launcher = [o for o in given.hydra if o.startswith(("hydra/launcher=", "hydra.launcher."))]
+    launcher = [
+        word
+        for word in given.hydra
+        if word.lstrip("+~").startswith(("hydra/launcher=", "hydra.launcher."))
+    ]
     _check_overrides(overrides)
     # Imported here, so that a mistyped key answers without waiting for torch.
-    from vaclip.console import console, setup_logging
-    from vaclip.studies.ablation import open_study_folder, plan_study, run_study
+    from vaclip.console import console, progress_bar, setup_logging
+    from vaclip.reports.page import write_report
+    from vaclip.studies.ablation import (
+        open_study_folder,
+        plain_config,
+        plan_study,
+        run_study,
+        study_lock,
+    )
     from vaclip.studies.progress import JobProgress, print_plan
 
     setup_logging()
@@ -45,26 +55,27 @@ def _study(composed: Any) -> None:
     def compose(arm: str, seed: int) -> Config:
         own = [*overrides, f"experiment={arm}", f"seed={seed}"]
         with explained():
-            config = typed_config(hydra.compose("study", own))
-        return Config(**{name: getattr(config, name) for name in Config.__dataclass_fields__})
+            return plain_config(typed_config(hydra.compose("study", own)))
 
     ablation = plan_study(settings, compose)
     if settings.study.dry_run:
         print_plan(ablation)
         return
-    open_study_folder(ablation)
     console.print(f"Study folder: {ablation.folder}", highlight=False, soft_wrap=True)
-    with JobProgress(ablation) as progress:
-        done = run_study(ablation, launcher, started=progress.started, finished=progress.finished)
-    if not done:
-        raise VaclipError(f"no job succeeded; see {ablation.folder}/jobs/*/job.log")
-    from vaclip.reports.page import write_report
-
-    page = write_report(ablation.folder)
+    with study_lock(ablation.folder):
+        open_study_folder(ablation)
+        with JobProgress(ablation) as progress:
+            done = run_study(
+                ablation, launcher, started=progress.started, finished=progress.finished
+            )
+        if not done:
+            raise VaclipError(f"no job succeeded; see {ablation.folder}/jobs/*/job.log")
+        with progress_bar("Writing the report") as report_progress:
+            page = write_report(ablation.folder, progress=report_progress)
     console.print(f"Report: {page}", highlight=False, soft_wrap=True)
     if missing := len(ablation.jobs) - len(done):
         raise VaclipError(
-            f"{missing} of {len(ablation.jobs)} jobs failed, and the report has holes; see "
+            f"{missing} of {len(ablation.jobs)} jobs are not done, and the report has holes; see "
             f"{ablation.folder}/jobs.csv, mend the cause and run the same command again"
         )
 
@@ -76,6 +87,8 @@ def _check_overrides(overrides: list[str]) -> None:
     switches = {key for arm in all_arms() for key in arm_switches(arm)}
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0]
+        if key == "resume":
+            raise VaclipError("a study always goes on where it was stopped; leave out resume")
         if key in _DECIDED:
             raise VaclipError(f"{key} is what a study varies; it is set by {_DECIDED[key]}")
         if key in switches:
@@ -88,8 +101,12 @@ def _check_overrides(overrides: list[str]) -> None:
 def main() -> None:
     """Runs a study as the command line says; exits with status 1 after a user's mistake."""
     sys.argv[1:] = ["study.dry_run=true" if a == "--dry-run" else a for a in sys.argv[1:]]
-    with user_errors(), explained():
-        _study()
+    try:
+        with user_errors(), explained():
+            _study()
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

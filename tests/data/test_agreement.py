@@ -6,15 +6,12 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from conftest import write_rows
 from vaclip.data import cache
 from vaclip.data.agreement import (
     annotator_agreement,
     cohen_kappa,
-    fleiss_kappa,
     map_correlation,
     map_intersection,
 )
@@ -78,25 +75,6 @@ def test_kappa_is_undefined_where_one_thing_is_said_always():
     assert math.isnan(cohen_kappa(["a", "a"], ["a", "a"]))
     assert math.isnan(cohen_kappa([], []))
     assert cohen_kappa(["a", "a"], ["b", "b"]) == 0
-    assert math.isnan(fleiss_kappa([["a", "a", "a"]]))
-    assert math.isnan(fleiss_kappa([]))
-
-
-def naive_fleiss(ratings):
-    raters, pairs = len(ratings[0]), 0
-    for row in ratings:
-        pairs += sum(row[i] == row[j] for i in range(raters) for j in range(raters) if i != j)
-    observed = pairs / (len(ratings) * raters * (raters - 1))
-    everything = [category for row in ratings for category in row]
-    shares = [everything.count(c) / len(everything) for c in set(everything)]
-    chance = sum(share**2 for share in shares)
-    return (observed - chance) / (1 - chance)
-
-
-@given(st.lists(st.lists(st.sampled_from("abc"), min_size=3, max_size=3), min_size=2, max_size=9))
-def test_fleiss_kappa_is_that_of_counted_pairs(ratings):
-    if len({category for row in ratings for category in row}) > 1:
-        assert fleiss_kappa(ratings) == pytest.approx(naive_fleiss(ratings))
 
 
 # --- a study -------------------------------------------------------------------------------------

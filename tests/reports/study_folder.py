@@ -178,7 +178,8 @@ def _card(patients, clips, classes, excluded, reason):
         "clip_seconds": {"min": 2.0, "median": 3.5, "max": 6.0},
         "excluded": [{"clip_id": excluded, "reason": reason}],
         "agreement": [{"first": "md1", "second": "md2", "clips": 20, "exact": 0.8,
-                       "kappa": None, "cc_mean": 0.71, "cc_sd": 0.12}],
+                       "kappa": None, "cc_mean": 0.71, "cc_sd": 0.12,
+                       "sim_mean": 0.55, "sim_sd": 0.1}],
         "content_hash": "5f2c",
     }  # fmt: skip
 

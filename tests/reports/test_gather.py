@@ -3,10 +3,11 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 from report_tables import prediction_rows
-from study_folder import write_study
+from study_folder import read_json, write_study
 
 from vaclip import keys
 from vaclip.errors import VaclipError
+from vaclip.files import write_json
 from vaclip.reports.gather import read_study
 
 
@@ -52,6 +53,7 @@ def test_a_folder_without_predictions_says_what_to_give(tmp_path):
         (keys.JOBS_FILE, "arm,fold\n", r"columns \['seed', 'state', 'reason'\] are missing"),
         (keys.RETRIEVAL_FILE, "", "cannot be read as CSV"),
         (keys.CONFIG_FILE, b"\xff", "is not UTF-8"),
+        (keys.DATA_CARD_FILE, "{}", r"fields \['name', 'patients', .* are missing"),
     ],
 )
 def test_a_damaged_file_is_named(tmp_path, name, content, message):
@@ -60,6 +62,18 @@ def test_a_damaged_file_is_named(tmp_path, name, content, message):
     with pytest.raises(VaclipError, match=message) as error:
         read_study(tmp_path)
     assert name in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("part", "field"), [("per_class", "patients"), ("agreement", "kappa"), ("clip_seconds", "max")]
+)
+def test_a_part_of_the_data_card_that_lacks_a_field_is_named(folder, tmp_path, part, field):
+    prediction_rows([0, 1, 2]).to_parquet(tmp_path / keys.PREDICTIONS_FILE)
+    card = read_json(folder / keys.DATA_CARD_FILE)
+    del (card[part][0] if isinstance(card[part], list) else card[part])[field]
+    write_json(tmp_path / keys.DATA_CARD_FILE, card)
+    with pytest.raises(VaclipError, match=rf"data_card.json: {part}: fields \['{field}'\]"):
+        read_study(tmp_path)
 
 
 def test_points_without_an_arm_are_an_error(tmp_path):

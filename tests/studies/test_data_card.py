@@ -54,6 +54,8 @@ def test_everything_is_counted(tiny_study, tmp_path):
     assert agreement["kappa"] == 0  # they never use the same words
     assert -1 < agreement["cc_mean"] < 1
     assert agreement["cc_sd"] > 0
+    assert 0 <= agreement["sim_mean"] < 1
+    assert agreement["sim_sd"] > 0
 
 
 def test_it_is_the_same_twice_and_json(tiny_study, tmp_path):
@@ -72,8 +74,8 @@ def test_what_is_undefined_is_null(tiny_study, tmp_path):
     (root / "attention.csv").write_text("\n".join([rows[0], *by_ann, by_bob]) + "\n")
     write_json(tmp_path / "card.json", card_of(make_config(root, tmp_path / "cache"))[0])
     (agreement,) = json.loads((tmp_path / "card.json").read_text())["agreement"]
-    assert agreement["cc_mean"] == pytest.approx(1)
-    del agreement["cc_mean"]
+    for mean in ("cc_mean", "sim_mean"):
+        assert agreement.pop(mean) == pytest.approx(1)
     assert agreement == {
         "first": "ann",
         "second": "bob",
@@ -81,6 +83,7 @@ def test_what_is_undefined_is_null(tiny_study, tmp_path):
         "exact": 1,
         "kappa": None,  # both always say the same one thing
         "cc_sd": None,  # of one clip
+        "sim_sd": None,
     }
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from composed import make_config
+from filelock import FileLock
 
 from vaclip import VaclipError, keys
 from vaclip.studies.collect import collect
@@ -86,6 +88,7 @@ def test_a_job_with_another_test_is_not_complete_and_its_training_is_kept(job, f
     checkpoint = folder / "fold_1" / "checkpoints" / "best.ckpt"
     before = checkpoint.stat().st_mtime_ns
     save_job(more, folder)
+    assert not is_complete(more, folder)  # also where it is killed here
     run_job(folder)
     assert is_complete(more, folder)
     assert checkpoint.stat().st_mtime_ns == before
@@ -158,9 +161,34 @@ def test_a_failure_that_is_no_mistake_of_the_user_is_noted_too(tmp_path):
     assert "KeyError" in json.loads((tmp_path / FAILED_FILE).read_text())["reason"]
 
 
-def test_a_job_runs_in_one_process_at_a_time(job, finished):
-    from filelock import FileLock
+def test_settings_that_make_no_difference_leave_a_job_complete(job, finished):
+    data = dataclasses.replace(job.config.data, num_workers=3)
+    same = dataclasses.replace(job.config, data=data, runs_dir="elsewhere")
+    assert is_complete(dataclasses.replace(job, config=same), job_folder(finished, job.name))
 
+
+def test_a_test_under_other_settings_is_made_anew(job, finished, tmp_path):
+    folder = tmp_path / "job"
+    shutil.copytree(job_folder(finished, job.name), folder)
+    weaker = dataclasses.replace(
+        job.tests[0], data=dataclasses.replace(job.tests[0].data, test_noise_strength=0.0)
+    )
+    changed = dataclasses.replace(job, tests=(weaker, *job.tests[1:]))
+    # Moved, a run refuses to train on; but it is trained already.
+    save_job(changed, folder)
+    run_job(folder)
+    place = arm_folder(folder, changed, weaker.arm) / keys.PREDICTIONS_FILE
+    assert pd.read_parquet(place)[keys.PRED_SIM].notna().all()  # its maps are back
+
+
+def test_a_job_that_another_process_runs_is_no_failure(job, finished):
+    folder = job_folder(finished, job.name)
+    with FileLock(folder / "lock"):
+        assert not start_job(folder, 1)
+    assert not (folder / FAILED_FILE).exists()
+
+
+def test_a_job_runs_in_one_process_at_a_time(job, finished):
     folder = job_folder(finished, job.name)
     with FileLock(folder / "lock"), pytest.raises(VaclipError, match="another process"):
         run_job(folder)

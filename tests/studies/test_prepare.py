@@ -62,6 +62,15 @@ def test_a_share_of_the_training_patients_leaves_the_other_splits_alone(folds_of
         assert patients_of(half[split]) == patients_of(whole[split])
 
 
+def test_maps_are_shuffled_among_the_patients_that_are_trained_on(folds_of):
+    half = folds_of("split.train_fraction=0.5", "data.control=shuffled", "data.annotators=[ann]")
+    own = {item.map_id for item in folds_of("data.annotators=[ann]")["train"].items}
+    assert {item.map_id for item in half["train"].items} <= own
+    donors = {item.cached.attn for item in half["train"].items}
+    plain = folds_of("split.train_fraction=0.5", "data.annotators=[ann]")["train"]
+    assert donors == {item.cached.attn for item in plain.items}
+
+
 def test_training_sees_one_annotator_and_the_test_another(folds_of):
     ann, bob = folds_of("data.annotators=[ann]"), folds_of("data.annotators=[bob]")
     crossed = folds_of("data.train_annotators=[ann]", "data.test_annotators=[bob]")

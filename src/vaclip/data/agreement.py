@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import cohen_kappa_score
-from statsmodels.stats import inter_rater
 
 from vaclip.data.cache import SampleSettings, cache_study, map_identities
 from vaclip.data.dataset import map_array
@@ -129,22 +128,6 @@ def cohen_kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> float:
     if len(number) < 2:
         return math.nan
     return float(cohen_kappa_score([number[c] for c in first], [number[c] for c in second]))
-
-
-def fleiss_kappa(ratings: Sequence[Sequence[Hashable]]) -> float:
-    """Fleiss' kappa of two or more raters (Fleiss 1971).
-
-    Args:
-        ratings: (N, raters) categories.
-
-    Returns:
-        At most 1; NaN where all always say the same one thing, or N = 0.
-    """
-    number = _numbers([category for row in ratings for category in row])
-    if len(number) < 2:
-        return math.nan
-    counts, _ = inter_rater.aggregate_raters([[number[c] for c in row] for row in ratings])
-    return float(inter_rater.fleiss_kappa(counts))
 
 
 def _numbers(categories: Sequence[Hashable]) -> dict[Hashable, int]:

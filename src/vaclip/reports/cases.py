@@ -94,8 +94,13 @@ class Predictions:
     """One row an arm, job and clip of the test split; `label` is the number of the class."""
 
 
-def read_predictions(table: pd.DataFrame) -> Predictions:
+def read_predictions(table: pd.DataFrame, patients: int | None = None) -> Predictions:
     """Checks a prediction table (`keys.PREDICTION_COLUMNS`) and averages it over segments.
+
+    Args:
+        table: The table.
+        patients: Of the whole study; None where the table has them all. It lacks some where
+            not all folds were run, and then cannot tell how many a model was trained on.
 
     Raises:
         VaclipError: If it is not such a table, or contradicts itself.
@@ -115,7 +120,9 @@ def read_predictions(table: pd.DataFrame) -> Predictions:
         str(arm): frozenset(map(_job, part[_JOB].drop_duplicates().to_numpy()))
         for arm, part in clips.groupby(keys.PRED_ARM)
     }
-    return Predictions(str(test[keys.PRED_STUDY].iloc[0]), classes, jobs, _sizes(table), clips)
+    return Predictions(
+        str(test[keys.PRED_STUDY].iloc[0]), classes, jobs, _sizes(table, patients), clips
+    )
 
 
 def arm_cases(predictions: Predictions, arm: str, unit: Unit = "patient") -> Cases:
@@ -166,8 +173,8 @@ def _job(pair: Sequence[int]) -> Job:
     return int(pair[0]), int(pair[1])
 
 
-def _sizes(table: pd.DataFrame) -> dict[Job, tuple[int, int]]:
-    everyone = table[keys.PRED_PATIENT].nunique()
+def _sizes(table: pd.DataFrame, patients: int | None) -> dict[Job, tuple[int, int]]:
+    everyone = patients or table[keys.PRED_PATIENT].nunique()
     held = table.drop_duplicates([*_JOB, keys.PRED_SPLIT, keys.PRED_PATIENT])
     number = held[[*_JOB, keys.PRED_SPLIT]].value_counts().to_dict()
     sizes = {}

@@ -76,6 +76,8 @@ def draw_figures(study: Study, results: Results, folder: Path) -> dict[str, Figu
     """
     drawn = {}
     for name, (draw, caption, alt) in _FIGURES.items():
+        for kind in ("png", "svg"):  # of an earlier report, which may have had more to show
+            (folder / f"{name}.{kind}").unlink(missing_ok=True)
         with mpl.rc_context():
             mpl.rcdefaults()
             mpl.rcParams.update(_STYLE)

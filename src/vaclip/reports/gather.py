@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,17 @@ from vaclip.reports.cases import Predictions, read_predictions
 
 _JOB_COLUMNS: Final = ("arm", "fold", "seed", "state", "reason")
 _RETRIEVAL_COLUMNS: Final = ("arm", "fold", "seed", "name", "value")
+_CARD_FIELDS: Final = {
+    "": ("name", "patients", "clips", "distinct_maps", "clips_without_map", "content_hash",
+         "classes", "per_class", "annotators", "excluded", "agreement", "clip_seconds"),
+    "per_class": ("class", "patients", "clips"),
+    "annotators": ("annotator", "clips"),
+    "excluded": ("clip_id", "reason"),
+    "agreement": ("first", "second", "clips", "exact", "kappa", "cc_mean", "cc_sd", "sim_mean",
+                  "sim_sd"),
+    "clip_seconds": ("min", "median", "max"),
+}  # fmt: skip
+"""Of the card itself, then of each entry of a list or the one object in it."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +65,12 @@ class Study:
     environment: dict[str, Any] | None
 
     @property
+    def secret(self) -> int:
+        """A number that nobody can know who does not have the predictions."""
+        content = self.everything.clips.to_csv(index=False).encode()
+        return int.from_bytes(hashlib.sha256(content).digest()[:8], "big")
+
+    @property
     def scored(self) -> list[str]:
         """The arms that have predictions, in study order."""
         return [arm.arm for arm in self.arms if arm.arm in self.predictions.jobs]
@@ -69,7 +87,8 @@ def read_study(folder: Path) -> Study:
         VaclipError: If there are no predictions, or a file is damaged.
     """
     table = _predictions(folder / keys.PREDICTIONS_FILE)
-    everything = read_predictions(table)
+    card = _data_card(folder / keys.DATA_CARD_FILE)
+    everything = read_predictions(table, card["patients"] if card else None)
     own = {a: jobs for a, jobs in everything.jobs.items() if keys.split_variant(a)[1] is None}
     if not own:
         raise VaclipError(f"{folder}: the predictions have points of axes but no arm itself")
@@ -83,7 +102,7 @@ def read_study(folder: Path) -> Study:
         clips={str(patient): tuple(sorted(ids)) for patient, ids in by_patient.items()},
         jobs=_table(folder / keys.JOBS_FILE, _JOB_COLUMNS),
         retrieval=_table(folder / keys.RETRIEVAL_FILE, _RETRIEVAL_COLUMNS),
-        data_card=_json(folder / keys.DATA_CARD_FILE),
+        data_card=card,
         gallery=_json(folder / keys.GALLERY_FILE),
         config=_text(folder / keys.CONFIG_FILE),
         environment=_json(folder / keys.ENVIRONMENT_FILE),
@@ -128,6 +147,19 @@ def _json(path: Path) -> Any:
         return None if text is None else json.loads(text)
     except ValueError as error:
         raise VaclipError(f"{path}: cannot be read as JSON: {error}") from error
+
+
+def _data_card(path: Path) -> dict[str, Any] | None:
+    card = _json(path)
+    if card is None:
+        return None
+    for part, fields in _CARD_FIELDS.items():
+        found = card[part] if part else card
+        for entry in found if isinstance(found, list) else [found]:
+            if missing := [name for name in fields if name not in entry]:
+                where = f"{part}: " if part else ""
+                raise VaclipError(f"{path}: {where}fields {missing} are missing")
+    return card
 
 
 def _arms(path: Path, predicted: list[str]) -> tuple[Arm, ...]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vaclip import keys
+from vaclip.errors import VaclipError
 from vaclip.files import atomic_file
 from vaclip.reports import record, tables
 from vaclip.reports.assess import Progress, Results, assess
@@ -20,7 +22,7 @@ from vaclip.reports.figures import Figure, draw_figures
 from vaclip.reports.gather import Study, read_study
 from vaclip.reports.judge import BOOTSTRAP_DRAWS, SWAPS
 from vaclip.reports.pictures import gallery_cases
-from vaclip.reports.pseudonyms import pseudonyms
+from vaclip.reports.pseudonyms import Pseudonyms, pseudonyms
 from vaclip.reports.typeset import Table, latex, markdown
 
 PAGE: Final = "report.html"
@@ -98,6 +100,8 @@ def write_report(
         VaclipError: If there are no predictions, or a file is damaged.
     """
     out = folder / "report" if out is None else out
+    if out.exists() and not out.is_dir():
+        raise VaclipError(f"{out} is a file; name a folder for the report")
     study = read_study(folder)
     results = assess(study, draws=draws, swaps=swaps, progress=progress)
     figures = draw_figures(study, results, out / "figures")
@@ -119,7 +123,7 @@ def write_report(
 def _tables(study: Study, results: Results, *, real_ids: bool) -> Tables:
     card = study.data_card
     excluded = [clip["clip_id"] for clip in card["excluded"]] if card else []
-    names = pseudonyms(study.clips, excluded, real=real_ids)
+    names = _names(study, excluded, real_ids=real_ids)
     return Tables(
         experiment=tables.experiment_table(study, results),
         metrics=tables.metric_tables(study, results),
@@ -137,6 +141,10 @@ def _tables(study: Study, results: Results, *, real_ids: bool) -> Tables:
         excluded=record.excluded_table(card, names) if card else None,
         holes=record.holes_table(study, reasons=real_ids),
     )
+
+
+def _names(study: Study, excluded: Sequence[str] = (), *, real_ids: bool) -> Pseudonyms:
+    return pseudonyms(study.clips, excluded, seed=study.secret, real=real_ids)
 
 
 def _page(
@@ -170,13 +178,13 @@ def _page(
         t=found,
         figures=figures,
         gallery=study.gallery,
-        cases=gallery_cases(study, pseudonyms(study.clips, real=real_ids)),
+        cases=gallery_cases(study, _names(study, real_ids=real_ids)),
         facts=record.card_facts(study.data_card) if study.data_card else None,
         jobs=_jobs(study),
         draws=f"{draws:,}",
         swaps=f"{swaps:,}",
-        config=study.config,
-        environment=_pretty(study.environment),
+        config=study.config if real_ids else _without_places(study.config),
+        environment=_pretty(study.environment, real_ids=real_ids),
         names_note="Patients and clips bear their own ids."
         if real_ids
         else "Patients and clips bear pseudonyms, the same throughout this report.",
@@ -216,5 +224,22 @@ def _jobs(study: Study) -> str | None:
     return f"{done} of {len(study.jobs)} planned jobs are done."
 
 
-def _pretty(environment: dict[str, Any] | None) -> str | None:
-    return None if environment is None else json.dumps(environment, indent=2, ensure_ascii=False)
+def _without_places(config: str | None) -> str | None:
+    """Leaves out of the settings where things lie: a path may name a person or a hospital."""
+    if config is None:
+        return None
+    settings = yaml.safe_load(config)
+    for key in ("run_dir", "runs_dir"):
+        settings.pop(key, None)
+    data = settings.get("data", {})
+    data.pop("cache_dir", None)
+    if data.get("root"):
+        data["root"] = Path(data["root"]).name
+    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+
+
+def _pretty(environment: dict[str, Any] | None, *, real_ids: bool) -> str | None:
+    if environment is None:
+        return None
+    shown = {key: value for key, value in environment.items() if real_ids or key != "command"}
+    return json.dumps(shown, indent=2, ensure_ascii=False)

@@ -9,7 +9,6 @@ from typing import Final
 
 import numpy as np
 
-_SEED: Final = 20
 # Quoted words and file names in a message; they may hold a name that is in no table.
 _NAMES: Final = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`|\S*[/\\]\S*|\S+\.\w{2,5}\b")
 
@@ -41,17 +40,22 @@ class Pseudonyms:
 
 
 def pseudonyms(
-    clips: Mapping[str, Sequence[str]], others: Sequence[str] = (), *, real: bool = False
+    clips: Mapping[str, Sequence[str]],
+    others: Sequence[str] = (),
+    *,
+    seed: int,
+    real: bool = False,
 ) -> Pseudonyms:
-    """Numbers patients in an order that does not follow their ids, the same in every call.
+    """Numbers patients in an order that does not follow their ids, the same for equal seeds.
 
     Args:
         clips: Sorted ids of the patients, each with the sorted ids of its clips.
         others: Ids of clips without a known patient: X01, X02, ... in the given order.
+        seed: Of the order. Who knows it and the ids can undo the pseudonyms.
         real: Whether the real ids are to be shown.
     """
     ids = list(clips)
-    order = np.random.default_rng(_SEED).permutation(len(ids))
+    order = np.random.default_rng(seed).permutation(len(ids))
     width = max(2, len(str(len(ids))))
     patients = {ids[i]: f"P{n:0{width}d}" for n, i in enumerate(order, start=1)}
     named = {clip: f"X{n:02d}" for n, clip in enumerate(others, start=1)}

@@ -68,15 +68,16 @@ def agreement_table(card: dict[str, Any]) -> Table | None:
             _optional(pair["exact"]),
             _optional(pair["kappa"]),
             _optional(pair["cc_mean"]) + _spread(pair["cc_sd"]),
+            _optional(pair["sim_mean"]) + _spread(pair["sim_sd"]),
         )
         for pair in card["agreement"]
     )
     return Table(
         "agreement",
         "Agreement of the annotators on the clips that both marked: share with exactly the same "
-        "marks, Cohen's kappa of the set of marks, and Pearson correlation of the two maps "
-        "(mean ± standard deviation over clips).",
-        ("Annotators", "Clips", "Same marks", "Kappa", "Correlation of maps"),
+        "marks, Cohen's kappa of the set of marks, and Pearson correlation (CC) and histogram "
+        "intersection (SIM) of the two maps (mean ± standard deviation over clips).",
+        ("Annotators", "Clips", "Same marks", "Kappa", "CC", "SIM"),
         rows,
     ) if rows else None  # fmt: skip
 

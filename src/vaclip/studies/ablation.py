@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import logging
-import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from vaclip import keys
 from vaclip.config import Config, StudyConfig, StudyRunConfig
+from vaclip.data.study import Study
 from vaclip.errors import VaclipError
 from vaclip.files import write_json
 from vaclip.studies import arms
@@ -34,14 +34,20 @@ from vaclip.studies.folder import (
 from vaclip.studies.gallery import write_gallery
 from vaclip.studies.job import is_complete
 from vaclip.studies.matrix import Compose, Job, plan_jobs
-from vaclip.studies.pool import job_folder, launch_jobs, run_jobs
-from vaclip.studies.prepare import PreparedStudy, describe_study, prepare_study
+from vaclip.studies.pool import available_cores, job_folder, launch_jobs, run_jobs
+from vaclip.studies.prepare import (
+    PreparedStudy,
+    check_maps,
+    chosen_annotators,
+    describe_study,
+    prepare_study,
+    split_plan,
+)
 from vaclip.studies.run import check_settings
 
-_LOG = logging.getLogger(__name__)
 GALLERY_ARM = "B3"  # the full method
 # Settings that each job has its own value of.
-_OF_JOBS = frozenset({"arm", "seed", "split.fold"})
+_OF_JOBS = frozenset({"arm", "seed", "split.fold", "split.seed"})
 _MOST_JOBS = 4
 
 
@@ -78,21 +84,58 @@ def plan_study(settings: StudyRunConfig, compose: Compose) -> Ablation:
     Raises:
         VaclipError: For any mistake of the user.
     """
-    config = Config(**{f.name: getattr(settings, f.name) for f in dataclasses.fields(Config)})
+    config = _for_jobs(plain_config(settings))
+    if config.trainer.devices not in (1, "1"):
+        raise VaclipError(
+            f"trainer.devices is {config.trainer.devices}; a job of a study has one device. Use "
+            "study.jobs, or a launcher, to use several"
+        )
     study = check_settings(config)
+    jobs = plan_jobs(
+        settings.study,
+        lambda arm, seed: _for_jobs(compose(arm, seed)),
+        chosen_annotators(config.data, study)[0],
+        config.split.folds,
+    )
+    _check_jobs(jobs, study, settings.study)
     prepared = prepare_study(config.data, study)
-    jobs = plan_jobs(settings.study, compose, prepared.annotators, config.split.folds)
-    folder = Path(config.run_dir) if config.run_dir else _usual_folder(config)
+    for job in jobs:
+        if job.config.data.train_annotators is None:
+            check_maps(job.config, prepared)
+    usual = _usual_folder(config, settings.runs_dir)
+    folder = Path(settings.run_dir).expanduser() if settings.run_dir else usual
     return Ablation(config, settings.study, folder, prepared, tuple(jobs))
 
 
-def _usual_folder(config: Config) -> Path:
-    """Equal settings share a folder, so that the same command goes on where it was stopped."""
+def plain_config(settings: Config) -> Config:
+    """Returns the settings of a run without those of the study."""
+    return Config(**{f.name: getattr(settings, f.name) for f in dataclasses.fields(Config)})
+
+
+def _for_jobs(config: Config) -> Config:
+    """Leaves out where the study's folder is, and fixes where its videos are."""
     root = config.data.root and str(Path(config.data.root).expanduser().resolve())
-    content = json.dumps([_shared_settings(config), root], sort_keys=True)
-    digest = hashlib.sha256(content.encode()).hexdigest()
-    source = Path(root).name if root else config.data.source
-    return Path(config.runs_dir) / f"study_{source}_{digest[:8]}"
+    data = replace(config.data, root=root)
+    return replace(config, data=data, run_dir=None, runs_dir="", resume=False)
+
+
+def _check_jobs(jobs: Sequence[Job], study: Study, settings: StudyConfig) -> None:
+    """Finds what every job would fail of."""
+    for seed in settings.seeds:
+        split_plan(next(job.config for job in jobs if job.seed == seed), study)
+    if settings.annotator_arms and jobs[0].config.data.combine == "stack":
+        raise VaclipError(
+            "study.annotator_arms trains with one annotator at a time, which has one channel, but "
+            "data.combine=stack has one for each; use study.annotator_arms=[]"
+        )
+
+
+def _usual_folder(config: Config, runs_dir: str) -> Path:
+    """Equal settings share a folder, so that the same command goes on where it was stopped."""
+    content = [_shared_settings(config), config.data.root, config.split.seed]
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    source = Path(config.data.root).name if config.data.root else config.data.source
+    return Path(runs_dir).expanduser() / f"study_{source}_{digest[:8]}"
 
 
 def _shared_settings(config: Config) -> dict[str, Any]:
@@ -101,7 +144,7 @@ def _shared_settings(config: Config) -> dict[str, Any]:
     settings = flat_settings(dataclasses.asdict(config))
     shared = {key: value for key, value in settings.items() if key not in left_out}
     if config.data.root:  # where it lies is nobody's business; what it is stands in study.json
-        shared["data.root"] = Path(config.data.root).expanduser().resolve().name
+        shared["data.root"] = Path(config.data.root).name
     return shared
 
 
@@ -115,7 +158,11 @@ def open_study_folder(ablation: Ablation) -> None:
     origin = describe_study(ablation.prepared)
     if (folder / CONFIG_FILE).exists():
         before = read_config(folder)
-        before = {k: v for k, v in flat_settings(before).items() if not k.startswith("study.")}
+        before = {
+            key: value
+            for key, value in flat_settings(before).items()
+            if not key.startswith("study.") and key not in _OF_JOBS
+        }
         if different := sorted(
             key for key in settings.keys() | before.keys() if settings.get(key) != before.get(key)
         ):
@@ -130,11 +177,13 @@ def open_study_folder(ablation: Ablation) -> None:
             )
     write_json(folder / STUDY_FILE, origin)
     shown = settings | flat_settings({"study": dataclasses.asdict(ablation.study)})
+    shown["split.seed"] = sorted({job.config.split.seed for job in ablation.jobs})
     for key in ("study.jobs", "study.dry_run"):
         del shown[key]  # they make no difference to the result
     write_yaml(folder / CONFIG_FILE, _nested(shown))
     environment = describe_environment(ablation.config)
-    del environment["command"]
+    for key in ("command", "seed", "split_seed"):  # of this process, not of the jobs
+        del environment[key]
     write_json(folder / keys.ENVIRONMENT_FILE, environment)
     named = {job.config.arm: job.config for job in ablation.jobs}
     named |= {test.arm: test for job in ablation.jobs for test in job.tests}
@@ -156,6 +205,21 @@ def _nested(settings: dict[str, Any]) -> dict[str, Any]:
     return tree
 
 
+@contextmanager
+def study_lock(folder: Path) -> Generator[None]:
+    """Keeps a study to one process.
+
+    Raises:
+        VaclipError: If another one runs it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / "lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise VaclipError(f"{folder} is being run by another process") from error
+
+
 def run_study(
     ablation: Ablation,
     launcher: Sequence[str] = (),
@@ -175,23 +239,8 @@ def run_study(
         The jobs that are complete.
 
     Raises:
-        VaclipError: If another process runs the study, or a launcher fails.
+        VaclipError: If a launcher fails.
     """
-    try:
-        with FileLock(ablation.folder / "lock", timeout=0):
-            done = _run_missing(ablation, launcher, started, finished)
-    except Timeout as error:
-        raise VaclipError(f"{ablation.folder} is being run by another process") from error
-    _write_gallery(ablation, done)
-    return done
-
-
-def _run_missing(
-    ablation: Ablation,
-    launcher: Sequence[str],
-    started: Callable[[Job], None],
-    finished: Callable[[Job, bool], None],
-) -> list[Job]:
     done = ablation.complete()
     left = [job for job in ablation.jobs if job not in done]
     ablation.collect(done)
@@ -203,12 +252,15 @@ def _run_missing(
         finished(job, succeeded)
 
     if launcher and left:
-        launch_jobs(ablation.folder, left, launcher)
+        at_once = ablation.study.jobs
+        threads = max(1, available_cores() // at_once) if at_once else None
+        launch_jobs(ablation.folder, left, launcher, threads)
         done = ablation.complete()
         ablation.collect(done)
     elif left:
         at_once = jobs_at_once(ablation)
         run_jobs(ablation.folder, left, at_once, started=started, finished=collected)
+    _write_gallery(ablation, done)
     return done
 
 
@@ -216,14 +268,16 @@ def jobs_at_once(ablation: Ablation) -> int:
     """Returns how many local jobs run at once."""
     if ablation.study.jobs is not None:
         return ablation.study.jobs
-    gpu = ablation.config.trainer.accelerator != "cpu" and torch.cuda.is_available()
-    return 1 if gpu else min(os.cpu_count() or 1, _MOST_JOBS)
+    gpu = ablation.config.trainer.accelerator != "cpu" and torch.accelerator.is_available()
+    return 1 if gpu else min(available_cores(), _MOST_JOBS)
 
 
 def _write_gallery(ablation: Ablation, done: Sequence[Job]) -> None:
-    """Shows the first model of `GALLERY_ARM`, if the study has one."""
-    for job in ablation.jobs:
-        if job.config.arm == GALLERY_ARM and job in done:
-            where = job_folder(ablation.folder, job.name)
-            write_gallery(job.config, ablation.prepared, where, job.fold, ablation.folder)
-            return
+    """Shows the first finished model of `GALLERY_ARM`, if the study has one."""
+    for job in [job for job in ablation.jobs if job in done]:
+        for config in (job.config, *job.tests):
+            if config.arm == GALLERY_ARM:
+                where = job_folder(ablation.folder, job.name)
+                write_gallery(config, ablation.prepared, where, job.fold, ablation.folder)
+                return
+    (ablation.folder / keys.GALLERY_FILE).unlink(missing_ok=True)

@@ -75,7 +75,7 @@ def data_card(data: DataConfig, prepared: PreparedStudy, *, workers: int = -1) -
 
 
 def _row(pair: PairAgreement) -> dict[str, Any]:
-    cc = pd.Series(pair.cc)  # whose mean leaves undefined clips out
+    cc, sim = pd.Series(pair.cc), pd.Series(pair.sim)  # whose means leave undefined clips out
     return {
         "first": pair.first,
         "second": pair.second,
@@ -84,4 +84,6 @@ def _row(pair: PairAgreement) -> dict[str, Any]:
         "kappa": pair.kappa,
         "cc_mean": float(cc.mean()),
         "cc_sd": float(cc.std()),
+        "sim_mean": float(sim.mean()),
+        "sim_sd": float(sim.std()),
     }

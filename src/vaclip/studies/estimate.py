@@ -18,10 +18,13 @@ _START_S = 10.0  # loading torch and Lightning, opening the cache, testing
 
 class _StepTimes(L.Callback):
     def __init__(self) -> None:
-        self.starts: list[float] = []
+        self.started, self.seconds = 0.0, list[float]()
 
     def on_train_batch_start(self, *args: Any, **kwargs: Any) -> None:
-        self.starts.append(time.monotonic())
+        self.started = time.monotonic()
+
+    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        self.seconds.append(time.monotonic() - self.started)
 
 
 def training_seconds(config: Config, prepared: PreparedStudy) -> float:
@@ -37,6 +40,6 @@ def training_seconds(config: Config, prepared: PreparedStudy) -> float:
     times = _StepTimes()
     trainer = silent_trainer(config, fast_dev_run=_STEPS, callbacks=[times])
     trainer.fit(module, datamodule=batches)
-    gaps = [after - before for before, after in zip(times.starts, times.starts[1:], strict=False)]
-    epoch = len(batches.train_dataloader()) * statistics.median(gaps)
-    return _START_S + config.trainer.max_epochs * epoch
+    steps, limit = len(batches.train_dataloader()), config.trainer.limit_train_batches
+    steps = min(steps, limit) if isinstance(limit, int) else int(steps * limit)
+    return _START_S + config.trainer.max_epochs * steps * statistics.median(times.seconds)

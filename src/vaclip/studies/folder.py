@@ -125,12 +125,14 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def _differences(config: Config, other: dict[str, Any]) -> list[str]:
-    ours, theirs = flat_settings(dataclasses.asdict(config)), flat_settings(other)
-    return sorted(
-        key
-        for key in ours.keys() | theirs.keys()
-        if key not in NOT_COMPARED and ours.get(key) != theirs.get(key)
-    )
+    ours, theirs = (compared_settings(tree) for tree in (dataclasses.asdict(config), other))
+    return sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
+
+
+def compared_settings(tree: dict[str, Any]) -> dict[str, Any]:
+    """Returns the settings that make a difference to the result, by dotted key."""
+    flat = flat_settings(tree)
+    return {key: value for key, value in flat.items() if key not in NOT_COMPARED}
 
 
 def flat_settings(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -26,6 +26,7 @@ from vaclip.studies.folder import (
     CONFIG_FILE,
     FOLD_METRICS_FILE,
     PREDICTIONS_FILE,
+    compared_settings,
     fold_folder,
 )
 from vaclip.studies.matrix import Job, folder_name
@@ -33,6 +34,11 @@ from vaclip.studies.run import finish_run, open_run, retest_fold
 
 SPEC_FILE = "job.yaml"
 DONE_FILE = "done.json"
+BUSY_STATUS = 75  # EX_TEMPFAIL of sysexits.h
+
+
+class JobBusyError(VaclipError):
+    """Another process runs the job, such as one that a cluster started before."""
 
 
 def arm_folder(folder: Path, job: Job, arm: str) -> Path:
@@ -43,7 +49,8 @@ def arm_folder(folder: Path, job: Job, arm: str) -> Path:
 
 
 def save_job(job: Job, folder: Path) -> None:
-    """Writes what a job is to its folder."""
+    """Writes what a job is to its folder; one that was done otherwise is to be finished anew."""
+    (folder / DONE_FILE).unlink(missing_ok=True)
     content = {
         "name": job.name,
         "config": dataclasses.asdict(job.config),
@@ -82,13 +89,13 @@ def run_job(folder: Path) -> None:
                 retest_fold(opened, test, job.fold, arm_folder(folder, job, test.arm))
             _finish(job, folder, time.monotonic() - started)
     except Timeout as error:
-        raise VaclipError(f"{job.name} is being run by another process") from error
+        raise JobBusyError(f"{job.name} is being run by another process") from error
 
 
 def _finish(job: Job, folder: Path, seconds: float) -> None:
     # As large as the best one, and of no more use.
     (fold_folder(folder, job.fold) / "checkpoints" / "last.ckpt").unlink(missing_ok=True)
-    files = {str(path.relative_to(folder)): _digest(path) for path in _artefacts(job, folder)}
+    files = {path.relative_to(folder).as_posix(): _digest(path) for path in _artefacts(job, folder)}
     write_json(folder / DONE_FILE, {"seconds": round(seconds, 1), "files": files})
 
 
@@ -109,7 +116,7 @@ def is_complete(job: Job, folder: Path) -> bool:
         VaclipError: If one of its files was changed since.
     """
     done = folder / DONE_FILE
-    if not done.exists() or load_job(folder) != job:
+    if not done.exists() or _compared(load_job(folder)) != _compared(job):
         return False
     files = json.loads(done.read_text(encoding="utf-8"))["files"]
     for name, digest in files.items():
@@ -120,6 +127,11 @@ def is_complete(job: Job, folder: Path) -> bool:
                 "study makes it anew"
             )
     return True
+
+
+def _compared(job: Job) -> list[dict[str, Any]]:
+    configs = (job.config, *job.tests)
+    return [compared_settings(dataclasses.asdict(config)) for config in configs]
 
 
 def seconds_taken(folder: Path) -> float:
@@ -153,7 +165,7 @@ def main() -> None:
         run_job(folder)
     except VaclipError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(BUSY_STATUS if isinstance(error, JobBusyError) else 1)
 
 
 if __name__ == "__main__":

@@ -73,11 +73,11 @@ def plan_jobs(
     Raises:
         VaclipError: If a fold, an arm or a strength does not exist.
     """
-    check_study(study, folds)
+    check_study(study, annotators, folds)
     chosen = range(folds) if study.folds is None else study.folds
     jobs = []
     for seed in study.seeds:
-        configs = {arm: compose(arm, seed) for arm in dict.fromkeys(_arms(study))}
+        configs = {arm: compose(arm, seed) for arm in study.arms}
         variants = [configs[arm] for arm in study.arms]
         variants += _axes(study, configs, annotators)
         for fold in chosen:
@@ -87,32 +87,54 @@ def plan_jobs(
     return jobs
 
 
-def _arms(study: StudyConfig) -> list[str]:
-    return [*study.arms, *study.train_fraction_arms, *study.annotator_arms, *study.noise_arms]
-
-
 def _axes(
     study: StudyConfig, configs: dict[str, Config], annotators: Sequence[str]
 ) -> Iterator[Config]:
     for kind, strengths in dataclasses.asdict(study.noise).items():
-        for arm in study.noise_arms if strengths else ():
+        for arm in _with_maps(study.noise_arms, configs, "noise"):
             for strength in strengths:
                 if strength != NOISE_NEUTRAL[kind]:  # that is the arm itself
                     changed = {"test_noise": kind, "test_noise_strength": strength}
                     yield _variant(
                         configs[arm], f"{keys.AXIS_NOISE_PREFIX}{kind}", strength, changed
                     )
-    for arm in study.train_fraction_arms:
+    for arm in [arm for arm in study.train_fraction_arms if arm in configs]:
         for fraction in study.train_fraction:
             if fraction < 1:
                 config = _variant(configs[arm], keys.AXIS_TRAIN_FRACTION, fraction)
                 yield replace(config, split=replace(config.split, train_fraction=fraction))
-    for arm in study.annotator_arms if len(annotators) > 1 else ():
+    crossed = study.annotator_arms if len(annotators) > 1 else []
+    for arm in _with_maps(crossed, configs, "annotator"):
         for trained in annotators:
             for tested in annotators:
                 changed = {"train_annotators": [trained], "test_annotators": [tested]}
                 value = f"{trained}>{tested}"
                 yield _variant(configs[arm], keys.AXIS_ANNOTATORS, value, changed)
+
+
+def _with_maps(arms: Sequence[str], configs: dict[str, Config], axis: str) -> list[str]:
+    """Those of an axis's arms that the study has.
+
+    Raises:
+        VaclipError: If one of them never looks at a map.
+    """
+    for arm in arms:
+        if arm in configs and not uses_maps(configs[arm]):
+            raise VaclipError(
+                f"study.{axis}_arms names {arm}, which uses no map: it would be the same throughout"
+            )
+    return [arm for arm in arms if arm in configs]
+
+
+def uses_maps(config: Config) -> bool:
+    """Whether anything in a configuration looks at the maps."""
+    model = config.model
+    return (
+        model.map_guided
+        or config.loss.clip_weight > 0
+        or model.lambda_token > 0
+        or model.clip_classifier_source != "video"
+    )
 
 
 def _variant(
@@ -123,14 +145,24 @@ def _variant(
 
 
 def _shared(configs: Sequence[Config], fold: int, seed: int) -> list[Job]:
-    """Puts configurations that train the same model in one job, named by the first."""
+    """Puts configurations that train the same model in one job.
+
+    It is named by the one that is plainest at test, so that the order of the arms is no matter.
+    """
     groups: dict[str, list[Config]] = {}
     for config in configs:
         groups.setdefault(training_hash(config), []).append(config)
-    return [
-        Job(f"{folder_name(first.arm)}-fold{fold}-seed{seed}", first, tuple(others))
-        for first, *others in groups.values()
-    ]
+    jobs = []
+    for group in groups.values():
+        first = min(group, key=_plainness)
+        others = tuple(config for config in group if config is not first)
+        jobs.append(Job(f"{folder_name(first.arm)}-fold{fold}-seed{seed}", first, others))
+    return jobs
+
+
+def _plainness(config: Config) -> tuple[bool, bool, str]:
+    data = config.data
+    return data.test_control is not None, data.test_noise is not None, config.arm
 
 
 def training_hash(config: Config) -> str:
@@ -144,14 +176,13 @@ def training_hash(config: Config) -> str:
 
 def folder_name(arm: str) -> str:
     """A name for a folder that needs no quoting: annotators may be called anything."""
-    plain = re.sub(r"[@=>]", "-", arm)
-    if re.fullmatch(r"[A-Za-z0-9_.]+(-[A-Za-z0-9_.]+)*", plain) and "-" not in arm:
-        return plain
     plain = re.sub(r"[^A-Za-z0-9_.]+", "-", arm)
-    return f"{plain}-{hashlib.sha256(arm.encode()).hexdigest()[:8]}"
+    if keys.split_variant(arm)[1] != keys.AXIS_ANNOTATORS and "-" not in arm:
+        return plain
+    return f"{plain[:60]}-{hashlib.sha256(arm.encode()).hexdigest()[:8]}"
 
 
-def check_study(study: StudyConfig, folds: int) -> None:
+def check_study(study: StudyConfig, annotators: Sequence[str], folds: int) -> None:
     """Checks what concerns the study alone.
 
     Raises:
@@ -159,8 +190,13 @@ def check_study(study: StudyConfig, folds: int) -> None:
     """
     if not study.arms or not study.seeds:
         raise VaclipError("study.arms and study.seeds must name at least one each")
+    noise = dataclasses.asdict(study.noise)
+    lists = {f"noise.{kind}": strengths for kind, strengths in noise.items()}
     for key in ("arms", "seeds", "folds", "train_fraction"):
-        values = getattr(study, key) or []
+        lists[key] = getattr(study, key) or []
+    for key in ("train_fraction_arms", "annotator_arms", "noise_arms"):
+        lists[key] = getattr(study, key)
+    for key, values in lists.items():
         if len(set(values)) < len(values):
             raise VaclipError(f"study.{key} names something twice: {values}")
     wrong = [fold for fold in study.folds or [] if not 0 <= fold < folds]
@@ -168,9 +204,14 @@ def check_study(study: StudyConfig, folds: int) -> None:
         raise VaclipError(f"study.folds is {study.folds}; use folds from 0 to {folds - 1}, or null")
     if any(not 0 < fraction <= 1 for fraction in study.train_fraction):
         raise VaclipError(f"study.train_fraction is {study.train_fraction}; use shares in (0, 1]")
-    for kind, strengths in dataclasses.asdict(study.noise).items():
+    for kind, strengths in noise.items():
         highest = 1.0 if kind == "dropout" else math.inf
         if any(not 0 <= strength <= highest for strength in strengths):
             raise VaclipError(f"study.noise.{kind} is {strengths}; use 0 to {highest:g}")
+    if study.annotator_arms and any(">" in name for name in annotators):
+        raise VaclipError(
+            "an annotator's name has a '>', which parts training from test in names of arms; "
+            "rename the annotator in attention.csv, or use study.annotator_arms=[]"
+        )
     if study.jobs is not None and study.jobs < 1:
         raise VaclipError(f"study.jobs is {study.jobs}; use 1 or more, or null")

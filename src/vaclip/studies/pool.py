@@ -13,13 +13,21 @@ from pathlib import Path
 
 from vaclip.errors import VaclipError
 from vaclip.files import write_json
-from vaclip.studies.job import DONE_FILE, save_job
+from vaclip.studies.job import BUSY_STATUS, DONE_FILE, save_job
 from vaclip.studies.matrix import Job
 
 FAILED_FILE = "failed.json"
 LOG_FILE = "job.log"
 _POLL_S = 0.1
+_LONGEST_REASON = 500
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def available_cores() -> int:
+    """The CPU cores that this process may use, where the system can tell."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def job_folder(study: Path, name: str) -> Path:
@@ -42,8 +50,9 @@ def start_job(folder: Path, threads: int, stop: threading.Event | None = None) -
     """
     stop = stop or threading.Event()
     (folder / FAILED_FILE).unlink(missing_ok=True)
-    environment = {**os.environ, **dict.fromkeys(_THREADS, str(threads)), "LOCAL_RANK": "0"}
-    environment.pop("VACLIP_RUN_DIR", None)
+    environment = {**os.environ, **dict.fromkeys(_THREADS, str(threads)), "PYTHONUTF8": "1"}
+    for name in ("LOCAL_RANK", "VACLIP_RUN_DIR"):  # of a run that is distributed
+        environment.pop(name, None)
     command = [sys.executable, "-m", "vaclip.studies.job", str(folder)]
     with (folder / LOG_FILE).open("ab") as log:
         before = log.tell()  # what earlier attempts said
@@ -57,7 +66,7 @@ def start_job(folder: Path, threads: int, stop: threading.Event | None = None) -
         finally:
             process.kill()
             code = process.wait()
-    if stop.is_set():
+    if stop.is_set() or code == BUSY_STATUS:
         return False
     if code == 0 and (folder / DONE_FILE).exists():
         return True
@@ -69,10 +78,12 @@ def _reason(log: Path, before: int, code: int) -> str:
     if code < 0:
         name = signal.Signals(-code).name
         return f"killed by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")
-    lines = log.read_bytes()[before:].decode("utf-8", errors="replace").splitlines()
-    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    said = [line.strip() for line in lines if line.strip()]
-    return (errors or said or [f"exit status {code}"])[-1]
+    text = log.read_bytes()[before:].decode("utf-8", errors="replace")
+    said = [line.strip() for line in text.splitlines() if line.strip()]
+    last = max((n for n, line in enumerate(said) if line.startswith("error: ")), default=-1)
+    # What the user can mend is told whole; of another error the last line names it.
+    told = " ".join(said[last:]).removeprefix("error: ") if said else f"exit status {code}"
+    return told if len(told) <= _LONGEST_REASON else f"{told[:_LONGEST_REASON]} ..."
 
 
 def run_jobs(
@@ -92,7 +103,7 @@ def run_jobs(
         started: Called, in a thread, when a job starts.
         finished: Called with whether it succeeded.
     """
-    threads = max(1, (os.cpu_count() or 1) // at_once)
+    threads = max(1, available_cores() // at_once)
     stop = threading.Event()
 
     def run(job: Job) -> bool:
@@ -111,7 +122,9 @@ def run_jobs(
             pool.shutdown(cancel_futures=True)
 
 
-def launch_jobs(study: Path, jobs: Sequence[Job], launcher: Sequence[str]) -> None:
+def launch_jobs(
+    study: Path, jobs: Sequence[Job], launcher: Sequence[str], threads: int | None = None
+) -> None:
     """Hands jobs to a launcher of Hydra, such as a cluster's, and waits for it.
 
     Args:
@@ -119,6 +132,7 @@ def launch_jobs(study: Path, jobs: Sequence[Job], launcher: Sequence[str]) -> No
         jobs: What to run.
         launcher: Hydra's words for it, as ``hydra/launcher=submitit_slurm`` and
             ``hydra.launcher.partition=gpu``.
+        threads: That each job may use; None: all cores that it is given.
 
     Raises:
         VaclipError: If the launcher fails; a job that fails does not make it fail.
@@ -128,7 +142,7 @@ def launch_jobs(study: Path, jobs: Sequence[Job], launcher: Sequence[str]) -> No
     quoted = str(study.resolve()).replace("\\", "\\\\").replace('"', '\\"')
     command = [
         sys.executable, "-m", "vaclip.launch", "--multirun", f'folder="{quoted}"',
-        f"job={','.join(job.name for job in jobs)}", *launcher,
+        f"job={','.join(job.name for job in jobs)}", f"threads={threads or 'null'}", *launcher,
     ]  # fmt: skip
     if code := subprocess.run(command, check=False).returncode:
         raise VaclipError(

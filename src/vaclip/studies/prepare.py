@@ -23,6 +23,7 @@ from vaclip.data.transforms import Augmentation
 from vaclip.errors import VaclipError, did_you_mean
 from vaclip.files import cache_root
 from vaclip.maps import CONTROLS, NOISE, MapNoise
+from vaclip.studies.matrix import uses_maps
 
 _LOG = logging.getLogger(__name__)
 
@@ -131,13 +132,7 @@ def check_maps(config: Config, prepared: PreparedStudy) -> None:
             f"model.attn_in_channels is {model.attn_in_channels}, but data.combine=stack gives "
             f"{prepared.channels} channel(s), one an annotator"
         )
-    wants_map = (
-        model.map_guided
-        or config.loss.clip_weight > 0
-        or model.lambda_token > 0
-        or model.clip_classifier_source != "video"
-    )
-    if wants_map and all(item.cached.attn is None for item in prepared.items):
+    if uses_maps(config) and all(item.cached.attn is None for item in prepared.items):
         raise VaclipError(
             "no clip of the study is marked by the chosen annotators, so nothing can guide or "
             "align; add attention.csv, or train on video alone with model.map_guided=false "
@@ -155,12 +150,15 @@ def prepare_fold(
     config: Config, prepared: PreparedStudy, fold: dict[str, tuple[str, ...]]
 ) -> dict[str, SegmentDataset]:
     """Returns the segments of a fold by split, with the maps that the settings ask for."""
-    data, items = config.data, _with_controls(config, prepared, fold)
+    data = config.data
     if config.split.train_fraction < 1:
-        kept = _fewer_to_train_on(config, prepared.study, fold)
-        left_out = set(fold["train"]) - set(kept)
-        items = [item for item in items if item.cached.clip.patient_id not in left_out]
-        fold = {**fold, "train": kept}
+        fold = {**fold, "train": _fewer_to_train_on(config, prepared.study, fold)}
+    used = {patient for split in SPLITS for patient in fold[split]}
+    items = [
+        item
+        for item in _with_controls(config, prepared, fold)
+        if item.cached.clip.patient_id in used
+    ]
     noise = (
         MapNoise(data.test_noise, data.test_noise_strength, config.seed)
         if data.test_noise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import pickle
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,12 +30,16 @@ from vaclip.files import write_json
 from vaclip.losses import ClipLoss, CompositeLoss
 from vaclip.models import VideoAttentionCLIP
 from vaclip.studies.folder import (
+    CONFIG_FILE,
     FOLD_METRICS_FILE,
     PLAN_FILE,
     PREDICTIONS_FILE,
     STUDY_FILE,
+    compared_settings,
     fold_folder,
     open_run_folder,
+    read_config,
+    write_yaml,
 )
 from vaclip.studies.prepare import (
     PreparedStudy,
@@ -145,10 +150,15 @@ def retest_fold(opened: OpenRun, config: Config, fold: int, out: Path) -> None:
         opened: The run that trained it.
         config: The settings of the run but for ``arm`` and what concerns the test alone.
         fold: Which.
-        out: Folder for the prediction table and the metrics; one that has them is left alone.
+        out: Folder for the prediction table and the metrics; one that has them, made with these
+            settings, is left alone.
     """
-    if (out / FOLD_METRICS_FILE).exists():
+    settings = dataclasses.asdict(config)
+    done, origin = out / FOLD_METRICS_FILE, out / CONFIG_FILE
+    if done.exists() and compared_settings(read_config(out)) == compared_settings(settings):
         return
+    done.unlink(missing_ok=True)
+    write_yaml(origin, settings)
     prepared = opened.prepared
     study = prepared.study
     if chosen_annotators(config.data, study) != chosen_annotators(opened.config.data, study):
@@ -161,7 +171,7 @@ def retest_fold(opened: OpenRun, config: Config, fold: int, out: Path) -> None:
     if trainer.is_global_zero:
         table = prediction_table(module.tables["test"], config, study, fold, "test")
         write_parquet(table, out / PREDICTIONS_FILE)
-        write_json(out / FOLD_METRICS_FILE, {"test": dict(test)})
+        write_json(done, {"test": dict(test)})
 
 
 def _save_origin(plan: SplitPlan, prepared: PreparedStudy, folder: Path) -> None:
@@ -285,10 +295,7 @@ def _run_fold(opened: OpenRun, fold: int) -> dict[str, Any]:
     batches = fold_data(config, datasets)
     module = build_module(config, prepared)
     trainer = _trainer(config, folder)
-    last = folder / "checkpoints" / "last.ckpt"
-    resumed = last if last.exists() else None
-    if resumed:
-        _check_not_moved(resumed)
+    resumed = _last_checkpoint(folder / "checkpoints" / "last.ckpt")
     trainer.fit(module, datamodule=batches, ckpt_path=resumed, weights_only=True)
 
     best_epoch = _load_best(module, folder)
@@ -316,14 +323,26 @@ def _run_fold(opened: OpenRun, fold: int) -> dict[str, Any]:
     return result
 
 
-def _check_not_moved(checkpoint: Path) -> None:
-    """Refuses to resume elsewhere: Lightning would forget which checkpoint was the best."""
-    states = torch.load(checkpoint, map_location="cpu", weights_only=True)["callbacks"]
-    for state in states.values():
+def _last_checkpoint(checkpoint: Path) -> Path | None:
+    """Returns the checkpoint to resume from; None where there is none that can be read.
+
+    Raises:
+        VaclipError: If the run was moved: Lightning would forget which checkpoint was the best.
+    """
+    if not checkpoint.exists():
+        return None
+    try:
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
+        _LOG.warning("%s was cut off as it was written; the fold is trained anew", checkpoint.name)
+        checkpoint.unlink()
+        return None
+    for state in content["callbacks"].values():
         if "dirpath" in state and Path(state["dirpath"]) != checkpoint.parent.resolve():
             raise VaclipError(
                 f"the run was begun in {state['dirpath']} and moved; move it back to resume it"
             )
+    return checkpoint
 
 
 def _trainer(config: Config, folder: Path) -> L.Trainer:
