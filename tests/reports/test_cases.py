@@ -83,6 +83,13 @@ def test_sizes_of_jobs():
     assert predictions.classes == CLASSES
 
 
+def test_where_some_folds_were_not_run_the_study_says_how_many_patients_it_has():
+    table = prediction_rows(LABELS)
+    table = table[(table.fold == 0) & (table.seed == 0)]
+    assert read_predictions(table).sizes[0, 0][1] < 2
+    assert read_predictions(table, patients=7).sizes[0, 0] == (3, 2)
+
+
 def test_pairs_are_of_the_common_jobs():
     table = prediction_rows(LABELS, skip=[("B0", 0, 0), ("B3", 1, 1)])
     predictions = read_predictions(table)

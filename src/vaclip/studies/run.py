@@ -154,11 +154,11 @@ def retest_fold(opened: OpenRun, config: Config, fold: int, out: Path) -> None:
             settings, is left alone.
     """
     settings = dataclasses.asdict(config)
-    done, origin = out / FOLD_METRICS_FILE, out / CONFIG_FILE
+    done = out / FOLD_METRICS_FILE
     if done.exists() and compared_settings(read_config(out)) == compared_settings(settings):
         return
     done.unlink(missing_ok=True)
-    write_yaml(origin, settings)
+    write_yaml(out / CONFIG_FILE, settings)
     prepared = opened.prepared
     study = prepared.study
     if chosen_annotators(config.data, study) != chosen_annotators(opened.config.data, study):
