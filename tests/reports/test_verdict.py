@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -141,3 +142,13 @@ def test_other_contrasts_are_not_read():
     found = verdict({("B3", "B1"): contrast("B1", 0.2, 0.001)})
     assert found.finding is Finding.NO_VERDICT
     assert found.family == ()
+
+
+def test_the_map_alone_is_judged_and_told_by_its_own_p():
+    others = {("B3", "B0"): contrast("B0", 0.2, 0.001)}
+    alone = replace(contrast("K_map_only", 0.1, 0.03), p_holm=0.2)  # of another family
+    found = verdict(others | {("B3", "K_map_only"): alone})
+    assert found.map_alone is MapAlone.DOES_NOT_EXPLAIN
+    (said,) = [sentence for sentence in found.sentences if "map alone" in sentence]
+    assert "p = 0.030" in said
+    assert "corrected" not in said

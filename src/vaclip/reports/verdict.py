@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from vaclip.reports.judge import BASELINE, METHOD, Contrast, corrected
@@ -131,7 +131,7 @@ def _map_alone(contrast: Contrast | None, finding: Finding) -> tuple[MapAlone, s
     gain = finding in (Finding.HELPS, Finding.SOURCE_UNKNOWN, Finding.NOT_FROM_KNOWLEDGE)
     if contrast is None or not _defined(contrast):
         return MapAlone.UNKNOWN, f"Without {MAP_ONLY} it is unknown how much the map alone says."
-    found = _numbers(contrast)
+    found = _numbers(replace(contrast, p_holm=math.nan))  # a family of its own
     if contrast.difference <= 0:
         so = f", so that {METHOD}'s lead over {BASELINE} may be the map being shown" if gain else ""
         return MapAlone.TELLS, (
