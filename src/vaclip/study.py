@@ -64,10 +64,12 @@ def _study(composed: Any) -> None:
     console.print(f"Study folder: {ablation.folder}", highlight=False, soft_wrap=True)
     with study_lock(ablation.folder):
         open_study_folder(ablation)
-        with JobProgress(ablation) as progress:
+        complete = ablation.complete()
+        with JobProgress(ablation, complete) as progress:
             done = run_study(
-                ablation, launcher, started=progress.started, finished=progress.finished
-            )
+                ablation, complete, launcher,
+                started=progress.started, finished=progress.finished,
+            )  # fmt: skip
         if not done:
             raise VaclipError(f"no job succeeded; see {ablation.folder}/jobs/*/job.log")
         with progress_bar("Writing the report") as report_progress:

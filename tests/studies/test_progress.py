@@ -34,8 +34,7 @@ def test_a_job_costs_what_it_trains_on(jobs):
 def test_jobs_are_counted_and_the_time_left_goes_by_cost(jobs, monkeypatch):
     now = 100.0
     monkeypatch.setattr("vaclip.studies.progress.time.monotonic", lambda: now)
-    ablation = SimpleNamespace(jobs=tuple(jobs), complete=lambda: [jobs[0]])
-    progress = JobProgress(ablation)
+    progress = JobProgress(SimpleNamespace(jobs=tuple(jobs)), [jobs[0]])
     assert progress._summary() == "1 done, 0 running, 3 left"
     for job in jobs[1:3]:
         progress.started(job)

@@ -13,10 +13,9 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from hydra import compose, initialize_config_module
+from composed import make_config
 
 from vaclip import VaclipError, keys
-from vaclip.config import Config, typed_config
 from vaclip.data.splits import SplitPlan
 from vaclip.metrics.functional import classification_metrics
 from vaclip.models import VideoAttentionCLIP
@@ -40,22 +39,6 @@ REQUIRED = [
         for name in ("acc_macro", "acc_micro", "f1_macro", "auroc_macro", "auroc_micro")
     ),
 ]
-
-
-def make_config(runs: Path, *overrides: str) -> Config:
-    with initialize_config_module("vaclip.conf", version_base="1.3"):
-        composed = compose(
-            "config",
-            [
-                "debug=smoke",
-                f"runs_dir={runs}",
-                "trainer.enable_progress_bar=false",
-                "trainer.accelerator=cpu",
-                "trainer.devices=1",
-                *overrides,
-            ],
-        )
-    return typed_config(composed)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -24,7 +24,7 @@ from vaclip.reports.assess import Curves, Results
 from vaclip.reports.gather import Study
 from vaclip.reports.judge import BASELINE, CONTROLS, HEADLINE, METHOD, ArmScores
 from vaclip.reports.stats import ALPHA, Interval
-from vaclip.reports.tables import FAMILIES, contrast_name
+from vaclip.reports.tables import FAMILIES, SIDES, contrast_name
 from vaclip.reports.typeset import number, p_text
 
 INK: Final = "#1b3a5c"
@@ -120,7 +120,7 @@ def _forest(study: Study, results: Results) -> Canvas:
     scores = results.scores["patient"]
     canvas = Canvas(figsize=(WIDTH, 0.9 + 0.3 * len(scores)))
     ax = canvas.add_subplot()
-    chance = 1 / len(study.predictions.classes)
+    chance = _chance_level(study)
     ax.axvline(chance, color=GREY, lw=0.9, ls=(0, (4, 3)))
     for y, (arm, found) in enumerate(scores.items()):
         score = found.scores[HEADLINE]
@@ -206,9 +206,12 @@ def _learning(study: Study, results: Results) -> Canvas | None:
     return canvas
 
 
+def _chance_level(study: Study) -> float:
+    return 1 / len(study.predictions.classes)
+
+
 def _chance(ax: Axes, study: Study) -> None:
-    chance = 1 / len(study.predictions.classes)
-    ax.axhline(chance, color=GREY, lw=0.9, ls=(0, (1, 2)), zorder=0, label="chance")
+    ax.axhline(_chance_level(study), color=GREY, lw=0.9, ls=(0, (1, 2)), zorder=0, label="chance")
 
 
 def _noise(study: Study, results: Results) -> Canvas | None:
@@ -312,7 +315,7 @@ def _retrieval(study: Study, results: Results) -> Canvas | None:
             for shift, side, marker in ((-0.14, "v2a", "o"), (0.14, "a2v", "s")):
                 found = own.get(f"retrieval_{place}_{side}")
                 if found:
-                    said = {"v2a": "video to map", "a2v": "map to video"}[side]
+                    said = SIDES[side]
                     _bar(ax, Interval(found.low, found.high), y + shift, color=INK)
                     ax.plot(
                         found.mean, y + shift, marker, color=INK, ms=5, ls="",

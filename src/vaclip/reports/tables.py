@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from vaclip.reports.assess import Results
-from vaclip.reports.cases import Job, Unit
+from vaclip.reports.cases import UNITS, Job, Unit
 from vaclip.reports.gather import Arm, Study
 from vaclip.reports.judge import CONTROLS, HEADLINE, METHOD, Contrast, Score
 from vaclip.reports.scores import METRICS
@@ -40,7 +40,7 @@ _ALIGNMENT: Final = {
 }
 _SIZE: Final = "Patients / seeds / folds"
 _PLACES: Final = {"r1": "R@1", "r5": "R@5", "medr": "Median rank"}
-_SIDES: Final = {"v2a": "video to map", "a2v": "map to video", "chance": "chance"}
+SIDES: Final = {"v2a": "video to map", "a2v": "map to video", "chance": "chance"}
 
 
 def size_text(patients: int, jobs: Iterable[Job]) -> str:
@@ -105,10 +105,7 @@ def _notes(arm: Arm, study: Study) -> str:
 def metric_tables(study: Study, results: Results) -> list[Table]:
     """Diagnosis per patient and per clip."""
     said = "mean ± standard deviation over seeds, below it the 95% interval"
-    return [
-        _metric_table(study, results, unit, f"Diagnosis per {unit}: {said}.")
-        for unit in ("patient", "clip")
-    ]
+    return [_metric_table(study, results, unit, f"Diagnosis per {unit}: {said}.") for unit in UNITS]
 
 
 def _metric_table(study: Study, results: Results, unit: Unit, caption: str) -> Table:
@@ -131,16 +128,14 @@ def calibration_table(study: Study, results: Results) -> Table:
             arm,
             *(
                 score_text(results.scores[unit][arm].scores[name])
-                for unit in ("patient", "clip")
+                for unit in UNITS
                 for name in _CALIBRATION
             ),
             size_text(found.patients, study.predictions.jobs[arm]),
         )
         for arm, found in results.scores["patient"].items()
     ]
-    names = [
-        f"{METRIC_NAMES[name]} per {unit}" for unit in ("patient", "clip") for name in _CALIBRATION
-    ]
+    names = [f"{METRIC_NAMES[name]} per {unit}" for unit in UNITS for name in _CALIBRATION]
     return Table(
         "calibration",
         "Calibration: mean ± standard deviation over seeds, below it the 95% interval. Lower is "
@@ -242,7 +237,7 @@ def retrieval_tables(study: Study, results: Results) -> list[Table]:
     """Retrieval between videos and maps beside chance, among all clips and distinct maps."""
     tables = []
     for base, among in (("retrieval", "all clips"), ("retrieval_unique", "distinct maps")):
-        columns = [f"{base}_{place}_{side}" for place in _PLACES for side in _SIDES]
+        columns = [f"{base}_{place}_{side}" for place in _PLACES for side in SIDES]
         rows = []
         for arm in study.scored:
             own = results.retrieval.get(arm, {})
@@ -254,7 +249,7 @@ def retrieval_tables(study: Study, results: Results) -> list[Table]:
                     number(r.mean, d) if r else NONE for r, d in zip(found, digits, strict=True)
                 ]
                 rows.append((arm, *cells, str(max(jobs))))
-        names = [f"{place}, {side}" for place in _PLACES.values() for side in _SIDES.values()]
+        names = [f"{place}, {side}" for place in _PLACES.values() for side in SIDES.values()]
         if rows:
             caption = (
                 f"Retrieval on the test split among {among}: mean over the trained models that "

@@ -29,12 +29,19 @@ from vaclip.studies.folder import (
     describe_environment,
     flat_settings,
     read_config,
+    unequal_keys,
     write_yaml,
 )
 from vaclip.studies.gallery import write_gallery
 from vaclip.studies.job import is_complete
 from vaclip.studies.matrix import Compose, Job, plan_jobs
-from vaclip.studies.pool import available_cores, job_folder, launch_jobs, run_jobs
+from vaclip.studies.pool import (
+    available_cores,
+    job_folder,
+    launch_jobs,
+    run_jobs,
+    threads_each,
+)
 from vaclip.studies.prepare import (
     PreparedStudy,
     check_maps,
@@ -163,9 +170,7 @@ def open_study_folder(ablation: Ablation) -> None:
             for key, value in flat_settings(before).items()
             if not key.startswith("study.") and key not in _OF_JOBS
         }
-        if different := sorted(
-            key for key in settings.keys() | before.keys() if settings.get(key) != before.get(key)
-        ):
+        if different := unequal_keys(settings, before):
             raise VaclipError(
                 f"{folder} holds a study with other settings: {', '.join(different)}; name "
                 "another run_dir"
@@ -222,6 +227,7 @@ def study_lock(folder: Path) -> Generator[None]:
 
 def run_study(
     ablation: Ablation,
+    complete: Sequence[Job],
     launcher: Sequence[str] = (),
     *,
     started: Callable[[Job], None],
@@ -231,6 +237,7 @@ def run_study(
 
     Args:
         ablation: The study, with its folder opened.
+        complete: Its jobs that need not be run.
         launcher: Of Hydra, see `launch_jobs`; without one the jobs are local processes.
         started: Called when a job starts; not by a launcher.
         finished: Called when a job ends, with whether it succeeded; not by a launcher.
@@ -241,7 +248,7 @@ def run_study(
     Raises:
         VaclipError: If a launcher fails.
     """
-    done = ablation.complete()
+    done = list(complete)
     left = [job for job in ablation.jobs if job not in done]
     ablation.collect(done)
 
@@ -253,7 +260,7 @@ def run_study(
 
     if launcher and left:
         at_once = ablation.study.jobs
-        threads = max(1, available_cores() // at_once) if at_once else None
+        threads = threads_each(at_once) if at_once else None
         launch_jobs(ablation.folder, left, launcher, threads)
         done = ablation.complete()
         ablation.collect(done)

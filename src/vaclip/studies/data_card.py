@@ -10,9 +10,8 @@ import pandas as pd
 from vaclip.config import DataConfig
 from vaclip.console import progress_bar
 from vaclip.data.agreement import PairAgreement, annotator_agreement
-from vaclip.data.cache import SampleSettings
 from vaclip.files import cache_root
-from vaclip.studies.prepare import PreparedStudy, describe_study
+from vaclip.studies.prepare import PreparedStudy, describe_study, sample_settings
 
 
 def data_card(data: DataConfig, prepared: PreparedStudy, *, workers: int = -1) -> dict[str, Any]:
@@ -35,10 +34,7 @@ def data_card(data: DataConfig, prepared: PreparedStudy, *, workers: int = -1) -
         VaclipError: If a map of an annotator whom the settings leave out cannot be drawn.
     """
     study, items = prepared.study, prepared.items
-    settings = SampleSettings(
-        data.fps, (data.size[0], data.size[1]), study.annotators,
-        keypoint_sigma=data.keypoint_sigma,
-    )  # fmt: skip
+    settings = sample_settings(data, study.annotators)
     with progress_bar("Comparing annotators") as progress:
         pairs = annotator_agreement(
             study, settings, cache_root(data.cache_dir) / "segments", progress=progress

@@ -125,8 +125,12 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def _differences(config: Config, other: dict[str, Any]) -> list[str]:
-    ours, theirs = (compared_settings(tree) for tree in (dataclasses.asdict(config), other))
-    return sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
+    return unequal_keys(*map(compared_settings, (dataclasses.asdict(config), other)))
+
+
+def unequal_keys(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """Returns the keys whose values differ, or that one of them lacks, sorted."""
+    return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
 
 
 def compared_settings(tree: dict[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,11 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+def threads_each(at_once: int) -> int:
+    """The threads of each of several jobs that share the cores."""
+    return max(1, available_cores() // at_once)
+
+
 def job_folder(study: Path, name: str) -> Path:
     """Returns the folder of a job."""
     return study / "jobs" / name
@@ -103,7 +108,7 @@ def run_jobs(
         started: Called, in a thread, when a job starts.
         finished: Called with whether it succeeded.
     """
-    threads = max(1, available_cores() // at_once)
+    threads = threads_each(at_once)
     stop = threading.Event()
 
     def run(job: Job) -> bool:
@@ -113,8 +118,8 @@ def run_jobs(
     for job in jobs:
         save_job(job, job_folder(study, job.name))
     with ThreadPoolExecutor(at_once) as pool:
-        futures = {pool.submit(run, job): job for job in jobs}
         try:
+            futures = {pool.submit(run, job): job for job in jobs}
             for future in as_completed(futures):
                 finished(futures[future], future.result())
         finally:  # also after Ctrl-C: nothing goes on unseen

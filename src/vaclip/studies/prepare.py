@@ -77,11 +77,16 @@ def _cached_items(
     data: DataConfig, study: Study, annotators: tuple[str, ...], workers: int
 ) -> list[ClipItem]:
     root = cache_root(data.cache_dir) / "segments"
-    size = (data.size[0], data.size[1])
-    settings = SampleSettings(data.fps, size, annotators, data.combine, data.keypoint_sigma)
+    settings = sample_settings(data, annotators)
     with progress_bar("Decoding clips (once)") as progress:
         cached = cache_study(study, settings, root, workers=workers, progress=progress)
     return clip_items(study, cached, map_identities(study, settings, root))
+
+
+def sample_settings(data: DataConfig, annotators: tuple[str, ...]) -> SampleSettings:
+    """Returns how clips and the maps of some annotators are sampled."""
+    size = (data.size[0], data.size[1])
+    return SampleSettings(data.fps, size, annotators, data.combine, data.keypoint_sigma)
 
 
 def study_folder(data: DataConfig, root: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from types import TracebackType
 
 import torch
@@ -15,7 +16,7 @@ from vaclip.studies.ablation import Ablation, jobs_at_once
 from vaclip.studies.estimate import training_seconds
 from vaclip.studies.job import seconds_taken
 from vaclip.studies.matrix import Job
-from vaclip.studies.pool import job_folder
+from vaclip.studies.pool import job_folder, threads_each
 
 
 def cost(job: Job) -> float:
@@ -26,9 +27,8 @@ def cost(job: Job) -> float:
 class JobProgress:
     """Shows jobs done, running, failed and left, and the time left."""
 
-    def __init__(self, ablation: Ablation) -> None:
+    def __init__(self, ablation: Ablation, complete: Sequence[Job]) -> None:
         self.ablation = ablation
-        complete = ablation.complete()
         self.counts = Counter(done=len(complete))
         self.left = sum(cost(job) for job in ablation.jobs if job not in complete)
         self.begun = time.monotonic()
@@ -112,7 +112,7 @@ def print_plan(ablation: Ablation) -> None:
         source = f"from the {len(complete)} jobs that are done"
     else:
         threads = torch.get_num_threads()
-        torch.set_num_threads(max(1, threads // at_once))
+        torch.set_num_threads(threads_each(at_once))
         per_job = training_seconds(ablation.jobs[0].config, ablation.prepared)
         torch.set_num_threads(threads)
         source = "from a few steps timed just now; tests with other maps not counted"
