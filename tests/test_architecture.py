@@ -15,8 +15,8 @@ TIERS = (
     {"errors", "files", "keys", "seeds", "config", "console", "hydra_errors"},
     {"maps", "models", "losses", "metrics", "data"},
     {"training"},
-    {"studies", "predict", "reports"},
-    {"cli", "train", "study", "launch"},
+    {"studies", "predict", "reports", "importers"},
+    {"cli", "data_commands", "train", "study", "launch"},
 )
 # Within these tiers parts may import each other too.
 OPEN_TIERS = (0, 4)

@@ -1,4 +1,4 @@
-"""The command line: ``vaclip train | study | report | predict | data check | data preview``.
+"""The command line: ``vaclip train | study | report | predict | data``.
 
 Heavy imports happen inside the commands, so that help and mistakes answer at once.
 """
@@ -12,6 +12,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from vaclip.data_commands import add_data_commands
 from vaclip.errors import VaclipError
 
 
@@ -79,16 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, ...")
     predict.set_defaults(run=_predict)
 
-    data = commands.add_parser("data", help="look at a study folder")
-    kinds = data.add_subparsers(required=True, metavar="ACTION")
-    check = kinds.add_parser("check", help="decode every clip and report every problem")
-    check.add_argument("study", type=Path, metavar="PATH")
-    check.set_defaults(run=_check)
-    preview = kinds.add_parser("preview", help="draw clips with their attention maps (PNG)")
-    preview.add_argument("study", type=Path, metavar="PATH")
-    preview.add_argument("--out", type=Path, default=Path("preview.png"), metavar="FILE")
-    preview.add_argument("--clips", type=int, default=6, help="how many (default 6)")
-    preview.set_defaults(run=_preview)
+    add_data_commands(commands)
     return parser
 
 
@@ -121,28 +113,6 @@ def _predict(options: argparse.Namespace) -> int:
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
     return 1 if failures else 0
-
-
-def _check(options: argparse.Namespace) -> int:
-    from vaclip.console import console, progress_bar
-    from vaclip.data.check import check_study
-
-    with progress_bar("Decoding clips") as progress:
-        problems, clips = check_study(options.study, progress=progress)
-    for problem in problems:
-        console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
-    errors = sum(problem.severity == "error" for problem in problems)
-    console.print(f"{clips} clips: {errors} error(s), {len(problems) - errors} warning(s)")
-    return 1 if errors else 0
-
-
-def _preview(options: argparse.Namespace) -> int:
-    from vaclip.console import console
-    from vaclip.data.preview import draw_preview
-
-    draw_preview(options.study, options.out, clips=options.clips)
-    console.print(f"{options.out}: one column a clip, one row an annotator", highlight=False)
-    return 0
 
 
 if __name__ == "__main__":
