@@ -19,6 +19,8 @@ import platformdirs
 
 from vaclip.errors import VaclipError
 
+LARGEST_TEXT = 256 << 20
+"""Bytes of the largest text file that is read: JSON, XML or a table."""
 # What `numpy.load` lets through of its own, zipfile's, zlib's and tokenize's on damaged files.
 _ARRAY_ERRORS = (
     OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error, TokenError
@@ -76,6 +78,26 @@ def read_arrays(path: Path) -> Any:
         return dict(loaded) if isinstance(loaded, np.lib.npyio.NpzFile) else loaded
     except _ARRAY_ERRORS as error:
         raise VaclipError(f"{path.name}: cannot be read as an array: {error}") from error
+
+
+def read_json(path: Path, name: str) -> Any:
+    """Reads a JSON file of at most `LARGEST_TEXT` bytes.
+
+    Args:
+        path: The file.
+        name: What to call it in messages.
+
+    Raises:
+        VaclipError: If it is missing, too large, or no JSON.
+    """
+    try:
+        if path.stat().st_size > LARGEST_TEXT:
+            raise VaclipError(f"{name} has more than {LARGEST_TEXT >> 20} MiB")
+        return json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise VaclipError(f"{name}: there is no such file") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise VaclipError(f"{name} cannot be read as JSON: {error}") from error
 
 
 def write_json(path: Path, value: Any) -> None:

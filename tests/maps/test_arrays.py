@@ -13,7 +13,7 @@ SHOWN = [0, 1, 1, 3, 5]
 
 
 def render(tmp_path, name, size=(8, 10), whole=True, count=6):
-    grid = Grid(np.array(SHOWN), count, whole, (80, 100), size)
+    grid = Grid(np.array(SHOWN), np.arange(len(SHOWN)) / 4, 0.25, count, whole, (80, 100), size)
     return ArrayMap().render(name, MarkedClip("c", tmp_path), grid)
 
 

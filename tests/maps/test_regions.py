@@ -14,7 +14,9 @@ from vaclip.maps.source import COCO_17, Grid, MarkedClip, Region
 
 def grid(samples=1, source=(60, 90), size=(12, 18), sigma=0.08, frames=None, whole=True):
     frames = list(range(samples)) if frames is None else frames
-    return Grid(np.array(frames), max(frames) + 1, whole, source, size, sigma)
+    return Grid(
+        np.array(frames), np.array(frames) / 10, 0.1, max(frames) + 1, whole, source, size, sigma
+    )
 
 
 def gaussians(joints, source, size, sigma):

@@ -189,6 +189,8 @@ def _cache_map(
     def draw() -> NDArray[np.uint8]:
         grid = Grid(
             np.load(clip_entry / "frame_index.npy"),
+            clip.start_s + np.arange(meta["samples"]) / settings.fps,
+            1 / settings.fps,
             meta["frame_count"],
             meta["whole_video"],
             tuple(meta["source_size"]),

@@ -70,7 +70,8 @@ def check_clip(study: Study, clip: Clip) -> list[Problem]:
         error("frames", f"states {stated} frames, but {decoded.frame_count} can be decoded")
     # Every frame of a map is looked at, not only those that are sampled.
     every = np.arange(decoded.frame_count)
-    grid = dataclasses.replace(decoded.grid(_SIZE), frame_index=every)
+    times_s = np.interp(every, decoded.frame_index, decoded.time_s)
+    grid = dataclasses.replace(decoded.grid(_SIZE), frame_index=every, time_s=times_s)
     if clip.keypoints is not None and clip.keypoints.is_file():
         try:
             grid.check_length(len(load_keypoints(clip.keypoints)), clip.keypoints.name)

@@ -27,6 +27,8 @@ class DecodedClip:
     Attributes:
         frames: (S, H, W, 3) uint8 RGB.
         frame_index: (S,) frame of the video that each sample shows.
+        time_s: (S,) where each sample lies, in seconds from the first frame of the video.
+        sample_s: Seconds from one sample to the next.
         frame_count: Frames decoded, from the start of the video to the end of the clip.
         whole_video: Whether decoding reached the end of the video.
         source_size: (height, width) of the video in pixels.
@@ -34,6 +36,8 @@ class DecodedClip:
 
     frames: NDArray[np.uint8]
     frame_index: NDArray[np.int64]
+    time_s: NDArray[np.float64]
+    sample_s: float
     frame_count: int
     whole_video: bool
     source_size: tuple[int, int]
@@ -42,6 +46,8 @@ class DecodedClip:
         """Returns where the clip's maps are drawn, at (H, W)."""
         return Grid(
             self.frame_index,
+            self.time_s,
+            self.sample_s,
             self.frame_count,
             self.whole_video,
             self.source_size,
@@ -101,7 +107,13 @@ def decode_clip(
         span = f"between {start_s:g} s and {'its end' if end_s is None else f'{end_s:g} s'}"
         raise VaclipError(f"{path.name}: {count} frames, none of them {span}")
     return DecodedClip(
-        np.stack(pictures), np.asarray(frame_index, np.int64), count, whole, source_size
+        frames=np.stack(pictures),
+        frame_index=np.asarray(frame_index, np.int64),
+        time_s=start_s + np.arange(len(pictures)) / fps,
+        sample_s=1 / fps,
+        frame_count=count,
+        whole_video=whole,
+        source_size=source_size,
     )
 
 

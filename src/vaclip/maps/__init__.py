@@ -1,6 +1,6 @@
 """Attention maps: one module a kind. Importing the package registers them all."""
 
-from vaclip.maps import arrays, regions
+from vaclip.maps import arrays, gaze, regions, shapes
 from vaclip.maps.controls import CONTROLS, draw_control
 from vaclip.maps.noise import NOISE, NOISE_NEUTRAL, MapNoise
 
@@ -11,5 +11,7 @@ __all__ = [
     "MapNoise",
     "arrays",
     "draw_control",
+    "gaze",
     "regions",
+    "shapes",
 ]

@@ -59,6 +59,8 @@ class Grid:
 
     Attributes:
         frame_index: (S,) frame of the video that each sample shows.
+        time_s: (S,) where each sample lies, in seconds from the first frame of the video.
+        sample_s: Seconds from one sample to the next.
         frame_count: Frames decoded from the video up to the end of the clip.
         whole_video: Whether the video was decoded to its end, so that counts can be compared.
         source_size: (height, width) of the video in pixels.
@@ -67,6 +69,8 @@ class Grid:
     """
 
     frame_index: NDArray[np.int64]
+    time_s: NDArray[np.float64]
+    sample_s: float
     frame_count: int
     whole_video: bool
     source_size: tuple[int, int]
@@ -81,6 +85,21 @@ class Grid:
                 f"{what} has {length} frames, but the video gives {self.frame_count}; "
                 "annotate the same file that clips.csv names"
             )
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How an annotation that moves counts time.
+
+    Attributes:
+        unit: ``frame``: by pictures as they are decoded; ``second``: by the clock.
+        frames: How many frames were annotated; None if the annotation does not say.
+        fps: The rate by which the tool turned frame numbers into time; None if it does not say.
+    """
+
+    unit: str
+    frames: int | None = None
+    fps: float | None = None
 
 
 class MapSource(ABC):
@@ -101,6 +120,10 @@ class MapSource(ABC):
 
     def drawing(self, value: str, clip: MarkedClip) -> Path | None:
         """Returns the file that is the annotation itself; None where the value says it all."""
+        return None
+
+    def timing(self, value: str, clip: MarkedClip) -> Timing | None:
+        """Returns how the annotation counts time; None where it does not move by frames."""
         return None
 
     @abstractmethod
