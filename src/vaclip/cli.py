@@ -23,6 +23,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.argv = [f"vaclip {words[0]}", *words[1:]]
         runpy.run_module(f"vaclip.{words[0]}", run_name="__main__", alter_sys=True)
         return
+    if words[:2] == ["data", "import"]:  # its kinds bring flags of their own
+        with user_errors():
+            from vaclip.importers.command import run_import
+
+            sys.exit(run_import(words[2:]))
     options = _parser().parse_args(words)
     with user_errors():
         sys.exit(options.run(options))

@@ -14,13 +14,17 @@ def add_data_commands(commands: Any) -> None:
     """Adds ``data`` and its actions to the parsers of the command line."""
     data = commands.add_parser("data", help="make, check and look at a study folder")
     actions = data.add_subparsers(required=True, metavar="ACTION")
+    actions.add_parser(
+        "import", help="add an annotation tool's export to a study folder: vaclip data import KIND"
+    )
     check = actions.add_parser("check", help="decode every clip and report every problem")
     check.add_argument("study", type=Path, metavar="PATH")
     check.set_defaults(run=_check)
-    preview = actions.add_parser("preview", help="draw clips with their attention maps (PNG)")
+    preview = actions.add_parser("preview", help="draw clips with their attention maps (PNG or MP4)")
     preview.add_argument("study", type=Path, metavar="PATH")
     preview.add_argument("--out", type=Path, default=Path("preview.png"), metavar="FILE")
     preview.add_argument("--clips", type=int, default=6, help="how many (default 6)")
+    preview.add_argument("--clip", action="append", metavar="ID", help="this clip; repeatable")
     preview.set_defaults(run=_preview)
 
 
@@ -41,6 +45,6 @@ def _preview(options: argparse.Namespace) -> int:
     from vaclip.console import console
     from vaclip.data.preview import draw_preview
 
-    draw_preview(options.study, options.out, clips=options.clips)
-    console.print(f"{options.out}: one column a clip, one row an annotator", highlight=False)
+    draw_preview(options.study, options.out, clips=options.clips, clip_ids=options.clip)
+    console.print(f"Drawn: {options.out}", highlight=False, soft_wrap=True)
     return 0

@@ -20,7 +20,9 @@ import platformdirs
 from vaclip.errors import VaclipError
 
 LARGEST_TEXT = 256 << 20
-"""Bytes of the largest text file that is read: JSON, XML or a table."""
+"""Bytes of the largest table that is read."""
+LARGEST_TREE = 64 << 20
+"""Bytes of the largest JSON or XML that is read: in memory it grows some twenty times."""
 # What `numpy.load` lets through of its own, zipfile's, zlib's and tokenize's on damaged files.
 _ARRAY_ERRORS = (
     OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error, TokenError
@@ -81,7 +83,7 @@ def read_arrays(path: Path) -> Any:
 
 
 def read_json(path: Path, name: str) -> Any:
-    """Reads a JSON file of at most `LARGEST_TEXT` bytes.
+    """Reads a JSON file of at most `LARGEST_TREE` bytes.
 
     Args:
         path: The file.
@@ -91,8 +93,8 @@ def read_json(path: Path, name: str) -> Any:
         VaclipError: If it is missing, too large, or no JSON.
     """
     try:
-        if path.stat().st_size > LARGEST_TEXT:
-            raise VaclipError(f"{name} has more than {LARGEST_TEXT >> 20} MiB")
+        if path.stat().st_size > LARGEST_TREE:
+            raise VaclipError(f"{name} has more than {LARGEST_TREE >> 20} MiB")
         return json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise VaclipError(f"{name}: there is no such file") from error

@@ -1,15 +1,17 @@
-"""A contact sheet of clips under their attention maps: what `vaclip data preview` draws."""
+"""Clips under their attention maps, as a sheet or a video: what `vaclip data preview` draws."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+import av
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
 from vaclip.data.study import Clip, Study, load_study
 from vaclip.data.video import decode_clip
@@ -18,41 +20,60 @@ from vaclip.files import atomic_file
 from vaclip.maps.source import render_annotator
 
 _SIDE = 224
-_FPS = 4.0
+_SHEET_FPS, _VIDEO_FPS = 4.0, 10.0
+_LONGEST_S = 20.0  # of a clip in a video
+_TITLE = 16  # pixels above a panel
+_RED = np.array([255, 38, 0], np.float32)
 
 
-def draw_preview(root: Path, out: Path, *, clips: int = 6) -> None:
-    """Draws one column a clip and one row an annotator.
+def draw_preview(
+    root: Path, out: Path, *, clips: int = 6, clip_ids: Sequence[str] | None = None
+) -> None:
+    """Draws clips with each annotator's map over them, red where they look.
 
-    Each cell is the clip's middle picture with the annotator's map over it, red where they
-    look. The clips are spread over the classes.
+    As PNG: one column a clip, showing its middle picture, and one row an annotator. As MP4: the
+    clips one after the other, one panel an annotator.
 
     Args:
         root: The study folder.
-        out: The PNG to write.
-        clips: How many.
+        out: The PNG or MP4 to write.
+        clips: How many, spread over the classes.
+        clip_ids: These clips instead.
 
     Raises:
-        VaclipError: If the study or one of the clips cannot be read.
+        VaclipError: If the study or one of the clips cannot be read, or there is no such clip.
     """
-    if out.suffix.lower() != ".png":
-        raise VaclipError(f"--out is {out}; give a name that ends in .png")
+    suffix = out.suffix.lower()
+    if suffix not in (".png", ".mp4"):
+        raise VaclipError(f"--out is {out}; give a name that ends in .png or .mp4")
     study = load_study(root)
-    chosen = spread_over_classes(study, clips)
+    chosen = spread_over_classes(study, clips) if clip_ids is None else _named(study, clip_ids)
+    if suffix == ".png":
+        _draw_sheet(study, chosen, out)
+    else:
+        _write_video(study, chosen, out)
+
+
+def _named(study: Study, clip_ids: Sequence[str]) -> list[Clip]:
+    by_id = {clip.clip_id: clip for clip in study.clips}
+    if unknown := [name for name in clip_ids if name not in by_id]:
+        raise VaclipError(f"the study has no clip {', '.join(unknown)}")
+    return [by_id[name] for name in clip_ids]
+
+
+def _draw_sheet(study: Study, clips: Sequence[Clip], out: Path) -> None:
     annotators = study.annotators or ("nobody",)
-    figure = Figure(figsize=(2.2 * len(chosen), 2.4 * len(annotators) + 0.3), layout="constrained")
+    figure = Figure(figsize=(2.2 * len(clips), 2.4 * len(annotators) + 0.3), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(len(annotators), len(chosen), squeeze=False)
-    for column, clip in enumerate(chosen):
-        picture, maps = _middle(study, clip, annotators)
+    axes = figure.subplots(len(annotators), len(clips), squeeze=False)
+    for column, clip in enumerate(clips):
+        panels, marked = overlaid_clip(study, clip, annotators, fps=_SHEET_FPS)
         for row, annotator in enumerate(annotators):
             cell = axes[row, column]
-            cell.imshow(picture)
-            if maps[row] is None:
+            cell.imshow(panels[row, panels.shape[1] // 2])
+            if not marked[row]:
                 cell.text(0.5, 0.04, "not marked", transform=cell.transAxes, ha="center",
                           color="white", backgroundcolor="black", fontsize=7)  # fmt: skip
-            else:
-                cell.imshow(_overlay(maps[row]))
             cell.set_xticks([])
             cell.set_yticks([])
             if row == 0:
@@ -61,6 +82,70 @@ def draw_preview(root: Path, out: Path, *, clips: int = 6) -> None:
                 cell.set_ylabel(annotator, fontsize=9)
     with atomic_file(out) as temporary:
         figure.savefig(temporary, dpi=110)
+
+
+def _write_video(study: Study, clips: Sequence[Clip], out: Path) -> None:
+    annotators = study.annotators or ("nobody",)
+    size = (_SIDE + _TITLE, _SIDE * len(annotators))
+    with atomic_file(out) as temporary, av.open(str(temporary), "w") as container:
+        stream = container.add_stream("libx264", rate=round(_VIDEO_FPS), options={"crf": "20"})
+        stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
+        for clip in clips:
+            panels, marked = overlaid_clip(study, clip, annotators, fps=_VIDEO_FPS)
+            for moment in range(panels.shape[1]):
+                page = Image.new("RGB", (size[1], size[0]))
+                for number, annotator in enumerate(annotators):
+                    who = annotator if marked[number] else f"{annotator}: not marked"
+                    ImageDraw.Draw(page).text((_SIDE * number + 3, 2), f"{clip.clip_id}  {who}")
+                    page.paste(Image.fromarray(panels[number, moment]), (_SIDE * number, _TITLE))
+                frame = av.VideoFrame.from_ndarray(np.asarray(page), format="rgb24")
+                container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def overlaid_clip(
+    study: Study, clip: Clip, annotators: Sequence[str], *, fps: float
+) -> tuple[NDArray[np.uint8], list[bool]]:
+    """Draws the maps of some annotators over a clip.
+
+    Args:
+        study: The study.
+        clip: One of its clips; of a longer one the first 20 s.
+        annotators: Whose maps.
+        fps: Pictures a second.
+
+    Returns:
+        (A, S, H, W, 3), one row of pictures an annotator, the longer side 224 pixels; and whether
+        each of them marked the clip.
+
+    Raises:
+        VaclipError: If the clip or a map cannot be read.
+    """
+    end_s = min(clip.start_s + _LONGEST_S, clip.end_s or np.inf)
+    height, width = decode_clip(
+        clip.video, fps=1e-3, size=(16, 16), start_s=clip.start_s, end_s=end_s
+    ).source_size
+    scale = _SIDE / max(height, width)
+    size = (max(16, round(height * scale)), max(16, round(width * scale)))
+    decoded = decode_clip(clip.video, fps=fps, size=size, start_s=clip.start_s, end_s=end_s)
+    panels, marked = [], []
+    for annotator in annotators:
+        own = [m for m in study.marks.get(clip.clip_id, ()) if m.annotator == annotator]
+        marked.append(bool(own))
+        attn = render_annotator(own, study.marked(clip), decoded.grid(size))
+        panels.append(overlay(decoded.frames, attn))
+    return np.stack(panels), marked
+
+
+def overlay(pictures: NDArray[np.uint8], attn: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Blends red over pictures, by at most 45 %.
+
+    Args:
+        pictures: (..., H, W, 3) RGB.
+        attn: (..., H, W) in [0, 1].
+    """
+    share = 0.45 * attn[..., None]
+    return np.rint(pictures * (1 - share) + _RED * share).astype(np.uint8)
 
 
 def spread_over_classes(study: Study, count: int) -> list[Clip]:
@@ -76,30 +161,3 @@ def spread_over_classes(study: Study, count: int) -> list[Clip]:
     rounds = range(max(len(queue) for queue in queues.values()))
     order = [queues[name][i] for i in rounds for name in study.classes if i < len(queues[name])]
     return order[: max(1, count)]
-
-
-def _middle(
-    study: Study, clip: Clip, annotators: tuple[str, ...]
-) -> tuple[NDArray[np.uint8], list[NDArray[np.float32] | None]]:
-    height, width = decode_clip(
-        clip.video, fps=1e-3, size=(16, 16), start_s=clip.start_s, end_s=clip.end_s
-    ).source_size
-    scale = _SIDE / max(height, width)
-    size = (max(16, round(height * scale)), max(16, round(width * scale)))
-    decoded = decode_clip(clip.video, fps=_FPS, size=size, start_s=clip.start_s, end_s=clip.end_s)
-    middle = len(decoded.frames) // 2
-    marks = study.marks.get(clip.clip_id, ())
-    maps: list[NDArray[np.float32] | None] = []
-    for annotator in annotators:
-        own = [mark for mark in marks if mark.annotator == annotator]
-        grid = decoded.grid(size)
-        maps.append(render_annotator(own, study.marked(clip), grid)[middle] if own else None)
-    return decoded.frames[middle], maps
-
-
-def _overlay(attn: Any) -> NDArray[np.float32]:
-    """Returns (H, W, 4): red, more opaque where the map is higher."""
-    rgba = np.zeros((*attn.shape, 4), np.float32)
-    rgba[..., 0], rgba[..., 1] = 1.0, 0.15
-    rgba[..., 3] = 0.45 * attn
-    return rgba

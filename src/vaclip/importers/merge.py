@@ -1,0 +1,293 @@
+"""Exports become a plan for a study: what is new, what contradicts, what belongs to no clip."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaclip.errors import VaclipError
+from vaclip.files import inside_folder
+from vaclip.importers.base import Export, NewClip, NewMark
+from vaclip.importers.names import VideoNames
+from vaclip.importers.plan import MARK_COLUMNS, Plan, Row, Rules, read_head, read_rows
+from vaclip.maps.gaze import Gaze, gaze_json
+from vaclip.maps.shapes import shapes_json
+from vaclip.maps.source import COCO_17
+
+VIDEOS, MARKS, KEYPOINTS = "videos", "marks", "keypoints"
+_SHOWN = 50
+
+
+def plan_import(root: Path, exports: Sequence[Export], rules: Rules) -> Plan:
+    """Plans what exports add to a study; nothing is written.
+
+    Args:
+        root: The study folder; it need not exist.
+        exports: What was read, in the order in which it counts.
+        rules: What to do where something does not fit.
+
+    Raises:
+        VaclipError: If the study cannot be read, or the exports contradict it or themselves; all
+            contradictions of a kind are listed.
+    """
+    clips, marks = (read_rows(root, name) for name in ("clips.csv", "attention.csv"))
+    plan = Plan(root, read_head(root), clips, marks)
+    for export in exports:
+        plan.dropped += export.dropped
+        _add_clips(plan, export.clips, rules)
+        _add_names(plan, export, rules)
+        names = VideoNames([(row["clip_id"], row["video"]) for row in plan.clips])
+        _add_poses(plan, export, names, rules)
+        _add_marks(plan, export.marks, names, rules)
+    if plan.unmatched and not rules.skip_unmatched:
+        raise VaclipError(
+            _listed(f"{len(plan.unmatched)} item(s) belong to no clip", plan.unmatched)
+            + "\nNames are compared exactly. Mend them, or leave these out with --skip-unmatched"
+        )
+    return plan
+
+
+# --- clips ---------------------------------------------------------------------------------------
+
+
+def _add_clips(plan: Plan, clips: Sequence[NewClip], rules: Rules) -> None:
+    rows = {row["clip_id"]: row for row in plan.clips}
+    wrong: list[str] = []
+    for clip in clips:
+        new = _clip_row(plan, clip, wrong)
+        old = rows.get(clip.clip_id)
+        if old is None:
+            plan.clips.append(new)
+            plan.counts["clips"] += 1
+            rows[clip.clip_id] = new
+        elif any(old.get(key, "") != value for key, value in new.items()):
+            if not rules.replace:
+                wrong.append(f"{clip.where}: clip '{clip.clip_id}' is there already, and differs")
+            old.update(new)
+            plan.counts["clips replaced"] += 1
+        else:
+            plan.counts["clips that were there already"] += 1
+    if wrong:
+        raise VaclipError(
+            _listed(f"{len(wrong)} clip(s) cannot be added", wrong)
+            + "\nGive other ids or file names; --replace takes the new row of a clip"
+        )
+    _add_classes(plan, rules)
+
+
+def _clip_row(plan: Plan, clip: NewClip, wrong: list[str]) -> Row:
+    row = {
+        "clip_id": clip.clip_id,
+        "video": _video(plan, clip, wrong),
+        "patient_id": clip.patient_id,
+        "label": clip.label,
+    }
+    for name in ("start_s", "end_s"):
+        if (value := getattr(clip, name)) is not None:
+            row[name] = f"{value:.10g}"
+    return row | {key: value for key, value in clip.extra.items() if key not in row}
+
+
+def _video(plan: Plan, clip: NewClip, wrong: list[str]) -> str:
+    """Returns the path of a clip's video in the study, and plans to copy it there."""
+    inside = plan.root.resolve()
+    if clip.video.resolve().is_relative_to(inside):
+        return clip.video.resolve().relative_to(inside).as_posix()
+    name = str(PurePosixPath(VIDEOS) / clip.name)
+    target = inside_folder(plan.root, name)
+    other = plan.videos.get(name, target)
+    if other != clip.video and other.is_file() and not _same_content(other, clip.video):
+        wrong.append(f"{clip.where}: another video is named '{clip.name}'")
+    elif not target.is_file():
+        plan.counts["videos"] += name not in plan.videos
+        plan.videos[name] = clip.video
+    return name
+
+
+def _same_content(one: Path, other: Path) -> bool:
+    if one.stat().st_size != other.stat().st_size:
+        return False
+    digests = []
+    for path in (one, other):
+        with path.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").digest())
+    return digests[0] == digests[1]
+
+
+def _add_classes(plan: Plan, rules: Rules) -> None:
+    present = sorted({row["label"] for row in plan.clips})
+    known = [str(name) for name in plan.head.get("classes", [])]
+    if rules.classes is not None:
+        if known and list(rules.classes) != known:
+            raise VaclipError(f"--classes differs from the study's: {', '.join(known)}")
+        if unknown := [name for name in present if name not in rules.classes]:
+            raise VaclipError(f"--classes lacks {', '.join(unknown)}; use --rename-label or add it")
+        present = list(rules.classes)
+    new = [name for name in present if name not in known]
+    if new:
+        plan.head["classes"] = [*plan.head.get("classes", []), *new]
+        plan.counts[f"classes ({', '.join(new)})"] += len(new)
+
+
+# --- regions and joints --------------------------------------------------------------------------
+
+
+def _add_names(plan: Plan, export: Export, rules: Rules) -> None:
+    wanted: dict[str, dict[str, Any]] = {
+        name: {"box": list(region.box)} if region.box else {"keypoints": list(region.keypoints)}
+        for name, region in {**export.regions, **rules.regions}.items()
+    }
+    known = plan.head.get("regions") or {}
+    for name, content in wanted.items():
+        if name in known and known[name] != content and not rules.replace:
+            raise VaclipError(
+                f"region '{name}' is defined already, and otherwise; --replace redefines it"
+            )
+        plan.counts["regions"] += known.get(name) != content
+    if wanted:
+        plan.head["regions"] = {**known, **wanted}
+    if export.keypoint_names is None:
+        return
+    names = list(export.keypoint_names)
+    if any(row.get("keypoints") for row in plan.clips):
+        if (old := plan.head.get("keypoint_names", list(COCO_17))) != names:
+            raise VaclipError(
+                f"the study's clips have {len(old)} joints ({', '.join(map(str, old))}), these "
+                f"have {len(names)} ({', '.join(names)}): one study has one set of joints"
+            )
+    elif names != list(COCO_17):
+        plan.head["keypoint_names"] = names
+
+
+def _add_poses(plan: Plan, export: Export, names: VideoNames, rules: Rules) -> None:
+    rows = {row["clip_id"]: row for row in plan.clips}
+    contents: dict[str, str] = {}
+    wrong: list[str] = []
+    for pose in export.poses:
+        clip_ids = names.clips(pose.video, pose.where, plan.unmatched)
+        if not clip_ids:
+            continue
+        content = _npz(pose.keypoints)
+        stem = PurePosixPath(rows[clip_ids[0]]["video"]).with_suffix("").name
+        path = f"{KEYPOINTS}/{_slug(stem)}_{_short_hash(content)}.npz"
+        for clip_id in clip_ids:
+            old = rows[clip_id].get("keypoints", "")
+            if contents.setdefault(clip_id, path) != path:
+                wrong.append(
+                    f"{pose.where}: the clip '{clip_id}' has keypoints in these files twice"
+                )
+            elif old and old != path and not rules.replace:
+                wrong.append(f"{pose.where}: the clip '{clip_id}' has other keypoints already")
+            plan.counts["clips with keypoints"] += old != path
+            rows[clip_id]["keypoints"] = path
+        plan.files[path] = content
+    if wrong:
+        raise VaclipError(
+            _listed(f"{len(wrong)} pose(s) cannot be added", wrong)
+            + "\n--replace takes the new keypoints of a clip"
+        )
+
+
+def _npz(keypoints: NDArray[np.float32]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, keypoints=keypoints[..., :2], scores=keypoints[..., 2])
+    return buffer.getvalue()
+
+
+# --- marks ---------------------------------------------------------------------------------------
+
+
+def _add_marks(plan: Plan, marks: Sequence[NewMark], names: VideoNames, rules: Rules) -> None:
+    videos = {row["clip_id"]: row["video"] for row in plan.clips}
+    new: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    where: dict[tuple[str, str, str], str] = {}
+    for mark in marks:
+        if not mark.annotator.strip():
+            raise VaclipError(f"{mark.where}: nobody is named; say --annotator NAME")
+        clip_ids = names.clips(mark.video, mark.where, plan.unmatched)
+        if not clip_ids:
+            continue
+        kind, value = _value(plan, mark, videos[clip_ids[0]])
+        for clip_id in clip_ids:
+            said = new[clip_id, mark.annotator.strip(), kind]
+            where.setdefault((clip_id, mark.annotator.strip(), kind), mark.where)
+            if value not in said:
+                said.append(value)
+    _check_regions(plan, new, where)
+    old: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for row in plan.marks:
+        old[row["clip_id"], row["annotator"], row["kind"]].append(row["value"])
+    changed = {key for key in new if old[key] and not set(new[key]) <= set(old[key])}
+    if changed and not (rules.replace or rules.add):
+        lines = [f"{where[key]}: clip '{key[0]}', {key[1]}, {key[2]}" for key in sorted(changed)]
+        raise VaclipError(
+            _listed(f"{len(lines)} clip(s) have other marks of that annotator already", lines)
+            + "\n--replace takes the new marks in their place, --add lets both count"
+        )
+    if rules.replace:
+        plan.marks = [
+            row for row in plan.marks if (row["clip_id"], row["annotator"], row["kind"]) not in new
+        ]
+        old.clear()
+    for key, values in new.items():
+        for value in values:
+            if value not in old[key]:
+                plan.marks.append(dict(zip(MARK_COLUMNS, (*key, value), strict=True)))
+                plan.counts[f"marks of kind {key[2]}"] += 1
+
+
+def _value(plan: Plan, mark: NewMark, video: str) -> tuple[str, str]:
+    """Returns kind and value of a row, and plans the file that the value names."""
+    if isinstance(mark.content, str):
+        return "region", mark.content
+    if isinstance(mark.content, Gaze):
+        kind, content = "gaze", gaze_json(mark.content)
+    else:
+        kind, content = "shapes", shapes_json(mark.content)
+    data = (json.dumps(content, ensure_ascii=False) + "\n").encode()
+    stem = PurePosixPath(video).with_suffix("").name
+    path = f"{MARKS}/{_slug(stem)}_{_slug(mark.annotator)}_{_short_hash(data)}.json"
+    plan.files[path] = data
+    return kind, path
+
+
+def _check_regions(
+    plan: Plan,
+    new: dict[tuple[str, str, str], list[str]],
+    where: dict[tuple[str, str, str], str],
+) -> None:
+    known = plan.head.get("regions") or {}
+    wrong = [
+        f"{where[key]}: '{value}'"
+        for key, values in new.items()
+        for value in values
+        if key[2] == "region" and value not in known
+    ]
+    if wrong:
+        raise VaclipError(
+            _listed(f"{len(wrong)} mark(s) name a region that study.yaml does not have", wrong)
+            + "\nDefine it there, or with --region NAME=joint,..."
+        )
+
+
+def _listed(what: str, lines: Sequence[str]) -> str:
+    more = f"\n  and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
+    return f"{what}:\n  " + "\n  ".join(lines[:_SHOWN]) + more
+
+
+def _slug(text: str) -> str:
+    """Returns a name that every file system takes."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", text).strip("._")[:60] or "x"
+
+
+def _short_hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:10]

@@ -1,0 +1,75 @@
+"""Writes what an import planned."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import yaml
+
+from vaclip.errors import VaclipError
+from vaclip.files import atomic_file
+from vaclip.importers.plan import CLIP_COLUMNS, MARK_COLUMNS, Plan, Row, read_head, read_rows
+
+
+def carry_out(
+    plan: Plan, *, link: bool = False, progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Writes what was planned: files first, tables last, so that a stopped import can be repeated.
+
+    Args:
+        plan: The plan.
+        link: Link videos rather than copy them; the same disk then holds them once.
+        progress: Called with (done, total) after each video.
+
+    Raises:
+        VaclipError: If videos cannot be linked.
+    """
+    for done, (name, source) in enumerate(plan.videos.items(), start=1):
+        _place(source, plan.root / name, link=link)
+        if progress:
+            progress(done, len(plan.videos))
+    for name, content in plan.files.items():
+        _write(plan.root / name, content)
+    head = yaml.safe_dump(plan.head, sort_keys=False, allow_unicode=True)
+    if plan.head != read_head(plan.root):
+        _write(plan.root / "study.yaml", head.encode())
+    for name, rows, columns in (
+        ("clips.csv", plan.clips, CLIP_COLUMNS),
+        ("attention.csv", plan.marks, MARK_COLUMNS),
+    ):
+        if rows and rows != read_rows(plan.root, name):
+            _write(plan.root / name, _csv(rows, columns).encode())
+
+
+def _place(source: Path, target: Path, *, link: bool) -> None:
+    if not link:
+        with atomic_file(target) as temporary:
+            shutil.copy2(source, temporary)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source.resolve(), target)
+    except OSError as error:
+        raise VaclipError(
+            f"{source.name} cannot be linked ({error.strerror}); leave --link out to copy it"
+        ) from error
+
+
+def _write(path: Path, content: bytes) -> None:
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _csv(rows: Sequence[Row], columns: Sequence[str]) -> str:
+    extra = [name for row in rows for name in row if name not in columns]
+    used = [name for name in columns if any(row.get(name) for row in rows)]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*used, *dict.fromkeys(extra)], restval="", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

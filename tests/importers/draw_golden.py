@@ -1,0 +1,31 @@
+"""Draws the golden picture of a kind anew: look at it before it is kept.
+
+PYTHONPATH=tests python tests/importers/draw_golden.py KIND
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from cases import FIXTURES, all_cases
+from PIL import Image
+
+from vaclip.cli import main
+from vaclip.data.preview import overlaid_clip
+from vaclip.data.study import load_study
+
+kind = sys.argv[1]
+case = all_cases()[kind]
+assert case.golden, f"{kind} gives no map by itself"
+with tempfile.TemporaryDirectory() as temporary:
+    folder = case.copy_to(Path(temporary) / "export")
+    try:
+        main(case.words(folder, Path(temporary) / "study"))
+    except SystemExit as stopped:
+        if stopped.code:
+            raise
+    study = load_study(Path(temporary) / "study")
+    clip_id, annotator, sample = case.golden
+    clip = next(clip for clip in study.clips if clip.clip_id == clip_id)
+    panels, _ = overlaid_clip(study, clip, [annotator], fps=10.0)
+    Image.fromarray(panels[0, sample]).save(FIXTURES / kind / "golden.png")
