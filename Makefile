@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo study test lint types check clean
+.PHONY: demo study test fuzz lint types check clean
 
 demo: $(VENV)/.installed  ## Train and test the full method on the default cohort
 	$(BIN)/vaclip train experiment=B3
@@ -14,6 +14,9 @@ study: $(VENV)/.installed  ## A small study of the default cohort, to its report
 test: $(VENV)/.installed-dev  ## The whole test suite
 	$(BIN)/python -m pytest
 
+fuzz: $(VENV)/.installed-dev  ## A minute of damaged files for each parser
+	PYTHONPATH=tests $(BIN)/python tests/importers/fuzz.py --seconds 60
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -21,7 +24,7 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/ty check src project
 
-check: lint types test  ## What CI runs
+check: lint types test fuzz  ## What CI runs
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -117,8 +117,8 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and value != value else value
 
 
-def inside_folder(root: Path, name: str) -> Path:
-    """Returns the file that a study names by a relative path.
+def inside_folder(root: Path, name: str, what: str = "the study folder") -> Path:
+    """Returns the file that a study names by a relative path; ``what`` is the root in messages.
 
     Raises:
         VaclipError: If the path is absolute or leaves the folder, also through a link.
@@ -129,9 +129,7 @@ def inside_folder(root: Path, name: str) -> Path:
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a null byte
         raise VaclipError(f"{name!r} is no usable path: {error}") from error
     if Path(name).is_absolute() or not path.is_relative_to(root.resolve()):
-        raise VaclipError(
-            f"'{name}' leaves the study folder; use a path relative to it, to a file inside it"
-        )
+        raise VaclipError(f"'{name}' leaves {what}; use a path relative to it, to a file inside it")
     return path
 
 

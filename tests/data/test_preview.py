@@ -3,11 +3,12 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
 
-from vaclip.data.preview import draw_preview, spread_over_classes
+from vaclip.data.preview import draw_preview, overlay, spread_over_classes
 from vaclip.data.study import Clip, Study
 from vaclip.errors import VaclipError
 
@@ -78,3 +79,35 @@ def test_broken_video_is_named_and_leaves_no_file(tiny_study, tmp_path):
     with pytest.raises(VaclipError, match=r"steady-0-0\.mkv: cannot be decoded"):
         draw_preview(root, tmp_path / "p.png")
     assert not (tmp_path / "p.png").exists()
+
+
+def test_draws_a_video(tiny_study, tmp_path):
+    """Clips of 2 s at 10 pictures a second, beside each other the panels of two annotators."""
+    out = tmp_path / "p.mp4"
+    draw_preview(tiny_study(patients_per_class=1), out, clip_ids=["steady-0-0", "limping-0-0"])
+    with av.open(str(out)) as container:
+        pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(pictures) == 2 * 20
+    assert pictures[0].shape == (16 + 224, 2 * 224, 3)
+    # bob marked the trunk of the first clip, a box from 0.25 to 0.75 and from 0.25 to 0.625.
+    panel = pictures[10][16:, 224:].astype(int)
+    redness = panel[..., 0] - panel[..., 1]
+    assert np.median(redness[63:133, 63:161]) > 40
+    assert abs(np.median(redness[:40])) < 15
+    assert not list(tmp_path.glob(".tmp-*"))
+
+
+def test_chosen_clips_are_drawn_and_unknown_ones_named(tiny_study, tmp_path):
+    root = tiny_study(patients_per_class=2)
+    draw_preview(root, tmp_path / "p.png", clip_ids=["limping-1-0"])
+    with Image.open(tmp_path / "p.png") as picture:
+        assert picture.size[0] == pytest.approx(242, abs=2)
+    with pytest.raises(VaclipError, match="the study has no clip limping"):
+        draw_preview(root, tmp_path / "q.png", clip_ids=["limping"])
+
+
+def test_an_overlay_is_the_picture_where_the_map_is_0_and_redder_where_it_is_1():
+    picture = np.full((1, 2, 3), 100, np.uint8)
+    attn = np.array([[0.0, 1.0]], np.float32)
+    # By the formula: 0.55 * 100 + 0.45 * (255, 38, 0).
+    assert overlay(picture, attn).tolist() == [[[100, 100, 100], [170, 72, 55]]]

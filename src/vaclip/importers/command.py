@@ -25,7 +25,7 @@ def run_import(words: Sequence[str]) -> int:
     options = import_parser().parse_args(words)
     exports = [read_clips(options.clips, options)] if options.clips else []
     exports.append(IMPORTERS[options.kind].read(options.sources, options))
-    plan = plan_import(options.into, exports, _rules(options))
+    plan = plan_import(options.into, exports, import_rules(options))
     _show(plan, dry=options.dry_run)
     if not options.dry_run:
         with progress_bar("Copying videos") as progress:
@@ -73,7 +73,8 @@ def _add_common_options(parser: argparse.ArgumentParser) -> None:
     add_column_options(parser)
 
 
-def _rules(options: argparse.Namespace) -> Rules:
+def import_rules(options: argparse.Namespace) -> Rules:
+    """Returns what the flags say of what does not fit."""
     if options.replace and options.add:
         raise VaclipError("--replace and --add exclude each other")
     classes = (

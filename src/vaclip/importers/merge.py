@@ -177,7 +177,7 @@ def _add_poses(plan: Plan, export: Export, names: VideoNames, rules: Rules) -> N
         if not clip_ids:
             continue
         content = _npz(pose.keypoints)
-        stem = PurePosixPath(rows[clip_ids[0]]["video"]).with_suffix("").name
+        stem = PurePosixPath(rows[clip_ids[0]]["video"]).stem
         path = f"{KEYPOINTS}/{_slug(stem)}_{_short_hash(content)}.npz"
         for clip_id in clip_ids:
             old = rows[clip_id].get("keypoints", "")
@@ -254,7 +254,7 @@ def _value(plan: Plan, mark: NewMark, video: str) -> tuple[str, str]:
     else:
         kind, content = "shapes", shapes_json(mark.content)
     data = (json.dumps(content, ensure_ascii=False) + "\n").encode()
-    stem = PurePosixPath(video).with_suffix("").name
+    stem = PurePosixPath(video).stem
     path = f"{MARKS}/{_slug(stem)}_{_slug(mark.annotator)}_{_short_hash(data)}.json"
     plan.files[path] = data
     return kind, path

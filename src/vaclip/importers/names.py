@@ -28,11 +28,11 @@ class VideoNames:
             below = path.relative_to(path.parts[0]) if len(path.parts) > 1 else path
             for level, name in zip(
                 levels,
-                (video, str(below), path.name, path.with_suffix("").name),
+                (video, str(below), path.name, path.stem),
                 strict=True,
             ):
                 level[name].add(video)
-            levels[1][str(below.with_suffix(""))].add(video)
+            levels[1][str(below.parent / below.stem)].add(video)
         self._levels = levels
 
     def find(self, name: str) -> list[str]:

@@ -151,7 +151,7 @@ def _clip(
         if not row[name]:
             raise VaclipError(f"the cell '{name}' is empty")
     name = row[columns.video].replace("\\", "/")
-    path = inside_folder(videos, name)
+    path = inside_folder(videos, name, "the folder of videos")
     if not path.is_file():
         raise VaclipError(f"there is no video '{name}' in the folder of videos")
     label = row[columns.label]

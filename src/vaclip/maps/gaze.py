@@ -24,6 +24,8 @@ from vaclip.errors import VaclipError
 from vaclip.files import inside_folder, read_json
 from vaclip.maps.source import Grid, MapSource, MarkedClip
 
+_NARROWEST = 0.1  # pixels
+
 
 @dataclass(frozen=True)
 class Gaze:
@@ -112,10 +114,10 @@ def parse_gaze(content: Any) -> Gaze:
     if not isinstance(content, dict):
         raise VaclipError("expected an object with 'size', 'sigma' and 'fixations'")
     size, sigma, rows = (content.get(name) for name in ("size", "sigma", "fixations"))
-    if not isinstance(size, list) or len(size) != 2 or not all(_positive(side) for side in size):
+    if not (isinstance(size, list) and len(size) == 2 and all(_number(v) and v >= 1 for v in size)):
         raise VaclipError("'size' must be [height, width] in pixels")
-    if sigma is not None and not _positive(sigma):
-        raise VaclipError("'sigma' must be a width in pixels above 0, or null")
+    if sigma is not None and not (_number(sigma) and sigma >= _NARROWEST):
+        raise VaclipError(f"'sigma' must be a width in pixels of at least {_NARROWEST}, or null")
     if not isinstance(rows, list):
         raise VaclipError("'fixations' must list [begin_s, end_s, x, y]")
     for number, row in enumerate(rows):
@@ -139,7 +141,3 @@ def write_gaze(path: Path, gaze: Gaze) -> None:
 
 def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e9
-
-
-def _positive(value: Any) -> bool:
-    return _number(value) and value > 0

@@ -1,0 +1,240 @@
+"""Feeds damaged exports to every importer: only a `VaclipError` may come out, and soon.
+
+PYTHONPATH=tests python tests/importers/fuzz.py --seconds 60 [--kind KIND ...] [--seed 0]
+
+Each kind runs in a process of its own with bounded memory. An input that fails is kept in
+``fuzz_failures/``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import random
+import re
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from cases import all_cases
+
+from conftest import write_tiny_study
+from vaclip.data.check import check_study
+from vaclip.errors import VaclipError
+from vaclip.files import inside_folder
+from vaclip.importers import IMPORTERS
+from vaclip.importers.command import import_parser, import_rules
+from vaclip.importers.merge import plan_import
+from vaclip.importers.table import read_clips
+from vaclip.maps.gaze import Gaze, write_gaze
+from vaclip.maps.shapes import Key, Shapes, Track, write_shapes
+
+_SECONDS_AN_INPUT = 10
+_MEMORY = 4 << 30
+_NUMBER = re.compile(rb"-?\d+(?:\.\d+)?")
+_WORD = re.compile(rb"[A-Za-z_]\w*")
+_ODD_NUMBERS = (
+    b"0", b"-1", b"1", b"NaN", b"Infinity", b"1e309", b"99999999999999999999", b"4294967296",
+    b"999999999", b"-0.0", b"1e-320", b"0x10", b"",
+)  # fmt: skip
+_ODD_TEXTS = (
+    b"", b"\x00", b"\xff\xfe", b"../../etc/passwd", b"/etc/passwd", b'"', b"'", b"<", b"{", b"[",
+    b"]", b"}", b",", b"\n", b"\t", b"null", b"true", b"{}", b"[]", b"\xc3\xa9", b"\xe2\x80\xae",
+    b"&a;", b"<!DOCTYPE a [<!ENTITY b 'c'>]>", b"A" * 5000, b"[" * 2000, b"<a>" * 500,
+)  # fmt: skip
+
+
+class TooSlow(BaseException):
+    """No importer may swallow it."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60, help="for each kind")
+    parser.add_argument("--kind", action="append", choices=[*sorted(IMPORTERS), "study"])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2)
+    options = parser.parse_args()
+    kinds = options.kind or [*sorted(all_cases()), "study"]
+    work = [(kind, options.seconds, options.seed) for kind in kinds]
+    failed = False
+    # "spawn", and one task a process: a crash of a C library must not take the others along.
+    context = get_context("spawn")
+    running = []
+    while work or running:
+        while work and len(running) < options.jobs:
+            kind, *rest = work.pop(0)
+            process = context.Process(target=fuzz_kind, args=(kind, *rest), name=kind)
+            process.start()
+            running.append(process)
+        time.sleep(0.2)
+        for process in [one for one in running if not one.is_alive()]:
+            running.remove(process)
+            if process.exitcode:
+                print(f"{process.name}: FAILED (exit code {process.exitcode})", flush=True)
+                failed = True
+    sys.exit(failed)
+
+
+def fuzz_kind(kind: str, seconds: float, seed: int) -> None:
+    """Runs one kind for a while; exits with status 1 at the first input that breaks it."""
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    signal.signal(signal.SIGALRM, _too_slow)
+    rng = random.Random(f"{kind}-{seed}")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "export"
+        read, files = _study(folder) if kind == "study" else _export(kind, folder)
+        originals = {file: file.read_bytes() for file in files}
+        everything = list(originals.values())
+        read()  # the undamaged export is read
+        taken = refused = 0
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            file = rng.choice(list(originals))
+            file.write_bytes(_mutated(originals[file], everything, rng))
+            signal.alarm(_SECONDS_AN_INPUT)
+            try:
+                read()
+                taken += 1
+            except VaclipError:
+                refused += 1
+            except (Exception, TooSlow):  # noqa: BLE001 - whatever it is, it is what we look for
+                signal.alarm(0)
+                kept = _keep(kind, folder, file)
+                print(f"{kind}: input {taken + refused} kept in {kept}:\n{traceback.format_exc()}")
+                sys.exit(1)
+            finally:
+                signal.alarm(0)
+            file.write_bytes(originals[file])
+    print(f"{kind}: {taken + refused} inputs, {taken} read, {refused} refused", flush=True)
+    if not taken or not refused:
+        print(f"{kind}: the mutations are too weak or too strong to say anything")
+        sys.exit(1)
+
+
+def _too_slow(number: int, frame: object) -> None:
+    raise TooSlow(f"not done within {_SECONDS_AN_INPUT} s")
+
+
+def _export(kind: str, folder: Path) -> tuple[Callable[[], None], list[Path]]:
+    """Returns a function that reads the export, and the files that it reads."""
+    case = all_cases()[kind]
+    case.copy_to(folder)
+    study = folder.parent / "study"
+    options = import_parser().parse_args(case.words(folder, study)[2:])
+
+    def read() -> None:
+        exports = [read_clips(options.clips, options)] if options.clips else []
+        export = IMPORTERS[kind].read(options.sources, options)
+        for clip in export.clips:
+            assert clip.video.resolve().is_relative_to(folder.resolve()), clip.video
+        rules = dataclasses.replace(import_rules(options), skip_unmatched=True)
+        plan = plan_import(study, [*exports, export], rules)
+        for name in (*plan.files, *plan.videos):
+            inside_folder(study, name)
+
+    files = []
+    for source in options.sources:
+        files += [source] if source.is_file() else [p for p in source.rglob("*") if p.is_file()]
+    if kind == "table":
+        return read, files
+    videos = {folder / name for name in case.videos}
+    return read, [file for file in files if file not in videos and file.name != "golden.png"]
+
+
+def _study(folder: Path) -> tuple[Callable[[], None], list[Path]]:
+    """The same for a study folder itself, with all kinds of maps and its videos."""
+    write_tiny_study(folder, patients_per_class=1)
+    corners = ((1.0, 1.0), (20.0, 1.0), (9.0, 30.0))
+    track = Track("a", "polygon", (Key(0, corners), Key(9, outside=True)))
+    write_shapes(folder / "shapes.json", Shapes((32, 32), (track,), frames=20))
+    write_gaze(folder / "gaze.json", Gaze((32, 32), np.array([(0.0, 1.0, 9.0, 9.0)])))
+    np.save(folder / "map.npy", np.zeros((20, 8, 8), np.uint8))
+    with (folder / "attention.csv").open("a") as file:
+        for kind, value in (("shapes", "shapes.json"), ("gaze", "gaze.json"), ("map", "map.npy")):
+            file.write(f"steady-0-0,eve,{kind},{value}\n")
+
+    def read() -> None:
+        problems, _ = check_study(folder, workers=1)
+        if any(problem.severity == "error" for problem in problems):
+            raise VaclipError("an error was found")
+
+    return read, [path for path in folder.rglob("*") if path.is_file()]
+
+
+def _mutated(content: bytes, everything: list[bytes], rng: random.Random) -> bytes:
+    """Returns a content with one to four things changed."""
+    changes = (_odd_number, _odd_text, _flip, _cut, _repeat, _swap_words, _splice)
+    for _ in range(rng.randint(1, 4)):
+        content = rng.choice(changes)(content, everything, rng)
+    return content
+
+
+def _somewhere(content: bytes, rng: random.Random) -> tuple[int, int]:
+    start = rng.randint(0, len(content))
+    return start, min(len(content), start + int(rng.expovariate(1 / 40)))
+
+
+def _odd_number(content: bytes, everything: list[bytes], rng: random.Random) -> bytes:
+    found = list(_NUMBER.finditer(content[:200_000]))
+    if not found:
+        return content
+    match = rng.choice(found)
+    return content[: match.start()] + rng.choice(_ODD_NUMBERS) + content[match.end() :]
+
+
+def _odd_text(content: bytes, everything: list[bytes], rng: random.Random) -> bytes:
+    start, end = _somewhere(content, rng)
+    return content[:start] + rng.choice(_ODD_TEXTS) + content[rng.choice((start, end)) :]
+
+
+def _flip(content: bytes, everything: list[bytes], rng: random.Random) -> bytes:
+    if not content:
+        return content
+    changed = bytearray(content)
+    changed[rng.randrange(len(changed))] = rng.randrange(256)
+    return bytes(changed)
+
+
+def _cut(content: bytes, everything: list[bytes], rng: random.Random) -> bytes:
+    start, end = _somewhere(content, rng)
+    return content[:start] + (content[end:] if rng.random() < 0.8 else b"")
+
+
+def _repeat(content: bytes, everything: list[bytes], rng: random.Random) -> bytes:
+    start, end = _somewhere(content, rng)
+    return content[:end] + content[start:end] * rng.choice((1, 2, 50)) + content[end:]
+
+
+def _swap_words(content: bytes, everything: list[bytes], rng: random.Random) -> bytes:
+    found = list(_WORD.finditer(content[:200_000]))
+    if len(found) < 2:
+        return content
+    match, other = rng.sample(found, 2)
+    return content[: match.start()] + other.group() + content[match.end() :]
+
+
+def _splice(content: bytes, everything: list[bytes], rng: random.Random) -> bytes:
+    start, end = _somewhere(content, rng)
+    other = rng.choice(everything)
+    begin, finish = _somewhere(other, rng)
+    return content[:start] + other[begin:finish] + content[end:]
+
+
+def _keep(kind: str, folder: Path, file: Path) -> Path:
+    kept = Path("fuzz_failures") / f"{kind}_{time.time_ns()}"
+    shutil.copytree(folder, kept)
+    (kept / "damaged_file.txt").write_text(file.relative_to(folder).as_posix())
+    return kept
+
+
+if __name__ == "__main__":
+    main()

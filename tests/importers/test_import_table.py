@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vaclip.errors import VaclipError
+from vaclip.importers.marks import marks_of_table
+from vaclip.importers.reading import parse_table
+from vaclip.importers.table import Columns, _seconds, clips_of_table
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("a.mkv", "p1/b.v2.mkv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def clips(text, folder, columns=None, **more):
+    return clips_of_table(parse_table(text, "t.csv"), folder, columns or Columns(), **more).clips
+
+
+def test_rows_become_clips(folder):
+    columns = Columns("File", "Pat", "Dx", "Id", "From", "To")
+    text = 'Id,File,Pat,Dx,From,To,Site,Name\nc1,p1\\b.v2.mkv,7,flu,"1,5",0:02.25,B,Eve\n'
+    (one,) = clips(text, folder, columns, drop=["Name"], renamed_labels={"flu": "ill"})
+    assert (one.clip_id, one.patient_id, one.label, one.where) == ("c1", "7", "ill", "t.csv:2")
+    assert (one.name, one.video) == ("p1/b.v2.mkv", folder / "p1/b.v2.mkv")
+    assert (one.start_s, one.end_s, one.extra) == (1.5, 2.25, {"Site": "B"})
+
+
+def test_without_an_id_it_is_the_path_without_suffix(folder):
+    found = clips("video,patient_id,label\na.mkv,1,x\np1/b.v2.mkv,2,x\n", folder)
+    assert [one.clip_id for one in found] == ["a", "p1/b.v2"]
+
+
+@given(st.integers(0, 99), st.integers(0, 59), st.integers(0, 59999))
+def test_times_are_read_in_every_way(hours, minutes, milliseconds):
+    seconds = milliseconds / 1000
+    total = hours * 3600 + minutes * 60 + seconds
+    written = f"{total:.3f}"
+    clock = f"{hours}:{minutes:02}:{seconds:06.3f}"
+    for text in (clock, written, written.replace(".", ",")):
+        assert _seconds({"t": text}, "t") == pytest.approx(total)
+
+
+@pytest.mark.parametrize("text", ["x", "-1", "nan", "inf", "1:2:3:4", "a:1", "1:", "1e999"])
+def test_what_is_no_time_is_named(folder, text):
+    columns = Columns(start_s="from")
+    with pytest.raises(VaclipError, match=r"t\.csv:2: '.*' in 'from' is no time"):
+        clips(f"video,patient_id,label,from\na.mkv,1,x,{text}\n", folder, columns)
+
+
+def test_all_wrong_rows_are_listed_at_once(folder):
+    text = "video,patient_id,label\na.mkv,,x\nno.mkv,1,x\n../a.mkv,1,x\na.mkv,1,x\n"
+    with pytest.raises(VaclipError) as caught:
+        clips(text, folder)
+    assert str(caught.value).splitlines() == [
+        "3 row(s) cannot be used:",
+        "  t.csv:2: the cell 'patient_id' is empty",
+        "  t.csv:3: there is no video 'no.mkv' in the folder of videos",
+        "  t.csv:4: '../a.mkv' leaves the folder of videos; use a path relative to it, to a file "
+        "inside it",
+    ]
+
+
+def test_a_missing_column_is_named(folder):
+    with pytest.raises(VaclipError, match=r"there is no column 'label' \(it has: video, pat"):
+        clips("video,patient_id\na.mkv,1\n", folder)
+    with pytest.raises(VaclipError, match="there is no column 'Name'"):
+        clips("video,patient_id,label\na.mkv,1,x\n", folder, drop=["Name"])
+
+
+def marks(text, **more):
+    about = {"clip": "clip", "region": "region", "annotator_column": "who"} | more
+    found = marks_of_table(parse_table(text, "m.csv"), **about)
+    return [(mark.video, mark.annotator, mark.content, mark.where) for mark in found]
+
+
+def test_cells_name_several_regions():
+    assert marks("clip,who,region\nc1,eve,a; b;a;\nc2,eve,\n") == [
+        ("c1", "eve", "a", "m.csv:2"), ("c1", "eve", "b", "m.csv:2"),
+    ]  # fmt: skip
+    by_bob = {"annotator_column": None, "annotator": "bob", "separator": "+"}
+    assert marks("clip,region\nc1,a+b\n", **by_bob) == [
+        ("c1", "bob", "a", "m.csv:2"), ("c1", "bob", "b", "m.csv:2"),
+    ]  # fmt: skip
+
+
+def test_a_row_without_clip_or_annotator_is_named():
+    for text in ("clip,who,region\n,eve,a\n", "clip,who,region\nc,,a\n"):
+        with pytest.raises(VaclipError, match=r"m\.csv:2: the clip or the annotator is missing"):
+            marks(text)
+    with pytest.raises(VaclipError, match="no column 'who'"):
+        marks("clip,region\nc,a\n")

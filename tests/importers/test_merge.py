@@ -1,0 +1,274 @@
+"""What an import changes in a study, what it refuses, and what it leaves alone."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vaclip.data.study import load_study
+from vaclip.errors import VaclipError
+from vaclip.importers.base import Export, NewClip, NewMark, NewPose
+from vaclip.importers.merge import plan_import
+from vaclip.importers.plan import Rules
+from vaclip.importers.write import carry_out
+from vaclip.maps.gaze import Gaze
+from vaclip.maps.keypoints import load_keypoints
+from vaclip.maps.shapes import Key, Shapes, Track, load_shapes
+from vaclip.maps.source import Region
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    """Files that are only copied here."""
+    folder = tmp_path / "videos of the hospital"
+    for name in ("a/1.mkv", "a/2.mkv", "b/1.mkv"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(name.encode())
+    return folder
+
+
+def clip(videos: Path, name: str, label="ill", **more):
+    about = {"clip_id": name.replace("/", "_").removesuffix(".mkv"), "patient_id": name[0]}
+    return NewClip(
+        video=videos / name, name=name, label=label, where=f"t.csv:{name}", **(about | more)
+    )
+
+
+def box(x=0.0):
+    track = Track("lesion", "box", (Key(0, ((x, 0.0), (x + 5, 5.0))),))
+    return Shapes((48, 64), (track,))
+
+
+@pytest.fixture
+def three(videos):
+    return Export(
+        clips=(
+            clip(videos, "a/1.mkv"),
+            clip(videos, "a/2.mkv", label="well", start_s=0.5, end_s=2.0, extra={"site": "x, y"}),
+            clip(videos, "b/1.mkv"),
+        )
+    )
+
+
+def bring(root, *exports, **rules):
+    plan = plan_import(root, exports, Rules(**rules))
+    carry_out(plan)
+    return plan
+
+
+def rows(path: Path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# --- clips ---------------------------------------------------------------------------------------
+
+
+def test_clips_become_a_study(tmp_path, three):
+    root = tmp_path / "study"
+    plan = bring(root, three)
+    assert plan.counts["clips"] == plan.counts["videos"] == 3
+    study = load_study(root)
+    assert study.classes == ("ill", "well")
+    assert [(c.clip_id, c.patient_id, c.label) for c in study.clips] == [
+        ("a_1", "a", "ill"), ("a_2", "a", "well"), ("b_1", "b", "ill"),
+    ]  # fmt: skip
+    assert (study.clips[1].start_s, study.clips[1].end_s) == (0.5, 2.0)
+    assert study.clips[1].extra["site"] == "x, y"
+    assert [c.video.read_text() for c in study.clips] == ["a/1.mkv", "a/2.mkv", "b/1.mkv"]
+
+
+def test_a_plan_writes_nothing(tmp_path, three):
+    plan_import(tmp_path / "study", [three], Rules())
+    assert not (tmp_path / "study").exists()
+
+
+def test_classes_keep_their_order_and_grow(tmp_path, three, videos):
+    root = tmp_path / "study"
+    bring(root, three, classes=("well", "ill"))
+    assert load_study(root).classes == ("well", "ill")
+    bring(root, Export(clips=(clip(videos, "a/1.mkv", clip_id="new", label="dead"),)))
+    assert load_study(root).classes == ("well", "ill", "dead")
+    with pytest.raises(VaclipError, match=r"differs from the study's: well, ill, dead"):
+        plan_import(root, [Export()], Rules(classes=("ill", "well", "dead")))
+    with pytest.raises(VaclipError, match=r"--classes lacks well"):
+        plan_import(tmp_path / "other", [three], Rules(classes=("ill", "healthy")))
+
+
+def test_what_a_study_holds_already_is_kept(tmp_path, videos):
+    root = tmp_path / "study"
+    (root / "old").mkdir(parents=True)
+    (root / "old/x.mkv").write_bytes(b"x")
+    (root / "study.yaml").write_text("name: mine\nby: me\nclasses: [well, ill]\n")
+    (root / "clips.csv").write_text(
+        'note,clip_id,video,patient_id,label\n"a, b",x,old/x.mkv,p,well\n'
+    )
+    bring(root, Export(clips=(clip(videos, "b/1.mkv", extra={"site": "B"}),)))
+    assert rows(root / "clips.csv") == [
+        {"clip_id": "x", "video": "old/x.mkv", "patient_id": "p", "label": "well", "note": "a, b",
+         "site": ""},
+        {"clip_id": "b_1", "video": "videos/b/1.mkv", "patient_id": "b", "label": "ill",
+         "note": "", "site": "B"},
+    ]  # fmt: skip
+    assert (root / "study.yaml").read_text() == "name: mine\nby: me\nclasses: [well, ill]\n"
+
+
+def test_a_clip_that_differs_is_refused_or_replaced(tmp_path, three, videos):
+    root = tmp_path / "study"
+    bring(root, three)
+    other = Export(clips=(clip(videos, "a/1.mkv", patient_id="z"), clip(videos, "b/1.mkv")))
+    with pytest.raises(VaclipError, match=r"1 clip.*\n  t.csv:a/1.mkv: clip 'a_1' is there alre"):
+        plan_import(root, [other], Rules())
+    bring(root, other, replace=True)
+    assert [c.patient_id for c in load_study(root).clips] == ["z", "a", "b"]
+
+
+def test_two_videos_of_one_name_are_refused(tmp_path, three, videos):
+    (videos / "c").mkdir()
+    (videos / "c/1.mkv").write_bytes(b"A/1.mkv")  # as long as the other, but not the same
+    both = (clip(videos, "a/1.mkv"), clip(videos, "c/1.mkv"))
+    one_name = Export(clips=tuple(NewClip(**{**vars(c), "name": "1.mkv"}) for c in both))
+    with pytest.raises(VaclipError, match=r"another video is named '1.mkv'"):
+        plan_import(tmp_path / "study", [one_name], Rules())
+    (videos / "c/1.mkv").write_bytes(b"a/1.mkv")
+    plan = plan_import(tmp_path / "study", [one_name], Rules())
+    assert list(plan.videos) == ["videos/1.mkv"]
+
+
+def test_a_name_that_leaves_the_study_is_refused(tmp_path, videos):
+    away = NewClip(**{**vars(clip(videos, "a/1.mkv")), "name": "../../1.mkv"})
+    with pytest.raises(VaclipError, match=r"leaves the study folder"):
+        plan_import(tmp_path / "study", [Export(clips=(away,))], Rules())
+
+
+def test_a_video_that_lies_in_the_study_stays_where_it_is(tmp_path, videos):
+    root = videos.parent
+    plan = bring(root, Export(clips=(clip(videos, "a/1.mkv"), clip(videos, "b/1.mkv", "well"))))
+    assert plan.videos == {}
+    assert load_study(root).clips[0].video == videos / "a/1.mkv"
+
+
+def test_links_share_the_file_and_leave_its_mode_alone(tmp_path, three, videos):
+    (videos / "a/1.mkv").chmod(0o600)
+    plan = plan_import(tmp_path / "study", [three], Rules())
+    carry_out(plan, link=True)
+    linked = tmp_path / "study/videos/a/1.mkv"
+    assert linked.samefile(videos / "a/1.mkv")
+    assert (videos / "a/1.mkv").stat().st_mode & 0o777 == 0o600
+
+
+# --- marks ---------------------------------------------------------------------------------------
+
+
+def test_marks_become_files_and_rows(tmp_path, three):
+    root = tmp_path / "study"
+    looked = Gaze((48, 64), np.array([(0.0, 1.0, 3.0, 4.0)]))
+    marks = (
+        NewMark("a/1.mkv", "Dr. Ä/B", box(), "x.xml"),
+        NewMark("a_2", "Dr. Ä/B", looked, "g.tsv"),
+        NewMark("a_2", "eve", "trunk", "m.csv:2"),
+    )
+    regions = {"trunk": Region(box=(0.0, 0.0, 1.0, 0.5))}
+    plan = bring(root, three, Export(marks=marks, regions=regions))
+    assert {k: n for k, n in plan.counts.items() if "kind" in k} == {
+        "marks of kind shapes": 1, "marks of kind gaze": 1, "marks of kind region": 1,
+    }  # fmt: skip
+    study = load_study(root)
+    assert study.regions["trunk"].box == (0, 0, 1, 0.5)
+    (mark,) = study.marks["a_1"]
+    assert (mark.annotator, mark.kind) == ("Dr. Ä/B", "shapes")
+    assert load_shapes(root / mark.value, "") == box()
+    assert [m.kind for m in study.marks["a_2"]] == ["gaze", "region"]
+
+
+def test_what_belongs_to_no_clip_stops_the_import(tmp_path, three):
+    marks = Export(marks=(NewMark("a_1", "eve", box(), "1"), NewMark("q", "eve", box(), "file 2")))
+    with pytest.raises(VaclipError, match=r"1 item.*no clip:\n  file 2: no clip, .*named 'q'"):
+        plan_import(tmp_path / "study", [three, marks], Rules())
+    plan = plan_import(tmp_path / "study", [three, marks], Rules(skip_unmatched=True))
+    assert len(plan.marks) == 1
+    assert len(plan.unmatched) == 1
+
+
+def test_other_marks_of_an_annotator_are_refused_replaced_or_added(tmp_path, three):
+    root = tmp_path / "study"
+    old = Export(marks=(NewMark("a_1", "eve", box(), "1"), NewMark("a_2", "eve", box(), "1")))
+    bring(root, three, old)
+    new = Export(marks=(NewMark("a_1", "eve", box(9.0), "again.xml"),))
+    with pytest.raises(
+        VaclipError, match=r"1 clip.*\n  again.xml: clip 'a_1', eve, shapes\n--repl"
+    ):
+        plan_import(root, [new], Rules())
+    added = plan_import(root, [new], Rules(add=True))
+    assert [row["clip_id"] for row in added.marks] == ["a_1", "a_2", "a_1"]
+    replaced = plan_import(root, [new], Rules(replace=True))
+    assert [row["clip_id"] for row in replaced.marks] == ["a_2", "a_1"]
+    other = Export(marks=(NewMark("a_1", "bob", box(9.0), "b.xml"),))
+    assert len(plan_import(root, [other], Rules()).marks) == 3
+
+
+def test_a_mark_needs_somebody_and_a_known_region(tmp_path, three):
+    with pytest.raises(VaclipError, match=r"x.xml: nobody is named; say --annotator NAME"):
+        plan_import(
+            tmp_path, [three, Export(marks=(NewMark("a_1", " ", box(), "x.xml"),))], Rules()
+        )
+    unknown = Export(marks=(NewMark("a_1", "eve", "knee", "m.csv:2"),))
+    with pytest.raises(VaclipError, match=r"1 mark.*\n  m.csv:2: 'knee'\nDefine it"):
+        plan_import(tmp_path, [three, unknown], Rules())
+
+
+def test_a_region_keeps_its_meaning(tmp_path, three):
+    root = tmp_path / "study"
+    bring(root, three, regions={"trunk": Region(keypoints=("left_hip",))})
+    bring(root, regions={"trunk": Region(keypoints=("left_hip",))})
+    with pytest.raises(VaclipError, match=r"region 'trunk' is defined already, and otherwise"):
+        plan_import(root, [Export()], Rules(regions={"trunk": Region(box=(0.0, 0.0, 1.0, 1.0))}))
+
+
+# --- poses ---------------------------------------------------------------------------------------
+
+
+def pose(name, value=1.0, joints=2):
+    return NewPose(name, np.full((4, joints, 3), value, np.float32), f"{name}.json")
+
+
+def test_poses_become_keypoints_of_every_clip_of_the_video(tmp_path, videos):
+    root = tmp_path / "study"
+    clips = (
+        clip(videos, "a/1.mkv", end_s=1.0),
+        clip(videos, "a/1.mkv", "well", clip_id="later", start_s=1.0),
+        clip(videos, "b/1.mkv"),
+    )
+    poses = Export(poses=(pose("a/1.mkv", 0.5),), keypoint_names=("nose", "tail"))
+    bring(root, Export(clips=clips), poses)
+    study = load_study(root)
+    assert study.keypoint_names == ("nose", "tail")
+    assert study.clips[0].keypoints == study.clips[1].keypoints
+    assert study.clips[2].keypoints is None
+    np.testing.assert_array_equal(load_keypoints(study.clips[0].keypoints), np.full((4, 2, 3), 0.5))
+
+
+def test_other_keypoints_are_refused_or_replaced(tmp_path, three):
+    root = tmp_path / "study"
+    names = ("nose", "tail")
+    bring(root, three, Export(poses=(pose("a_1"),), keypoint_names=names))
+    again = Export(poses=(pose("a_1", 0.25),), keypoint_names=names)
+    with pytest.raises(VaclipError, match=r"the clip 'a_1' has other keypoints already"):
+        plan_import(root, [again], Rules())
+    bring(root, again, replace=True)
+    kept = load_study(root).clips[0].keypoints
+    assert load_keypoints(kept).max() == 0.25
+    twice = Export(poses=(pose("a_2"), pose("a/2.mkv", 0.5)), keypoint_names=names)
+    with pytest.raises(VaclipError, match=r"has keypoints in these files twice"):
+        plan_import(root, [twice], Rules())
+
+
+def test_one_study_has_one_set_of_joints(tmp_path, three):
+    root = tmp_path / "study"
+    bring(root, three, Export(poses=(pose("a_1"),), keypoint_names=("nose", "tail")))
+    other = Export(poses=(pose("a_2", joints=1),), keypoint_names=("nose",))
+    with pytest.raises(VaclipError, match=r"have 2 joints \(nose, tail\), these have 1 \(nose\)"):
+        plan_import(root, [other], Rules())

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vaclip.importers.names import VideoNames
+
+NAMES = VideoNames(
+    [
+        ("c1", "videos/a/cine.avi"),
+        ("c2", "videos/b/cine.avi"),
+        ("c3", "videos/walk_1.mp4"),
+        ("c4", "videos/walk_1.mp4"),
+        ("c5", "videos/walk_10.mp4"),
+        ("walk_10", "videos/other.mp4"),
+        ("c6", "clip.mkv"),
+    ]
+)
+
+
+def test_a_clip_is_found_by_its_id_and_by_every_name_of_its_video():
+    for name in (
+        "c5",
+        "videos/walk_10.mp4",
+        "walk_10.mp4",
+        "/home/x/walk_10.mp4",
+        "C:\\walk_10.mp4",
+    ):
+        assert NAMES.find(name) == ["c5"], name
+    for name in ("clip.mkv", "clip", "c6"):
+        assert NAMES.find(name) == ["c6"]
+
+
+def test_an_id_goes_before_a_file_name():
+    assert NAMES.find("walk_10") == ["walk_10"]
+
+
+def test_a_video_of_several_clips_means_all_of_them():
+    assert NAMES.find("walk_1.mp4") == ["c3", "c4"]
+    assert NAMES.find("walk_1") == ["c3", "c4"]
+
+
+def test_a_folder_tells_files_of_one_name_apart_and_without_it_none_is_meant():
+    assert NAMES.find("a/cine.avi") == ["c1"]
+    assert NAMES.find("b/cine") == ["c2"]
+    assert NAMES.find("cine.avi") == []
+    assert NAMES.find("cine") == []
+    assert NAMES.find("z/cine.avi") == []
+
+
+def test_parts_of_names_and_other_cases_mean_nothing():
+    for name in ("walk", "alk_1", "walk_1.mp", "WALK_1.mp4", "walk_1.avi", "", "videos", "c"):
+        assert NAMES.find(name) == [], name
+
+
+def test_what_is_not_found_is_listed_with_its_place():
+    unmatched: list[str] = []
+    assert NAMES.clips("nobody", "doctor1.csv:7", unmatched) == []
+    assert unmatched == ["doctor1.csv:7: no clip, or more than one video, is named 'nobody'"]
+
+
+parts = st.builds(
+    "{}{}".format, st.text("ab_", min_size=1, max_size=2), st.sampled_from(("", ".a"))
+)
+paths = st.lists(parts, min_size=1, max_size=3).map("/".join)
+
+
+@given(st.dictionaries(st.text("xyz", min_size=1, max_size=3), paths, min_size=1), paths)
+def test_whatever_is_found_bears_the_name(clips, name):
+    """Against the definition: the last parts of the path are equal, with or without suffix."""
+    found = VideoNames(list(clips.items())).find(name)
+    file_name = name.rpartition("/")[2]
+    for clip_id in found:
+        video = clips[clip_id].rpartition("/")[2]
+        assert file_name in (video, video.removesuffix(".a")) or clip_id == name
