@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "vaclip"
 
 # A part may import the tiers before its own, and itself.
 TIERS = (
-    {"errors", "files", "keys", "seeds", "config", "console", "hydra_errors"},
+    {"errors", "files", "media", "keys", "seeds", "config", "console", "hydra_errors"},
     {"maps", "models", "losses", "metrics", "data"},
     {"training"},
     {"studies", "predict", "reports", "importers"},
@@ -21,7 +21,10 @@ TIERS = (
 # Within these tiers parts may import each other too.
 OPEN_TIERS = (0, 4)
 SIBLINGS = {"data": {"vaclip.maps", "vaclip.maps.source"}}
-SIBLINGS_OF_ONE_FILE = {"data/check.py": {"vaclip.maps.keypoints"}}
+SIBLINGS_OF_ONE_FILE = {
+    "data/check.py": {"vaclip.maps.keypoints"},
+    "data/reencode.py": {"vaclip.maps.arrays", "vaclip.maps.keypoints"},
+}
 # Parts that may see the whole configuration.
 READS_CONFIG = {"studies", "train", "study", "hydra_errors"}
 # `reports` reads prediction tables and little else.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -12,7 +13,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import platformdirs
@@ -23,9 +24,12 @@ LARGEST_TEXT = 256 << 20
 """Bytes of the largest table that is read."""
 LARGEST_TREE = 64 << 20
 """Bytes of the largest JSON or XML that is read: in memory it grows some twenty times."""
+LARGEST_ARRAYS = 2 << 30
+"""Bytes of the largest array, or the largest .npz file's arrays together, that are read."""
 # What `numpy.load` lets through of its own, zipfile's, zlib's and tokenize's on damaged files.
 _ARRAY_ERRORS = (
-    OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error, TokenError
+    OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error, TokenError,
+    TypeError, LookupError, AttributeError, OverflowError, MemoryError, RuntimeError
 )  # fmt: skip
 
 
@@ -70,16 +74,51 @@ def atomic_folder(path: Path) -> Generator[Path]:
 def read_arrays(path: Path) -> Any:
     """Reads an .npy file as an array, an .npz file as a dictionary of arrays.
 
-    Nothing that the file holds is run: arrays of objects are refused.
+    Nothing that the file holds is run: arrays of objects are refused. Nothing is allocated before
+    what the file claims to hold is found to be there, and small enough.
 
     Raises:
-        VaclipError: If it is neither, or damaged.
+        VaclipError: If it is neither, damaged, or has more than `LARGEST_ARRAYS`.
     """
     try:
-        loaded = np.load(path, allow_pickle=False)
-        return dict(loaded) if isinstance(loaded, np.lib.npyio.NpzFile) else loaded
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                members = archive.infolist()
+                _check_claim(sum(member.file_size for member in members))
+                for member in members:
+                    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                        raise ValueError("it is compressed in a way that NumPy does not write")
+                    with archive.open(member) as file:
+                        _check_array(file, member.file_size)
+            with np.load(path, allow_pickle=False) as arrays:
+                return dict(arrays)
+        with path.open("rb") as file:
+            _check_array(file, path.stat().st_size)
+        return np.load(path, allow_pickle=False)
     except _ARRAY_ERRORS as error:
         raise VaclipError(f"{path.name}: cannot be read as an array: {error}") from error
+
+
+def _check_array(file: IO[bytes], stated: int) -> None:
+    """Raises a ValueError where an array's header claims more than the file can hold."""
+    version = np.lib.format.read_magic(file)
+    start = file.tell()
+    if int.from_bytes(file.read(2 if version == (1, 0) else 4), "little") > stated:
+        raise ValueError("its header claims to be longer than the file")
+    file.seek(start)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    else:  # 3.0 differs in how it writes names alone
+        shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+    claimed = math.prod(shape) * dtype.itemsize
+    if claimed > stated:
+        raise ValueError(f"it claims {claimed} bytes of numbers, and has {stated}")
+    _check_claim(claimed)
+
+
+def _check_claim(size: int) -> None:
+    if size > LARGEST_ARRAYS:
+        raise ValueError(f"it claims {size / 2**30:.1f} GiB; at most 2 GiB are read")
 
 
 def read_json(path: Path, name: str) -> Any:

@@ -12,6 +12,8 @@ from vaclip.data import cache
 from vaclip.data.agreement import (
     annotator_agreement,
     cohen_kappa,
+    fleiss_kappa,
+    joint_agreement,
     map_correlation,
     map_intersection,
 )
@@ -75,6 +77,24 @@ def test_kappa_is_undefined_where_one_thing_is_said_always():
     assert math.isnan(cohen_kappa(["a", "a"], ["a", "a"]))
     assert math.isnan(cohen_kappa([], []))
     assert cohen_kappa(["a", "a"], ["b", "b"]) == 0
+
+
+def test_fleiss_kappa_of_his_own_kind_of_table():
+    # Fourteen raters, ten subjects, five categories: the worked example of most textbooks.
+    counts = """0 0 0 0 14 / 0 2 6 4 2 / 0 0 3 5 6 / 0 3 9 2 0 / 2 2 8 1 1
+                7 7 0 0 0 / 3 2 6 3 0 / 2 5 3 2 2 / 6 5 2 1 0 / 0 2 2 3 7"""
+    rows = [[int(n) for n in row.split()] for row in counts.replace("\n", "/").split("/")]
+    subjects = [[c for c, n in enumerate(row) for _ in range(n)] for row in rows]
+    raters = list(zip(*subjects, strict=True))
+    assert fleiss_kappa(raters) == pytest.approx(0.210, abs=0.0005)
+
+
+@pytest.mark.filterwarnings("error")
+def test_fleiss_kappa_at_its_ends():
+    said = [(("", "hip"),), (("", "knee"),), (("", "hip"),)]
+    assert fleiss_kappa([said] * 3) == pytest.approx(1)
+    assert math.isnan(fleiss_kappa([["a", "a"]] * 3))
+    assert math.isnan(fleiss_kappa([[], [], []]))
 
 
 # --- a study -------------------------------------------------------------------------------------
@@ -147,3 +167,23 @@ def test_clips_in_the_cache_are_not_decoded_again(tiny_study, tmp_path, monkeypa
 def test_who_has_no_peer_is_compared_with_nobody(tiny_study, tmp_path):
     study = load_study(tiny_study(patients_per_class=1))
     assert annotator_agreement(study, settings("ann"), tmp_path, workers=1) == []
+
+
+def test_all_annotators_at_once_over_the_clips_that_all_marked(tiny_study, tmp_path):
+    one, two, three = "steady-0-0", "limping-0-0", "shuffling-0-0"
+    study = marked_study(
+        tiny_study(patients_per_class=1),
+        [
+            (one, "a", "hips"), (one, "b", "hips"), (one, "c", "head"),
+            (two, "a", "knees"), (two, "b", "knees"), (two, "c", "knees"),
+            (three, "a", "knees"), (three, "c", "knees"),
+        ],
+    )  # fmt: skip
+    clips, kappa = joint_agreement(study, settings("a", "b", "c"), tmp_path / "cache")
+    assert clips == 2
+    # Pairs that agree: 1 of 3, and all; shares of hips 2/6, head 1/6, knees 3/6.
+    observed, chance = (1 / 3 + 1) / 2, (2 / 6) ** 2 + (1 / 6) ** 2 + (3 / 6) ** 2
+    assert kappa == pytest.approx((observed - chance) / (1 - chance))
+    clips, kappa = joint_agreement(study, settings("a", "b"), tmp_path / "cache")
+    assert clips == 2
+    assert math.isnan(kappa)

@@ -5,8 +5,17 @@ import shutil
 import numpy as np
 import pytest
 
-from conftest import FRAMES, read_rows, write_rows, write_tiny_study
-from vaclip.data.check import check_study
+from conftest import (
+    FRAMES,
+    grey_pictures,
+    read_rows,
+    write_rows,
+    write_tiny_study,
+    write_video,
+)
+from vaclip.data.check import check_study, examine_study, write_facts
+from vaclip.data.video import timed_frames
+from vaclip.maps.shapes import Key, Shapes, Track, write_shapes
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +132,175 @@ def test_folder_that_is_no_study(tmp_path):
     problems, clips = check_study(tmp_path, workers=1)
     assert clips == 0
     assert "study.yaml" in str(problems[0])
+
+
+# --- videos as they are --------------------------------------------------------------------------
+
+
+def one_clip(root, video, **cells):
+    """Lets the first clip show another video, without keypoints and frame count."""
+    edit_row(root, "clips.csv", 2, video=video, keypoints="", frames="", **cells)
+    edit_row(root, "attention.csv", 2, value="trunk")
+
+
+def add_column(root, name, value):
+    write_rows(root / "clips.csv", [{**row, name: value} for row in read_rows(root / "clips.csv")])
+
+
+def test_what_a_video_may_mislead_with_is_a_warning(root):
+    noise = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), np.uint8)
+    path = write_video(root / "videos/cut.mkv", noise)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    one_clip(root, "videos/cut.mkv")
+    (what,) = found(root)
+    assert what.startswith("warning: clips.csv:2:video: the container states 4.00 s, but")
+
+
+def test_a_clip_that_breaks_off_is_an_error_unless_it_ends_before(root):
+    noise = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), np.uint8)
+    path = write_video(root / "videos/cut.avi", noise)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    one_clip(root, "videos/cut.avi")
+    (what,) = found(root)
+    assert what.startswith("error: clips.csv:2:video: cut.avi: cannot be decoded after")
+    add_column(root, "end_s", "1")
+    (what,) = found(root)
+    assert what.startswith("warning: clips.csv:2:video: breaks off after the end of the clip:")
+
+
+def test_a_span_that_does_not_fit_the_video(root):
+    add_column(root, "end_s", "2.5")
+    problems = found(root)
+    assert len(problems) == 3
+    assert problems[0] == (
+        "warning: clips.csv:2:video: end_s is 2.5 s, but the video ends at 2.00 s"
+    )
+    add_column(root, "start_s", "2")
+    assert found(root)[0].startswith(
+        "error: clips.csv:2:video: steady-0-0.mkv: 20 frames, none of them between 2 s and 2.5 s"
+    )
+
+
+@pytest.mark.parametrize(("start_s", "end_s", "frames"), [("1.6", "", 4), ("0", "0.1", 1)])
+def test_a_clip_of_few_pictures(root, start_s, end_s, frames):
+    add_column(root, "start_s", start_s)
+    add_column(root, "end_s", end_s)
+    assert all(f"the clip has {frames} picture(s) in 0." in what for what in found(root))
+    assert len(found(root)) == 3
+
+
+def test_clips_of_one_video_are_checked_by_themselves(root):
+    rows = read_rows(root / "clips.csv")
+    for row, end_s in zip(rows, ("1", "2.5", "1.5"), strict=True):
+        row |= {"video": rows[0]["video"], "end_s": end_s}
+    write_rows(root / "clips.csv", rows)
+    check = examine_study(root, workers=1)
+    assert [checked.clip.clip_id for checked in check.clips] == [row["clip_id"] for row in rows]
+    (problem,) = check.problems
+    assert (problem.clip_id, problem.severity) == ("limping-0-0", "warning")
+
+
+def test_a_video_is_decoded_once(root, monkeypatch):
+    rows = read_rows(root / "clips.csv")
+    write_rows(root / "clips.csv", [{**row, "video": rows[0]["video"]} for row in rows])
+    decoded = []
+    monkeypatch.setattr(
+        "vaclip.data.inspect.timed_frames",
+        lambda path: (decoded.append(path.name), timed_frames(path))[1],
+    )
+    examine_study(root, workers=1)
+    assert decoded == ["steady-0-0.mkv"]
+
+
+def jumping_video(root):
+    """20 frames at 10 a second, of which those from 10 on come 0.5 s late."""
+    times = [number / 10 + (0.5 if number >= 10 else 0) for number in range(FRAMES)]
+    write_video(root / "videos/jump.mkv", grey_pictures(range(FRAMES)), times_s=times)
+
+
+def test_frame_numbers_that_miss_the_time(root):
+    jumping_video(root)
+    edit_row(root, "clips.csv", 2, video="videos/jump.mkv")
+    (what,) = found(root)
+    assert what.startswith(
+        "warning: clips.csv:2:video: frame numbers and time disagree from frame 10 on: counted at "
+    )
+    assert "it is shown 0.50 s" in what
+    assert "later" in what
+
+
+def test_frame_numbers_do_not_matter_where_nothing_counts_frames(root):
+    jumping_video(root)
+    one_clip(root, "videos/jump.mkv")
+    assert found(root) == []
+
+
+def test_frame_numbers_behind_the_end_of_the_clip_do_not_matter(root):
+    jumping_video(root)
+    edit_row(root, "clips.csv", 2, video="videos/jump.mkv")
+    add_column(root, "end_s", "0.9")
+    assert found(root) == []
+
+
+def test_shapes_whose_seconds_were_counted_at_a_rate(root):
+    """The tool counted at 5 a second: frame 19 at 3.8 s, which is shown at 1.9 s."""
+    shapes = Shapes((32, 32), (Track("a", "box", (Key(0, ((0, 0), (9, 9))),)),), "second", fps=5.0)
+    write_shapes(root / "s.json", shapes)
+    edit_row(root, "clips.csv", 2, keypoints="")
+    edit_row(root, "attention.csv", 2, kind="shapes", value="s.json")
+    (what,) = found(root)
+    assert (
+        "counted at 5 a second frame 19 is at 3.80 s, but it is shown 1.90 s (9.5 frames)" in what
+    )
+    assert what.endswith("earlier; the annotation's seconds were counted so, and its marks are off")
+
+
+def test_how_frame_numbers_are_read_is_said_once(root):
+    edit_row(root, "clips.csv", 3, keypoints="")
+    edit_row(root, "attention.csv", 4, value="ground")
+    use_map(root, np.zeros((1, 8, 8)))  # one picture for all frames counts none
+    notes = examine_study(root, workers=1).notes
+    assert len(notes) == 1
+    assert notes[0].startswith("2 clip(s) are annotated by frame numbers: number i, from 0,")
+
+
+def test_table(root, tmp_path):
+    write_video(root / "videos/a.mp4", grey_pictures(range(10), 32, 48), codec="libx264")
+    edit_row(root, "clips.csv", 3, video="videos/a.mp4", keypoints="", frames="9")
+    edit_row(root, "attention.csv", 4, value="ground")
+    (root / "videos/shuffling-0-0.mkv").write_text("no video")
+    write_facts(tmp_path / "t.csv", examine_study(root, workers=1).clips)
+    first, second, third = read_rows(tmp_path / "t.csv")
+    assert first == {
+        "clip_id": "steady-0-0",
+        "container": "matroska,webm",
+        "codec": "ffv1",
+        "pixel_format": "bgr0",
+        "width": "32",
+        "height": "32",
+        "rotation": "0",
+        "frames_decoded": "20",
+        "frames_stated": "",
+        "rate_stated": "10",
+        "variable_rate": "no",
+        "duration_s": "2.000",
+        "interlaced": "no",
+        "sound": "no",
+        "key_distance_s": "1.200",  # FFmpeg's default: a key frame every 12 frames
+        "problems": "",
+    }
+    assert (second["codec"], second["width"], second["frames_stated"]) == ("h264", "48", "10")
+    assert second["problems"] == "error: states 9 frames, but 10 can be decoded"
+    assert third["frames_decoded"] == "0"
+    assert "cannot be decoded" in third["problems"]
+
+
+def test_a_name_that_no_file_can_have_is_an_error_of_its_row(tiny_study):
+    root = tiny_study(patients_per_class=1)
+    text = (root / "clips.csv").read_text()
+    (root / "clips.csv").write_text(text.replace("videos/steady-0-0.mkv", "v" * 5000))
+    problems, clips = check_study(root, workers=1)
+    assert clips == 3
+    (error,) = [problem for problem in problems if problem.severity == "error"]
+    assert error.where == "clips.csv:2:video"
+    assert error.clip_id == "steady-0-0"

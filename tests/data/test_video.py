@@ -3,10 +3,12 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from conftest import grey_pictures, write_audio, write_video
+from vaclip.data import video
 from vaclip.data.video import decode_clip, timed_frames
 from vaclip.errors import VaclipError
 
@@ -259,3 +261,123 @@ def test_rotation_of_a_phone_video(tmp_path):
     halves = clip.frames[0, :, :, 0].astype(int)
     assert halves[:7].min() > 150
     assert halves[9:].max() < 50
+
+
+# --- what would fill the memory, or never end ----------------------------------------------------
+
+
+def plain_video(path, codec, height, width):
+    """Writes one grey picture of any size."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=1)
+        stream.height, stream.width, stream.pix_fmt = height, width, "gray"
+        frame = av.VideoFrame(width, height, "gray")
+        for plane in frame.planes:
+            plane.update(bytes(plane.buffer_size))
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def patched(path, offset, fmt, *values):
+    content = bytearray(path.read_bytes())
+    struct.pack_into(fmt, content, content.index(offset[0]) + offset[1], *values)
+    path.write_bytes(content)
+    return path
+
+
+def claimed_size(path):
+    """Lets an .avi of PNG pictures claim 12,000 x 10,000, in the stream and in the picture."""
+    plain_video(path, "png", 16, 16)
+    patched(path, (b"strf", 8 + 4), "<ii", 12_000, 10_000)
+    return patched(path, (b"IHDR", 4), ">II", 12_000, 10_000)
+
+
+def size_hidden_in_the_picture(path):
+    return patched(plain_video(path, "png", 16, 16), (b"IHDR", 4), ">II", 12_000, 10_000)
+
+
+def real_size(path):
+    return plain_video(path, "png", 10_000, 12_000)
+
+
+@pytest.mark.parametrize("make", [claimed_size, size_hidden_in_the_picture, real_size])
+def test_a_picture_above_64_megapixels_is_refused(tmp_path, make):
+    path = make(tmp_path / "a.avi")
+    with pytest.raises(VaclipError, match=r"^a\.avi: .*64 megapixels"):
+        decode(path)
+
+
+def test_a_large_picture_is_decoded(tmp_path):
+    clip = decode(plain_video(tmp_path / "a.avi", "png", 2160, 3840))
+    assert clip.source_size == (2160, 3840)
+    assert clip.frames.shape == (10, 16, 16, 3)
+
+
+def test_a_time_stamp_beyond_a_day_is_damage(tmp_path):
+    path = write_video(tmp_path / "a.mkv", grey_pictures([1, 2, 3]), times_s=[0, 0.1, 1e6])
+    with pytest.raises(VaclipError, match=r"^a\.mkv: states that frame 1 is shown until 1000000 s"):
+        decode(path)
+
+
+def test_a_rate_of_one_picture_in_68_years(tmp_path):
+    path = write_video(tmp_path / "a.avi", grey_pictures([1, 2, 3]))
+    patched(path, (b"strh", 8 + 20), "<II", 2**31 - 1, 1)  # scale and rate
+    with pytest.raises(VaclipError, match="is shown until 2147483647 s"):
+        decode(path)
+
+
+def test_a_count_of_billions_ends_with_the_content(tmp_path):
+    path = write_video(tmp_path / "a.avi", grey_pictures([1, 2, 3]))
+    patched(path, (b"strh", 8 + 32), "<I", 2**32 - 1)
+    assert levels(decode(path)) == [1, 2, 3]
+
+
+def test_a_picture_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "a.mkv", grey_pictures([1, 2]), times_s=[0, 9.0])
+    monkeypatch.setattr(video, "LARGEST_CLIP", 91 * 16 * 16 * 3)
+    assert len(decode(path).frames) == 91
+    monkeypatch.setattr(video, "LARGEST_CLIP", 90 * 16 * 16 * 3)
+    with pytest.raises(VaclipError, match=r"^a\.mkv: the clip is longer than 9 s, and"):
+        decode(path)
+
+
+def test_a_title_in_another_encoding_does_no_harm(tmp_path):
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "Zoe at home"
+        stream = container.add_stream("ffv1", rate=1)
+        stream.height, stream.width, stream.pix_fmt = 16, 16, "gray"
+        container.mux(stream.encode(av.VideoFrame(16, 16, "gray")))
+        container.mux(stream.encode())
+    path.write_bytes(path.read_bytes().replace(b"Zoe", b"Zo\xeb"))
+    assert len(decode(path).frames) == 10
+
+
+def million_samples(path):
+    """Lets the table of an .mp4 claim 84 million samples of one byte; FFmpeg took 5 GB for it."""
+    write_video(path, grey_pictures([1, 2, 3]), codec="libx264")
+    patched(path, (b"stsz", 8), ">II", 1, 84_000_000)
+    patched(path, (b"stts", 12), ">I", 84_000_000)
+    return patched(path, (b"stsc", 16), ">I", 84_000_000)
+
+
+def million_samples_in_a_fragment(path):
+    options = {"movflags": "frag_keyframe+empty_moov"}
+    write_video(path, grey_pictures([1, 2, 3]), codec="libx264", container_options=options)
+    assert decode(path).frame_count == 3
+    return patched(path, (b"trun", 4), ">II", 0, 84_000_000)
+
+
+@pytest.mark.parametrize("make", [million_samples, million_samples_in_a_fragment])
+def test_tables_that_claim_more_than_the_file_holds(tmp_path, make):
+    with pytest.raises(VaclipError, match=r"^a\.mp4: its tables claim more pictures than"):
+        decode(make(tmp_path / "a.mp4"))
+
+
+def test_a_box_of_64_bits_is_walked_over(tmp_path):
+    """Long recordings have one; the tables behind it are still looked at."""
+    path = million_samples(tmp_path / "a.mp4")
+    path.write_bytes(struct.pack(">I4sQ4x", 1, b"free", 20) + path.read_bytes())
+    with pytest.raises(VaclipError, match="its tables claim"):
+        decode(path)

@@ -5,8 +5,9 @@ import pytest
 
 from conftest import grey_pictures, write_audio, write_video
 from vaclip.errors import VaclipError
+from vaclip.maps import arrays
 from vaclip.maps.arrays import ArrayMap, load_map, resize_area
-from vaclip.maps.source import Grid, MarkedClip
+from vaclip.maps.source import Grid, MarkedClip, Timing
 
 FRAMES = np.random.default_rng(0).uniform(0, 1, (6, 8, 10)).astype(np.float32)
 SHOWN = [0, 1, 1, 3, 5]
@@ -167,7 +168,7 @@ def test_neither_array_nor_video(tmp_path):
     (tmp_path / "m.csv").write_text("0,1\n" * 100)
     refused(tmp_path, "m.csv", "neither an array nor a video")
     write_audio(tmp_path / "m.wav")
-    refused(tmp_path, "m.wav", "without pictures")
+    refused(tmp_path, "m.wav", "holds no video stream")
 
 
 def test_missing_file_or_path_outside(tmp_path):
@@ -202,3 +203,27 @@ def test_load_map_keeps_the_number_format(tmp_path):
     np.save(tmp_path / "m.npy", np.ones((4, 5), np.uint8))
     loaded = load_map(tmp_path / "m.npy", "m.npy")
     assert (loaded.shape, loaded.dtype) == ((1, 4, 5), np.uint8)
+
+
+def test_a_grey_video_that_would_fill_the_memory(tmp_path, monkeypatch):
+    write_video(tmp_path / "m.mkv", grey_pictures(range(10)))
+    monkeypatch.setattr(arrays, "LARGEST_ARRAYS", 10 * 16 * 16)
+    assert load_map(tmp_path / "m.mkv", "m.mkv").shape == (10, 16, 16)
+    monkeypatch.setattr(arrays, "LARGEST_ARRAYS", 9 * 16 * 16)
+    with pytest.raises(VaclipError, match=r"map 'm\.mkv' has more than 0 GiB of pictures"):
+        load_map(tmp_path / "m.mkv", "m.mkv")
+
+
+def test_a_playlist_is_no_map(tmp_path):
+    video = write_video(tmp_path / "elsewhere/a.mkv", grey_pictures([7]))
+    (tmp_path / "m.m3u8").write_text(
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{video}\n#EXT-X-ENDLIST\n"
+    )
+    refused(tmp_path, "m.m3u8", "neither an array nor a video")
+
+
+@pytest.mark.parametrize(("shape", "frames"), [((5, 4, 4), 5), ((1, 4, 4), None), ((4, 4), None)])
+def test_only_a_map_of_several_frames_counts_frames(tmp_path, shape, frames):
+    np.save(tmp_path / "m.npy", np.zeros(shape))
+    timing = ArrayMap().timing("m.npy", MarkedClip("c", tmp_path))
+    assert timing == (None if frames is None else Timing("frame", frames))

@@ -180,6 +180,10 @@ def _card(patients, clips, classes, excluded, reason):
         "agreement": [{"first": "md1", "second": "md2", "clips": 20, "exact": 0.8,
                        "kappa": None, "cc_mean": 0.71, "cc_sd": 0.12,
                        "sim_mean": 0.55, "sim_sd": 0.1}],
+        "joint_agreement": {"clips": 20, "fleiss_kappa": None},
+        "findings": [{"severity": "warning", "subject": "duplicates",
+                      "what": "2 patients have one file", "advice": "look at it",
+                      "clips": [excluded], "patients": ["anna_00", "anna_01"]}],
         "content_hash": "5f2c",
     }  # fmt: skip
 

@@ -65,7 +65,13 @@ def test_a_damaged_file_is_named(tmp_path, name, content, message):
 
 
 @pytest.mark.parametrize(
-    ("part", "field"), [("per_class", "patients"), ("agreement", "kappa"), ("clip_seconds", "max")]
+    ("part", "field"),
+    [
+        ("per_class", "patients"),
+        ("agreement", "kappa"),
+        ("clip_seconds", "max"),
+        ("findings", "what"),
+    ],
 )
 def test_a_part_of_the_data_card_that_lacks_a_field_is_named(folder, tmp_path, part, field):
     prediction_rows([0, 1, 2]).to_parquet(tmp_path / keys.PREDICTIONS_FILE)

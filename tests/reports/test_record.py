@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from study_folder import write_study
 
@@ -48,6 +50,31 @@ def test_an_excluded_clip_is_named_as_asked(study):
     assert hidden.rows == (("X01", "…'s video is empty"),)
     shown = record.excluded_table(study.data_card, pseudonyms(study.clips, lost, seed=0, real=True))
     assert shown.rows == (("anna_00-lost", "anna_03's video is empty"),)
+
+
+def test_a_finding_names_patients_and_clips_as_asked(study):
+    (row,) = record.findings_table(study.data_card, pseudonyms(study.clips, seed=0)).rows
+    assert row[:4] == ("duplicates", "warning", "2 patients have one file", "look at it")
+    assert re.fullmatch(r"P\d\d, P\d\d, unnamed clip", row[4])
+    (row,) = record.findings_table(study.data_card, pseudonyms(study.clips, seed=0, real=True)).rows
+    assert row[4] == "anna_00, anna_01, anna_00-lost"
+
+
+def test_a_finding_about_nobody_has_a_dash_and_no_finding_no_table(study):
+    (found,) = study.data_card["findings"]
+    names = pseudonyms(study.clips, seed=0)
+    (row,) = record.findings_table(
+        {"findings": [found | {"clips": [], "patients": []}]}, names
+    ).rows
+    assert row[4] == NONE
+    assert record.findings_table({"findings": []}, names) is None
+
+
+def test_all_annotators_have_a_row_where_there_are_three(study):
+    card = study.data_card | {"joint_agreement": {"clips": 7, "fleiss_kappa": 0.25}}
+    assert record.agreement_table(card).rows[1:] == (
+        ("All of them", "7", NONE, "0.250", NONE, NONE),
+    )
 
 
 def test_undefined_agreement_is_a_dash(study):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import cohen_kappa_score
+from statsmodels.stats import inter_rater
 
 from vaclip.data.cache import SampleSettings, cache_study, map_identities
 from vaclip.data.dataset import map_array
@@ -128,6 +129,48 @@ def cohen_kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> float:
     if len(number) < 2:
         return math.nan
     return float(cohen_kappa_score([number[c] for c in first], [number[c] for c in second]))
+
+
+def fleiss_kappa(ratings: Sequence[Sequence[Hashable]]) -> float:
+    """Fleiss' kappa of several raters: as Cohen's, with the raters' categories pooled.
+
+    See J. L. Fleiss, "Measuring nominal scale agreement among many raters", 1971.
+
+    Args:
+        ratings: For each rater, (N,) categories of the same N clips.
+
+    Returns:
+        At most 1; NaN where all always say the same one thing, or N = 0.
+    """
+    number = _numbers([category for own in ratings for category in own])
+    if len(number) < 2:
+        return math.nan
+    rows = [[number[category] for category in clip] for clip in zip(*ratings, strict=True)]
+    return float(inter_rater.fleiss_kappa(inter_rater.aggregate_raters(np.array(rows))[0]))
+
+
+def joint_agreement(study: Study, settings: SampleSettings, root: Path) -> tuple[int, float]:
+    """Compares all annotators at once on the clips that every one of them marked.
+
+    Args:
+        study: The study.
+        settings: Who is compared.
+        root: The cache folder.
+
+    Returns:
+        The number of those clips, and `fleiss_kappa` of the sets of marks; NaN for fewer than
+        three annotators, whom `PairAgreement` compares.
+    """
+    said = [
+        map_identities(
+            study, dataclasses.replace(settings, annotators=(name,), combine="mean"), root
+        )
+        for name in settings.annotators
+    ]
+    shared = [clip for clip in said[0] if all(clip in own for own in said)] if said else []
+    if len(said) < 3:
+        return len(shared), math.nan
+    return len(shared), fleiss_kappa([[own[clip] for clip in shared] for own in said])
 
 
 def _numbers(categories: Sequence[Hashable]) -> dict[Hashable, int]:

@@ -110,7 +110,8 @@ def cache_study(
         listed = "\n".join(f"  {failure}" for failure in failures)
         raise VaclipError(
             f"{len(failures)} clip(s) of {study.name} cannot be used:\n{listed}\n"
-            f"Mend or remove them; `vaclip data check {study.root}` tells more."
+            f"Mend them, or leave them out: `vaclip data check {study.root} --quarantine` writes "
+            "excluded.csv."
         )
     return cached
 

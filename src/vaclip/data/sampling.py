@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-_SLACK_S = 1e-3  # time stamps are rounded to the container's time base: 1 ms in Matroska
+SLACK_S = 1e-3
+"""Time stamps are rounded to the container's time base: 1 ms in Matroska."""
 
 
 class FrameSampler:
@@ -36,7 +37,7 @@ class FrameSampler:
         """
         limit = shown_until_s if self.end_s is None else min(shown_until_s, self.end_s)
         first = self._next
-        while self.start_s + self._next / self.fps < limit - _SLACK_S:
+        while self.start_s + self._next / self.fps < limit - SLACK_S:
             self._next += 1
         return self._next - first
 
@@ -45,7 +46,7 @@ class FrameSampler:
         """Whether every sample before ``end_s`` has its frame."""
         if self.end_s is None:
             return False
-        return self.start_s + self._next / self.fps >= self.end_s - _SLACK_S
+        return self.start_s + self._next / self.fps >= self.end_s - SLACK_S
 
 
 def with_end_times(times_s: Iterable[float], last_frame_s: float) -> Iterator[float]:

@@ -23,6 +23,8 @@ from vaclip.maps.source import COCO_17, KINDS, Mark, MarkedClip, Region, map_sou
 
 CLIP_COLUMNS = ("clip_id", "video", "patient_id", "label")
 MARK_COLUMNS = ("clip_id", "annotator", "kind", "value")
+EXCLUSION_COLUMNS = ("clip_id", "reason")
+EXCLUSIONS = "excluded.csv"
 _SHOWN = 20
 _LOG = logging.getLogger(__name__)
 # PyYAML's own, and what its constructors let through on values such as a 99th of May.
@@ -39,11 +41,13 @@ class Problem:
         severity: An ``error`` makes the study unusable, a ``warning`` does not.
         where: ``file:row:column`` as far as known; row 1 is the header.
         what: What is wrong and what to do.
+        clip_id: The clip that it is about; None where it is about the study.
     """
 
     severity: Literal["error", "warning"]
     where: str
     what: str
+    clip_id: str | None = None
 
     def __str__(self) -> str:
         return f"{self.severity}: {self.where}: {self.what}"
@@ -65,8 +69,16 @@ class Clip:
 
 
 @dataclass(frozen=True)
+class Exclusion:
+    """One row of excluded.csv: a clip of clips.csv that is left out, and why."""
+
+    clip_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Study:
-    """A loaded study; clips are in the order of clips.csv."""
+    """A loaded study; clips are in the order of clips.csv, without the excluded ones."""
 
     root: Path
     name: str
@@ -76,6 +88,7 @@ class Study:
     clips: tuple[Clip, ...]
     marks: dict[str, tuple[Mark, ...]]
     """By clip_id; a clip that nobody marked is absent."""
+    excluded: tuple[Exclusion, ...] = ()
 
     @property
     def annotators(self) -> tuple[str, ...]:
@@ -115,16 +128,14 @@ def load_study(root: Path) -> Study:
             f"`vaclip data check {root}` lists all of them."
         )
     if problems:
-        _LOG.warning(
-            "%d warning(s) about the study; `vaclip data check %s` shows them", len(problems), root
-        )
+        _LOG.warning("%d warning(s) about the study; `vaclip data check` shows them", len(problems))
     return study
 
 
 def read_study(root: Path) -> tuple[Study | None, list[Problem]]:
     """Reads a study as far as possible.
 
-    Videos are looked for, but not decoded.
+    Videos are looked for, but not decoded. Of a clip that excluded.csv names nothing is checked.
 
     Returns:
         The study (None where study.yaml or clips.csv give nothing to stand on) and
@@ -140,9 +151,11 @@ class _Reader:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.problems: list[Problem] = []
+        self.excluded: dict[str, Exclusion] = {}
+        self.left_out: set[str] = set()  # what clips.csv has of them
 
-    def error(self, where: str, what: str) -> None:
-        self.problems.append(Problem("error", where, what))
+    def error(self, where: str, what: str, clip_id: str | None = None) -> None:
+        self.problems.append(Problem("error", where, what, clip_id))
 
     def warn(self, where: str, what: str) -> None:
         self.problems.append(Problem("warning", where, what))
@@ -156,12 +169,16 @@ class _Reader:
         classes = self._classes(head.get("classes"))
         names = self._keypoint_names(head.get("keypoint_names", list(COCO_17)))
         regions = self._regions(head.get("regions") or {}, names)
+        self._read_exclusions()
         clips = self._clips(classes)
+        for clip_id in sorted(self.excluded.keys() - self.left_out):
+            self.warn(EXCLUSIONS, f"clips.csv has no clip '{clip_id}', which is excluded")
         if not classes or not clips:
             return None
         name = str(head.get("name") or self.root.resolve().name)
-        bare = Study(self.root, name, classes, regions, names, tuple(clips), {})
-        study = Study(self.root, name, classes, regions, names, tuple(clips), self._marks(bare))
+        excluded = tuple(row for row in self.excluded.values() if row.clip_id in self.left_out)
+        study = Study(self.root, name, classes, regions, names, tuple(clips), {}, excluded)
+        study = dataclasses.replace(study, marks=self._marks(study))
         self._warn_of_clips(study)
         return study
 
@@ -220,13 +237,23 @@ class _Reader:
                         self.error(where, f"{what}; quote values that hold a comma")
                         continue
                     row = dict(zip(header, (cell.strip() for cell in cells), strict=True))
+                    clip_id = row["clip_id"] if name != EXCLUSIONS else None
+                    if clip_id in self.excluded:
+                        if name == "clips.csv":
+                            self.left_out.add(clip_id)
+                        continue
                     empty = [column for column in required if not row[column]]
                     for column in empty:
-                        self.error(f"{where}:{column}", "the cell is empty")
+                        self.error(f"{where}:{column}", "the cell is empty", clip_id or None)
                     if not empty:
                         yield where, row
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             self.error(name, f"cannot be read as a UTF-8 CSV file: {error}")
+
+    def _read_exclusions(self) -> None:
+        if (self.root / EXCLUSIONS).exists():
+            for _, row in self._rows(EXCLUSIONS, EXCLUSION_COLUMNS):
+                self.excluded[row["clip_id"]] = Exclusion(row["clip_id"], row["reason"])
 
     def _clips(self, classes: tuple[str, ...]) -> list[Clip]:
         clips: dict[str, Clip] = {}
@@ -242,28 +269,29 @@ class _Reader:
                     f"{where}:label",
                     f"unknown label '{label}' (classes of study.yaml: {known})."
                     f"{did_you_mean(label, classes)}",
+                    clip_id,
                 )
             start_s = self._seconds(where, row, "start_s")
             end_s = self._seconds(where, row, "end_s")
             if end_s is not None and end_s <= (start_s or 0.0):
-                self.error(f"{where}:end_s", f"{end_s:g} s is not after the start of the clip")
+                what = f"{end_s:g} s is not after the start of the clip"
+                self.error(f"{where}:end_s", what, clip_id)
             clips[clip_id] = Clip(
                 clip_id=clip_id,
-                video=self._file(where, "video", row["video"]),
+                video=self._file(where, "video", row),
                 patient_id=row["patient_id"],
                 label=label,
                 start_s=start_s or 0.0,
                 end_s=end_s,
-                keypoints=(
-                    self._file(where, "keypoints", row["keypoints"])
-                    if row.get("keypoints")
-                    else None
-                ),
+                keypoints=self._file(where, "keypoints", row) if row.get("keypoints") else None,
                 where=where,
                 extra={k: v for k, v in row.items() if k not in CLIP_COLUMNS},
             )
         if not clips and not self.problems:
-            self.error("clips.csv", "no clip is listed")
+            what = (
+                "every clip is excluded, by excluded.csv" if self.left_out else "no clip is listed"
+            )
+            self.error("clips.csv", what)
         return list(clips.values())
 
     def _seconds(self, where: str, row: dict[str, str], column: str) -> float | None:
@@ -275,18 +303,21 @@ class _Reader:
         except ValueError:
             value = math.nan
         if not math.isfinite(value) or value < 0:
-            self.error(f"{where}:{column}", f"'{text}' is not a time in seconds from 0")
+            what = f"'{text}' is not a time in seconds from 0"
+            self.error(f"{where}:{column}", what, row["clip_id"])
             return None
         return value
 
-    def _file(self, where: str, column: str, name: str) -> Path:
+    def _file(self, where: str, column: str, row: dict[str, str]) -> Path:
+        name = row[column]
         try:
             path = inside_folder(self.root, name)
         except VaclipError as error:
-            self.error(f"{where}:{column}", str(error))
-            return self.root / name
+            self.error(f"{where}:{column}", str(error), row["clip_id"])
+            return self.root  # no file, whatever the name is: it may be too long to look for
         if not path.is_file():
-            self.error(f"{where}:{column}", f"there is no file '{name}' in the study folder")
+            what = f"there is no file '{name}' in the study folder"
+            self.error(f"{where}:{column}", what, row["clip_id"])
         return path
 
     def _marks(self, study: Study) -> dict[str, tuple[Mark, ...]]:
@@ -307,9 +338,9 @@ class _Reader:
                 hint = did_you_mean(clip_id, clips)
                 self.error(f"{where}:clip_id", f"clips.csv has no clip '{clip_id}'.{hint}")
             elif kind not in KINDS:
-                self.error(f"{where}:kind", unknown_kind(kind))
+                self.error(f"{where}:kind", unknown_kind(kind), clip_id)
             elif what := map_source(kind).problem(value, study.marked(clips[clip_id])):
-                self.error(f"{where}:value", what)
+                self.error(f"{where}:value", what, clip_id)
             else:
                 marks[clip_id].append(Mark(annotator, kind, value))
         return {clip_id: tuple(rows) for clip_id, rows in marks.items()}

@@ -15,8 +15,12 @@ from numpy.typing import NDArray
 from vaclip.data.sampling import FrameSampler
 from vaclip.errors import VaclipError
 from vaclip.maps.source import Grid
+from vaclip.media import failure, open_video
 
-_PLAYLISTS = frozenset({"hls", "concat", "dash", "sdp", "rtsp", "imf"})
+LONGEST_VIDEO_S = 24 * 3600.0
+"""A time stamp beyond is taken for damage."""
+LARGEST_CLIP = 2 << 30
+"""Bytes that the samples of a clip may have: an hour at 10 a second has 1.3 GiB at 112 x 112."""
 _FALLBACK_FPS = 25.0  # where a container states no rate and its frames carry no time
 
 
@@ -79,25 +83,25 @@ def decode_clip(
         end_s: Where it ends (exclusive); None for the end of the video.
 
     Raises:
-        VaclipError: If the file is missing, holds no video, breaks off with an error, or has
-            no frame between ``start_s`` and ``end_s``.
+        VaclipError: If the file is missing, holds no video, breaks off with an error, has no
+            frame between ``start_s`` and ``end_s``, or more samples than `LARGEST_CLIP`.
     """
     sampler = FrameSampler(fps, start_s, end_s)
     reformatter = VideoReformatter()  # one for the file: setting one up costs as much as using it
     pictures: list[NDArray[np.uint8]] = []
     frame_index: list[int] = []
     count, source_size, whole = 0, (0, 0), True
+    most = max(1, LARGEST_CLIP // (size[0] * size[1] * 3))
     for frame, shown_until_s in timed_frames(path):
         fills = sampler.fills(shown_until_s)
-        turns = round(frame.rotation / 90) % 4
-        source_size = _turned((frame.height, frame.width), turns)
-        if fills:
-            height, width = _turned(size, turns)
-            resized = reformatter.reformat(
-                frame, width, height, format="rgb24", interpolation=Interpolation.AREA
+        if len(pictures) + fills > most:
+            raise VaclipError(
+                f"{path.name}: the clip is longer than {most / fps:.0f} s, and would not fit into "
+                "memory; cut it with start_s and end_s, or lower data.fps or data.size"
             )
-            upright = np.rot90(resized.to_ndarray().astype(np.uint8, copy=False), turns)
-            pictures += [upright] * fills
+        source_size = upright_size(frame)
+        if fills:
+            pictures += [upright_picture(frame, size, reformatter)] * fills
             frame_index += [count] * fills
         count += 1
         if sampler.done:
@@ -117,6 +121,28 @@ def decode_clip(
     )
 
 
+def quarter_turns(frame: VideoFrame) -> int:
+    """Returns by how many quarter turns, anticlockwise, the frame is brought upright."""
+    return round(frame.rotation / 90) % 4
+
+
+def upright_size(frame: VideoFrame) -> tuple[int, int]:
+    """Returns (height, width) of the frame once it is upright."""
+    return _turned((frame.height, frame.width), quarter_turns(frame))
+
+
+def upright_picture(
+    frame: VideoFrame, size: tuple[int, int], reformatter: VideoReformatter
+) -> NDArray[np.uint8]:
+    """Returns a frame upright, resized to (H, W), as (H, W, 3) RGB."""
+    turns = quarter_turns(frame)
+    height, width = _turned(size, turns)
+    resized = reformatter.reformat(
+        frame, width, height, format="rgb24", interpolation=Interpolation.AREA
+    )
+    return np.rot90(resized.to_ndarray().astype(np.uint8, copy=False), turns)
+
+
 def _turned(size: tuple[int, int], turns: int) -> tuple[int, int]:
     return (size[1], size[0]) if turns % 2 else size
 
@@ -128,22 +154,16 @@ def timed_frames(path: Path) -> Iterator[tuple[VideoFrame, float]]:
     the nominal frame duration.
 
     Raises:
-        VaclipError: If the file is missing, holds no video, or breaks off with an error.
+        VaclipError: If the file is missing, holds no video, breaks off with an error, or states
+            a time beyond `LONGEST_VIDEO_S`.
     """
-    if not path.is_file():
-        raise VaclipError(f"{path.name}: there is no such file")
     count = 0
-    try:
-        # "file:" and the whitelist keep FFmpeg from taking a name or a content for an address.
-        with av.open(f"file:{path}", options={"protocol_whitelist": "file"}) as container:
-            if container.format.name in _PLAYLISTS:
-                raise VaclipError(f"{path.name}: is a playlist, not a video")
-            if not container.streams.video:
-                raise VaclipError(f"{path.name}: the file holds no video stream")
-            stream = container.streams.video[0]
-            nominal_s = 1.0 / float(stream.average_rate or stream.base_rate or _FALLBACK_FPS)
-            held: VideoFrame | None = None
-            held_s = first_s = 0.0
+    with open_video(path) as container:
+        stream = container.streams.video[0]
+        nominal_s = 1.0 / float(stream.average_rate or stream.base_rate or _FALLBACK_FPS)
+        held: VideoFrame | None = None
+        held_s = first_s = 0.0
+        try:
             for frame in container.decode(stream):
                 stamp = frame.time
                 if held is None:
@@ -151,18 +171,23 @@ def timed_frames(path: Path) -> Iterator[tuple[VideoFrame, float]]:
                 else:
                     time_s = held_s if stamp is None else stamp - first_s
                     time_s = time_s if time_s > held_s else held_s + nominal_s
-                    yield held, time_s
+                    yield held, _plausible(time_s, count, path)
                     held_s = time_s
                 held = frame
                 count += 1
-            if held is not None:
-                yield held, held_s + _duration_s(held, nominal_s)
-    except av.FFmpegError as error:
-        reason = error.strerror or type(error).__name__
+        except av.FFmpegError as error:
+            raise failure(path.name, error, count) from error
+        if held is not None:
+            yield held, _plausible(held_s + _duration_s(held, nominal_s), count, path)
+
+
+def _plausible(time_s: float, count: int, path: Path) -> float:
+    if time_s > LONGEST_VIDEO_S:
         raise VaclipError(
-            f"{path.name}: cannot be decoded after {count} frames ({reason}); "
-            "check the copy, or re-encode the file"
-        ) from error
+            f"{path.name}: states that frame {count - 1} is shown until {time_s:.0f} s; a video "
+            f"may last {LONGEST_VIDEO_S / 3600:.0f} hours: check the copy, or re-encode the file"
+        )
+    return time_s
 
 
 def _duration_s(frame: VideoFrame, nominal_s: float) -> float:

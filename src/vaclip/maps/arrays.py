@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from vaclip.errors import VaclipError
-from vaclip.files import inside_folder, read_arrays
-from vaclip.maps.source import Grid, MapSource, MarkedClip
+from vaclip.files import LARGEST_ARRAYS, inside_folder, read_arrays
+from vaclip.maps.source import Grid, MapSource, MarkedClip, Timing
+from vaclip.media import failure, open_video
 
 
 class ArrayMap(MapSource):
@@ -32,6 +33,10 @@ class ArrayMap(MapSource):
 
     def drawing(self, value: str, clip: MarkedClip) -> Path | None:
         return inside_folder(clip.root, value)
+
+    def timing(self, value: str, clip: MarkedClip) -> Timing | None:
+        frames = len(load_map(inside_folder(clip.root, value), value))
+        return Timing("frame", frames) if frames > 1 else None
 
     def render(self, value: str, clip: MarkedClip, grid: Grid) -> NDArray[np.float32]:
         frames = _in_unit_range(load_map(inside_folder(clip.root, value), value), value)
@@ -67,16 +72,30 @@ def load_map(path: Path, name: str) -> NDArray[Any]:
 
 
 def _load_grey_video(path: Path, name: str) -> NDArray[np.uint8]:
+    what = f"map '{name}'"
+    frames: list[NDArray[np.uint8]] = []
+    size = 0
     try:
-        with av.open(f"file:{path}", options={"protocol_whitelist": "file"}) as container:
-            if not container.streams.video:
-                raise VaclipError(f"map '{name}' is a file without pictures")
-            frames = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
-    except av.FFmpegError as error:
-        raise VaclipError(f"map '{name}' is neither an array nor a video: {error}") from error
+        container = open_video(path)
+    except VaclipError as error:
+        raise VaclipError(f"{what} is neither an array nor a video: {error}") from error
+    with container:
+        try:
+            for frame in container.decode(video=0):
+                size += frame.width * frame.height
+                if size > LARGEST_ARRAYS:
+                    raise VaclipError(
+                        f"{what} has more than {LARGEST_ARRAYS >> 30} GiB of pictures; make them "
+                        "smaller: maps are resized to data.size anyway"
+                    )
+                frames.append(frame.to_ndarray(format="gray").astype(np.uint8, copy=False))
+        except av.FFmpegError as error:
+            raise failure(what, error, len(frames)) from error
     if not frames:
-        raise VaclipError(f"map '{name}' holds no frame")
-    return np.stack(frames).astype(np.uint8, copy=False)
+        raise VaclipError(f"{what} holds no frame")
+    if len({frame.shape for frame in frames}) > 1:
+        raise VaclipError(f"{what} has frames of different sizes")
+    return np.stack(frames)
 
 
 def _in_unit_range(frames: NDArray[Any], name: str) -> NDArray[np.float32]:

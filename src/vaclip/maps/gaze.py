@@ -77,14 +77,13 @@ def draw_fixations(gaze: Gaze, grid: Grid) -> NDArray[np.float32]:
     rows = (np.arange(grid.size[0]) + 0.5) * height / grid.size[0]
     columns = (np.arange(grid.size[1]) + 0.5) * width / grid.size[1]
     begin, end, x, y = gaze.fixations.T
-    down = np.exp(-0.5 * ((rows[:, None] - y) / sigma) ** 2)  # (H, N)
-    right = np.exp(-0.5 * ((columns[:, None] - x) / sigma) ** 2)  # (W, N)
     drawn = np.zeros((len(grid.time_s), *grid.size), np.float32)
     for number, time in enumerate(grid.time_s):
         seconds = np.minimum(end, time + grid.sample_s) - np.maximum(begin, time)
         seen = np.flatnonzero(seconds > 0)
-        share = seconds[seen] / grid.sample_s
-        drawn[number] = (down[:, seen] * share) @ right[:, seen].T
+        down = np.exp(-0.5 * ((rows[:, None] - y[seen]) / sigma) ** 2)  # (H, seen)
+        right = np.exp(-0.5 * ((columns[:, None] - x[seen]) / sigma) ** 2)  # (W, seen)
+        drawn[number] = (down * seconds[seen] / grid.sample_s) @ right.T
     return np.minimum(drawn, 1.0, out=drawn)
 
 

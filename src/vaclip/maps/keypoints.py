@@ -77,10 +77,23 @@ def load_keypoints(path: Path) -> NDArray[np.float32]:
     Raises:
         VaclipError: If the file is none of these.
     """
-    points, scores = _points_and_scores(_read(path), path.name)
+    return keypoints_of(_read(path), path.name)
+
+
+def keypoints_of(content: Any, name: str) -> NDArray[np.float32]:
+    """Returns what such a file holds as `load_keypoints` does.
+
+    Args:
+        content: The dictionary or array.
+        name: What to call it in messages.
+
+    Raises:
+        VaclipError: If it is none of these.
+    """
+    points, scores = _points_and_scores(content, name)
     if scores.shape != points.shape[:-1] or points.ndim not in (3, 4) or not points.size:
         raise VaclipError(
-            f"{path.name}: keypoints of shape {points.shape} with scores of shape {scores.shape}; "
+            f"{name}: keypoints of shape {points.shape} with scores of shape {scores.shape}; "
             "expected (T, J, 2) and (T, J)"
         )
     if points.ndim == 4:
@@ -93,14 +106,23 @@ def load_keypoints(path: Path) -> NDArray[np.float32]:
     return joined
 
 
+def read_pickle(path: Path) -> Any:
+    """Reads a pickle of arrays and plain containers; no code runs.
+
+    Raises:
+        VaclipError: If it is damaged, or asks for anything else.
+    """
+    try:
+        with path.open("rb") as file:
+            return RestrictedUnpickler(file).load()
+    except _UNPICKLING_ERRORS as error:
+        raise VaclipError(f"{path.name}: the keypoints cannot be read: {error}") from error
+
+
 def _read(path: Path) -> Any:
     suffix = path.suffix.lower()
     if suffix in (".pkl", ".pickle"):
-        try:
-            with path.open("rb") as file:
-                return RestrictedUnpickler(file).load()
-        except _UNPICKLING_ERRORS as error:
-            raise VaclipError(f"{path.name}: the keypoints cannot be read: {error}") from error
+        return read_pickle(path)
     if suffix in (".npz", ".npy"):
         return read_arrays(path)
     raise VaclipError(

@@ -21,13 +21,16 @@ _JOB_COLUMNS: Final = ("arm", "fold", "seed", "state", "reason")
 _RETRIEVAL_COLUMNS: Final = ("arm", "fold", "seed", "name", "value")
 _CARD_FIELDS: Final = {
     "": ("name", "patients", "clips", "distinct_maps", "clips_without_map", "content_hash",
-         "classes", "per_class", "annotators", "excluded", "agreement", "clip_seconds"),
+         "classes", "per_class", "annotators", "excluded", "agreement", "clip_seconds",
+         "joint_agreement", "findings"),
     "per_class": ("class", "patients", "clips"),
     "annotators": ("annotator", "clips"),
     "excluded": ("clip_id", "reason"),
     "agreement": ("first", "second", "clips", "exact", "kappa", "cc_mean", "cc_sd", "sim_mean",
                   "sim_sd"),
     "clip_seconds": ("min", "median", "max"),
+    "joint_agreement": ("clips", "fleiss_kappa"),
+    "findings": ("severity", "subject", "what", "advice", "clips", "patients"),
 }  # fmt: skip
 """Of the card itself, then of each entry of a list or the one object in it."""
 

@@ -62,6 +62,7 @@ class Tables:
     classes: Table | None
     marked: Table | None
     excluded: Table | None
+    findings: Table | None
     holes: Table | None
 
     def without_ids(self) -> list[Table]:
@@ -139,6 +140,7 @@ def _tables(study: Study, results: Results, *, real_ids: bool) -> Tables:
         classes=record.class_table(card) if card else None,
         marked=record.annotator_table(card) if card else None,
         excluded=record.excluded_table(card, names) if card else None,
+        findings=record.findings_table(card, names) if card else None,
         holes=record.holes_table(study, reasons=real_ids),
     )
 

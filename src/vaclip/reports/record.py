@@ -59,6 +59,24 @@ def excluded_table(card: dict[str, Any], names: Pseudonyms) -> Table | None:
     return Table("excluded", caption, ("Clip", "Reason"), rows, prose) if rows else None
 
 
+def findings_table(card: dict[str, Any], names: Pseudonyms) -> Table | None:
+    """What may mislead, and what to do about it."""
+    rows = tuple(
+        (
+            found["subject"],
+            found["severity"],
+            found["what"],
+            found["advice"],
+            _listed([*map(names.patient, found["patients"]), *map(names.clip, found["clips"])])
+            or NONE,
+        )
+        for found in card["findings"]
+    )
+    caption = "What may mislead in these data. An error, a warning or a note, the gravest first."
+    columns = ("About", "Severity", "What", "What to do", "Patients and clips")
+    return Table("findings", caption, columns, rows, frozenset(columns[2:])) if rows else None
+
+
 def agreement_table(card: dict[str, Any]) -> Table | None:
     """How far each two annotators agree."""
     rows = tuple(
@@ -72,10 +90,15 @@ def agreement_table(card: dict[str, Any]) -> Table | None:
         )
         for pair in card["agreement"]
     )
+    joint = card["joint_agreement"]
+    if joint["fleiss_kappa"] is not None:
+        row = ("All of them", str(joint["clips"]), NONE, number(joint["fleiss_kappa"]), NONE, NONE)
+        rows += (row,)
     return Table(
         "agreement",
         "Agreement of the annotators on the clips that both marked: share with exactly the same "
-        "marks, Cohen's kappa of the set of marks, and Pearson correlation (CC) and histogram "
+        "marks, kappa of the set of marks (Cohen's; Fleiss' for all of them, on the clips that "
+        "everyone marked), and Pearson correlation (CC) and histogram "
         "intersection (SIM) of the two maps (mean ± standard deviation over clips).",
         ("Annotators", "Clips", "Same marks", "Kappa", "CC", "SIM"),
         rows,

@@ -195,7 +195,8 @@ def open_study_folder(ablation: Ablation) -> None:
     write_json(
         folder / keys.ARMS_FILE, [arms.describe_arm(named[arm]) for arm in ablation.study.arms]
     )
-    write_json(folder / keys.DATA_CARD_FILE, data_card(ablation.config.data, ablation.prepared))
+    card = data_card(ablation.config.data, ablation.prepared, folds=ablation.config.split.folds)
+    write_json(folder / keys.DATA_CARD_FILE, card)
 
 
 def _nested(settings: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,16 @@ import pandas as pd
 
 from vaclip.config import DataConfig
 from vaclip.console import progress_bar
-from vaclip.data.agreement import PairAgreement, annotator_agreement
+from vaclip.data.agreement import PairAgreement, annotator_agreement, joint_agreement
 from vaclip.files import cache_root
+from vaclip.studies.findings import study_findings
 from vaclip.studies.prepare import PreparedStudy, describe_study, sample_settings
 
 
-def data_card(data: DataConfig, prepared: PreparedStudy, *, workers: int = -1) -> dict[str, Any]:
-    """Describes a study.
+def data_card(
+    data: DataConfig, prepared: PreparedStudy, *, folds: int = 5, workers: int = -1
+) -> dict[str, Any]:
+    """Describes a study, and what will mislead it.
 
     Counts of annotators and their agreement are of everyone who marked it; ``distinct_maps``,
     ``clips_without_map`` and ``content_hash`` are of the maps that the settings make.
@@ -23,6 +27,7 @@ def data_card(data: DataConfig, prepared: PreparedStudy, *, workers: int = -1) -
     Args:
         data: The settings that the study was prepared with.
         prepared: The study.
+        folds: Of its split.
         workers: Processes that draw maps; -1 for one a core.
 
     Returns:
@@ -35,10 +40,10 @@ def data_card(data: DataConfig, prepared: PreparedStudy, *, workers: int = -1) -
     """
     study, items = prepared.study, prepared.items
     settings = sample_settings(data, study.annotators)
+    root = cache_root(data.cache_dir) / "segments"
     with progress_bar("Comparing annotators") as progress:
-        pairs = annotator_agreement(
-            study, settings, cache_root(data.cache_dir) / "segments", progress=progress
-        )
+        pairs = annotator_agreement(study, settings, root, progress=progress)
+    joint_clips, fleiss = joint_agreement(study, settings, root)
     seconds = np.array([item.cached.samples for item in items]) / data.fps
     clips = pd.DataFrame([(clip.label, clip.patient_id) for clip in study.clips])
     said = [{mark.annotator for mark in marks} for marks in study.marks.values()]
@@ -64,9 +69,11 @@ def data_card(data: DataConfig, prepared: PreparedStudy, *, workers: int = -1) -
             "median": float(np.median(seconds)),
             "max": float(seconds.max()),
         },
-        "excluded": [],
+        "excluded": [asdict(row) for row in study.excluded],
         "agreement": [_row(pair) for pair in pairs],
+        "joint_agreement": {"clips": joint_clips, "fleiss_kappa": fleiss},
         "content_hash": about["content_hash"],
+        **study_findings(data, prepared, folds),
     }
 
 

@@ -242,10 +242,11 @@ def report_maps(prepared: PreparedStudy) -> None:
     without = sum(item.cached.attn is None for item in prepared.items)
     distinct = len({item.map_id for item in prepared.items} - {-1})
     _LOG.info(
-        "%s: %d patients, %d clips, %d distinct annotations, %d clips without one%s",
+        "%s: %d patients, %d clips (%d excluded), %d distinct annotations, %d clips without one%s",
         prepared.study.name,
         len(prepared.study.patients),
         len(prepared.items),
+        len(prepared.study.excluded),
         distinct,
         without,
         " (these are pooled without guidance and stay out of the CLIP term)" if without else "",

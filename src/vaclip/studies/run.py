@@ -21,6 +21,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from vaclip import keys
 from vaclip.config import Config
+from vaclip.console import console
 from vaclip.data.datamodule import FoldData
 from vaclip.data.dataset import SegmentDataset
 from vaclip.data.splits import SplitPlan
@@ -114,7 +115,7 @@ def open_run(config: Config, *, workers: int = -1) -> OpenRun:
     prepared = prepare_study(config.data, study, workers=workers)
     check_maps(config, prepared)
     folder = open_run_folder(config)
-    _LOG.info("run folder: %s", folder)
+    console.print(f"Run folder: {folder}", highlight=False, soft_wrap=True)
     _save_origin(plan, prepared, folder)
     return OpenRun(config, folder, prepared, plan)
 
