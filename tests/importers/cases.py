@@ -7,7 +7,6 @@ A kind adds ``case_KIND.py`` with a `CASE`. The contract (`test_importers.py`) a
 from __future__ import annotations
 
 import importlib
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +47,8 @@ class Case:
         golden: (clip id, annotator, sample) of the overlay that `golden.png` in the fixture
             folder shows, at 10 samples a second; None for a kind that gives no map by itself.
         prepare: Makes files that cannot be kept as text (pickles, HDF5), in the copied folder.
+        then: A further command that is run after the import. ``{folder}`` is as in ``flags``,
+            ``{study}`` the study: poses alone give no map, marks of regions do.
         renamed: A text in the export and another one: after the change a video is unmatched.
     """
 
@@ -57,14 +58,24 @@ class Case:
     flags: tuple[str, ...] = ()
     golden: tuple[str, str, int] | None = None
     prepare: Callable[[Path], None] | None = None
+    then: tuple[str, ...] = ()
     renamed: tuple[str, str] = ("", "")
     classes: tuple[str, ...] = field(default=("ill", "well"))
 
-    def copy_to(self, folder: Path) -> Path:
-        """Copies the fixture and writes its videos; returns the folder."""
-        shutil.copytree(FIXTURES / self.kind, folder)
+    def copy_to(self, folder: Path, own: Callable[[str], str] = str) -> Path:
+        """Copies the fixture and writes its videos; returns the folder.
+
+        Args:
+            folder: Where to; it must not exist.
+            own: Changes the names of files and what they hold, for several exports of a kind.
+        """
+        for path in (FIXTURES / self.kind).rglob("*"):
+            if path.is_file():
+                copy = folder / own(path.relative_to(FIXTURES / self.kind).as_posix())
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_bytes(own(path.read_bytes().decode("latin-1")).encode("latin-1"))
         for name, video in self.videos.items():
-            write_video(folder / name, moving_square(video), fps=video.fps)
+            write_video(folder / own(name), moving_square(video), fps=video.fps)
         if self.prepare:
             self.prepare(folder)
         return folder
@@ -74,6 +85,11 @@ class Case:
         flags = [flag.format(folder=folder) for flag in self.flags]
         sources = [str(folder / source) for source in self.sources]
         return ["data", "import", self.kind, *sources, "--into", str(study), *flags]
+
+    def commands(self, folder: Path, study: Path) -> list[list[str]]:
+        """Returns the command line, and the one to run after it, if there is one."""
+        then = [word.format(folder=folder, study=study) for word in self.then]
+        return [self.words(folder, study)] + [then] * bool(then)
 
 
 def moving_square(video: Video) -> np.ndarray:

@@ -19,11 +19,12 @@ case = all_cases()[kind]
 assert case.golden, f"{kind} gives no map by itself"
 with tempfile.TemporaryDirectory() as temporary:
     folder = case.copy_to(Path(temporary) / "export")
-    try:
-        main(case.words(folder, Path(temporary) / "study"))
-    except SystemExit as stopped:
-        if stopped.code:
-            raise
+    for words in case.commands(folder, Path(temporary) / "study"):
+        try:
+            main(words)
+        except SystemExit as stopped:
+            if stopped.code:
+                raise
     study = load_study(Path(temporary) / "study")
     clip_id, annotator, sample = case.golden
     clip = next(clip for clip in study.clips if clip.clip_id == clip_id)

@@ -58,7 +58,8 @@ class TestContract:
 
     @pytest.fixture
     def imported(self, case, folder, tmp_path, capsys):
-        run(case.words(folder, tmp_path / "study"), capsys)
+        for words in case.commands(folder, tmp_path / "study"):
+            run(words, capsys)
         return tmp_path / "study"
 
     def test_gives_a_study_without_an_error(self, case, imported):

@@ -70,11 +70,16 @@ class NewPose:
         keypoints: (T, J, 3): x, y in pixels of the video, confidence in [0, 1]; 0 where a joint
             was not found. T is the number of frames of the whole video.
         where: The place in the export, for messages.
+        size: (height, width) of the pictures that x and y count in; None where it is not said.
+        open_ended: Whether the tool leaves out frames without anybody, so that the video may go
+            on after the last one; it is filled up with confidence 0.
     """
 
     video: str
     keypoints: NDArray[np.float32]
     where: str
+    size: tuple[int, int] | None = None
+    open_ended: bool = False
 
 
 @dataclass(frozen=True)

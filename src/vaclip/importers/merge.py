@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vaclip.data.video import timed_frames, upright_size
 from vaclip.errors import VaclipError
 from vaclip.files import inside_folder
-from vaclip.importers.base import Export, NewClip, NewMark
+from vaclip.importers.base import Export, NewClip, NewMark, NewPose
 from vaclip.importers.names import VideoNames
 from vaclip.importers.plan import MARK_COLUMNS, Plan, Row, Rules, read_head, read_rows
 from vaclip.maps.gaze import Gaze, gaze_json
@@ -176,8 +177,9 @@ def _add_poses(plan: Plan, export: Export, names: VideoNames, rules: Rules) -> N
         clip_ids = names.clips(pose.video, pose.where, plan.unmatched)
         if not clip_ids:
             continue
-        content = _npz(pose.keypoints)
-        stem = PurePosixPath(rows[clip_ids[0]]["video"]).stem
+        video = rows[clip_ids[0]]["video"]
+        content = _npz(_whole_video(pose, plan.videos.get(video, plan.root / video)))
+        stem = PurePosixPath(video).stem
         path = f"{KEYPOINTS}/{_slug(stem)}_{_short_hash(content)}.npz"
         for clip_id in clip_ids:
             old = rows[clip_id].get("keypoints", "")
@@ -195,6 +197,22 @@ def _add_poses(plan: Plan, export: Export, names: VideoNames, rules: Rules) -> N
             _listed(f"{len(wrong)} pose(s) cannot be added", wrong)
             + "\n--replace takes the new keypoints of a clip"
         )
+
+
+def _whole_video(pose: NewPose, video: Path) -> NDArray[np.float32]:
+    """Returns keypoints for every frame, after a look at the video where that is needed."""
+    if pose.size is None and not pose.open_ended:
+        return pose.keypoints
+    frames, size = 0, (0, 0)
+    for frame, _ in timed_frames(video):
+        frames, size = frames + 1, upright_size(frame)
+    if pose.size not in (None, size):
+        raise VaclipError(
+            f"{pose.where}: the pictures are {pose.size[1]} x {pose.size[0]}, but the video is "
+            f"{size[1]} x {size[0]}: cut them from the same file, without scaling"
+        )
+    missing = max(0, frames - len(pose.keypoints)) if pose.open_ended else 0
+    return np.pad(pose.keypoints, ((0, missing), (0, 0), (0, 0)))
 
 
 def _npz(keypoints: NDArray[np.float32]) -> bytes:

@@ -77,25 +77,28 @@ def _in_folder(folder: Path, suffixes: Sequence[str]) -> Iterator[SourceFile]:
 
 def _in_archive(path: Path, suffixes: Sequence[str]) -> Iterator[SourceFile]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
+        # It stays open: to read its table of contents anew for each of many members takes hours.
+        archive = zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise VaclipError(f"{path.name}: cannot be read as a zip archive: {error}") from error
+    members = archive.infolist()
     if len(members) > _MOST_FILES:
         raise VaclipError(f"{path.name} has more than {_MOST_FILES} members")
     for member in members:
         if Path(member.filename).suffix.lower() in suffixes and not member.is_dir():
-            yield SourceFile(member.filename, lambda name=member.filename: _read_member(path, name))
+            yield SourceFile(
+                member.filename, lambda name=member.filename: _read_member(archive, path.name, name)
+            )
 
 
-def _read_member(path: Path, name: str) -> bytes:
+def _read_member(archive: zipfile.ZipFile, archive_name: str, name: str) -> bytes:
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(name) as member:
+        with archive.open(name) as member:
             content = member.read(LARGEST_TEXT + 1)
     # A wrong password or an unknown compression is a RuntimeError or NotImplementedError.
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error, ValueError, RuntimeError) as error:
-        raise VaclipError(f"{path.name}: '{name}' cannot be read: {error}") from error
-    return _bounded(content, f"{path.name}: '{name}'")
+        raise VaclipError(f"{archive_name}: '{name}' cannot be read: {error}") from error
+    return _bounded(content, f"{archive_name}: '{name}'")
 
 
 def read_bytes(path: Path) -> bytes:

@@ -84,14 +84,22 @@ def read_clips(path: Path, options: argparse.Namespace) -> Export:
         start_s=optional(options.start_column, "start_s"),
         end_s=optional(options.end_column, "end_s"),
     )
-    renamed = dict(_pair(word) for word in options.rename_label)
     return clips_of_table(
         table,
         options.videos or path.parent,
         columns,
         drop=options.drop_column,
-        renamed_labels=renamed,
+        renamed_labels=renamed_labels(options),
     )
+
+
+def renamed_labels(options: argparse.Namespace) -> dict[str, str]:
+    """Returns what ``--rename-label`` says: new names of labels by old ones.
+
+    Raises:
+        VaclipError: If a word is not OLD=NEW.
+    """
+    return dict(_pair(word) for word in options.rename_label)
 
 
 def _pair(word: str) -> tuple[str, str]:

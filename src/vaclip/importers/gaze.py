@@ -1,0 +1,267 @@
+"""``gaze``: where annotators looked, from eye trackers, as fixations on the study's videos."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from vaclip.data.video import timed_frames, upright_size
+from vaclip.errors import VaclipError
+from vaclip.files import inside_folder
+from vaclip.importers.base import Export, Importer, NewMark
+from vaclip.importers.gaze_columns import GazeTable, excel_table, gaze_table
+from vaclip.importers.gaze_eyelink import is_eyelink, read_eyelink
+from vaclip.importers.gaze_looks import Looks, Presentation, both_eyes, merged, told
+from vaclip.importers.gaze_options import add_gaze_options, gaze_setup
+from vaclip.importers.gaze_plain import is_plain, read_plain
+from vaclip.importers.gaze_pupil import PupilEvents, is_events, layout, read_events, read_pupil
+from vaclip.importers.gaze_screen import Setup, in_picture
+from vaclip.importers.gaze_tobii import is_tobii, read_tobii
+from vaclip.importers.names import VideoNames
+from vaclip.importers.plan import read_rows
+from vaclip.importers.reading import SourceFile, decode_text, source_files
+from vaclip.importers.table import read_clips
+from vaclip.maps.gaze import Gaze
+
+_SUFFIXES = (".csv", ".tsv", ".txt", ".asc")
+_EXCEL = (".xlsx", ".xlsm")
+_MOST_LOOKS = 1_000_000
+
+
+class GazeImporter(Importer):
+    """Reads exports of eye trackers."""
+
+    kind = "gaze"
+    summary = "gaze: Tobii Pro Lab, Pupil Labs, EyeLink ASC, or a plain table"
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        add_gaze_options(parser)
+
+    def read(self, sources: Sequence[Path], options: argparse.Namespace) -> Export:
+        setup = gaze_setup(options)
+        videos = _Videos(options)
+        left_out: list[str] = []
+        files = [file for source in sources for file in _recognised(source, options, left_out)]
+        events = [read_events(file.table) for file in files if file.kind == "events" and file.table]
+        chosen, dropped = _chosen(files, options)
+        marks: list[NewMark] = []
+        for file in chosen:
+            shown = _presentations(file, events, options)
+            _check_people(file.name, shown, options)
+            marks += _marks(file.name, shown, videos, setup, options, dropped)
+        return Export(marks=tuple(marks), dropped=(*left_out, *dropped))
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file and what it is.
+
+    Attributes:
+        name: Below what the user named.
+        kind: One of `FORMATS`, or ``events``.
+        text: Reads it.
+        table: Its columns; None of ``eyelink``.
+    """
+
+    name: str
+    kind: str
+    text: Callable[[], str]
+    table: GazeTable | None = None
+
+
+def _recognised(source: Path, options: argparse.Namespace, left_out: list[str]) -> Iterator[_File]:
+    """Yields the files of gaze and events in a source; names the others in ``left_out``."""
+    if source.suffix.lower() in _EXCEL and source.is_file():
+        files: list[SourceFile | GazeTable] = [excel_table(source, options.sheet)]
+    else:
+        files = list(source_files(source, _SUFFIXES))
+    found = False
+    for file in files:
+        one = _file(file, options)
+        if one is None:
+            left_out.append(f"{file.name}: not read, because it holds no gaze that is known")
+            continue
+        found = True
+        yield one
+    if not found:
+        raise VaclipError(
+            f"'{source.name}' holds no gaze that is known: Tobii Pro Lab, Pupil Labs, EyeLink ASC, "
+            "or a table with columns of time, x and y; name these with --time-column, --x-column, "
+            "--y-column"
+        )
+
+
+def _file(file: SourceFile | GazeTable, options: argparse.Namespace) -> _File | None:
+    """Returns what a file is, by its content; None for none of gaze. It is read again later."""
+    if isinstance(file, GazeTable):
+        return _table_file(file, str, options)
+
+    def text() -> str:
+        return decode_text(file.read(), file.name, options.encoding)
+
+    content = text()
+    if options.format == "eyelink" or (options.format is None and is_eyelink(content)):
+        return _File(file.name, "eyelink", text)
+    table = gaze_table(content, file.name, text)
+    return _table_file(table, text, options) if table else None
+
+
+def _table_file(
+    table: GazeTable, text: Callable[[], str], options: argparse.Namespace
+) -> _File | None:
+    if options.format in (None, "pupil") and is_events(table):
+        return _File(table.name, "events", text, table)
+    tests = {
+        "tobii": is_tobii(table),
+        "pupil": layout(table) is not None,
+        "table": is_plain(table, options),
+    }
+    kind = options.format or next((kind for kind, fits in tests.items() if fits), None)
+    return _File(table.name, kind, text, table) if kind and tests.get(kind) else None
+
+
+def _chosen(files: Sequence[_File], options: argparse.Namespace) -> tuple[list[_File], list[str]]:
+    """Returns the files to read, and lines about files of samples beside ones of fixations."""
+    chosen, dropped = [], []
+    has: dict[str, set[bool]] = {}
+    for file in files:
+        if file.kind == "pupil":
+            has.setdefault(_surface(file.name), set()).add(_of_fixations(file))
+    for file in files:
+        if file.kind == "events":
+            continue
+        if file.kind == "pupil":
+            both = len(has[_surface(file.name)]) == 2
+            wanted = "samples" if options.source == "samples" else "fixations"
+            if both and _of_fixations(file) != (wanted == "fixations"):
+                dropped.append(f"{file.name}: not read, because another file has the {wanted}")
+                continue
+            if options.source not in ("auto", "fixations" if _of_fixations(file) else "samples"):
+                raise VaclipError(f"{file.name}: holds no {options.source}, which --from asks for")
+        chosen.append(file)
+    if not chosen:
+        raise VaclipError("these files hold events, but no gaze: name the files of gaze too")
+    return chosen, dropped
+
+
+def _surface(name: str) -> str:
+    """Returns what a file of gaze and its file of fixations have in common."""
+    path = PurePosixPath(name)
+    return f"{path.parent}/{re.sub('^(gaze_positions|gaze|fixations)', '', path.stem)}"
+
+
+def _of_fixations(file: _File) -> bool:
+    found = layout(file.table) if file.table else None
+    return found is not None and found.fixations
+
+
+def _presentations(
+    file: _File, events: Sequence[PupilEvents], options: argparse.Namespace
+) -> list[Presentation]:
+    if file.table is None:
+        return read_eyelink(file.text(), file.name, options)
+    if file.kind == "tobii":
+        return read_tobii(file.table, options)
+    if found := layout(file.table) if file.kind == "pupil" else None:
+        return read_pupil(file.table, found, events, options)
+    return read_plain(file.table, options)
+
+
+def _check_people(name: str, shown: Sequence[Presentation], options: argparse.Namespace) -> None:
+    people = sorted({one.annotator for one in shown})
+    if options.annotator and len(people) > 1:
+        raise VaclipError(
+            f"{name}: holds gaze of {len(people)} people, but --annotator names one; leave it out, "
+            "and they keep the names of the file"
+        )
+
+
+# --- marks ---------------------------------------------------------------------------------------
+
+
+class _Videos:
+    """The videos that the study has or will have."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        rows = [
+            (row["clip_id"], row["video"], inside_folder(options.into, row["video"]))
+            for row in read_rows(options.into, "clips.csv")
+        ]
+        if options.clips is not None:
+            rows += [
+                (clip.clip_id, f"videos/{clip.name}", clip.video)
+                for clip in read_clips(options.clips, options).clips
+            ]
+        self._names = VideoNames([row[:2] for row in rows])
+        self._paths = {row[0]: row[2] for row in rows}
+        self._sizes: dict[Path, tuple[int, int]] = {}
+
+    def size(self, name: str) -> tuple[int, int] | None:
+        """Returns (height, width) of a video; None where no clip has it.
+
+        Raises:
+            VaclipError: If it cannot be read.
+        """
+        found = self._names.find(name)
+        if not found:
+            return None
+        path = self._paths[found[0]]
+        if path not in self._sizes:
+            first = next(timed_frames(path), None)
+            if first is None:
+                raise VaclipError(f"{path.name}: holds no frame")
+            self._sizes[path] = upright_size(first[0])
+        return self._sizes[path]
+
+
+def _marks(
+    name: str,
+    presentations: Sequence[Presentation],
+    videos: _Videos,
+    setup: Setup,
+    options: argparse.Namespace,
+    dropped: list[str],
+) -> Iterator[NewMark]:
+    """Yields a mark for each presentation of a known video, and one for each unknown video."""
+    lost: Counter[str] = Counter()
+    numbers: Counter[tuple[str, str]] = Counter()
+    rows, unknown = 0, set()
+    for shown in presentations:
+        who = options.annotator or shown.annotator
+        size = videos.size(shown.video)
+        if size is None:
+            if shown.video not in unknown:  # the merger lists it
+                unknown.add(shown.video)
+                yield NewMark(shown.video, who, Gaze((1, 1), np.zeros((0, 4))), shown.where)
+            continue
+        rect = setup.place(shown, size)
+        lost += shown.dropped
+        rows += shown.rows
+        eyes = [in_picture(eye, shown, setup, rect, size, lost) for eye in shown.eyes]
+        looks = merged(_one_eye(eyes))
+        numbers[shown.video, who] += 1
+        number = numbers[shown.video, who]
+        where = shown.where + (f" (showing {number})" if number > 1 else "")
+        if not len(looks):
+            dropped.append(f"{where}: nothing is left of the gaze at '{shown.video}'")
+            continue
+        if len(looks) > _MOST_LOOKS:
+            raise VaclipError(f"{where}: more than {_MOST_LOOKS} looks at one video")
+        sigma = setup.sigma_px(shown, rect, size)
+        yield NewMark(shown.video, who, Gaze(size, looks, sigma), where)
+    dropped += told(name, lost, rows)
+
+
+def _one_eye(eyes: Sequence[Looks]) -> Looks:
+    if len(eyes) == 2:
+        return both_eyes(*eyes)
+    return eyes[0] if eyes else np.zeros((0, 4))
