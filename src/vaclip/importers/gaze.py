@@ -11,9 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from vaclip.data.video import timed_frames, upright_size
 from vaclip.errors import VaclipError
-from vaclip.files import inside_folder
 from vaclip.importers.base import Export, Importer, NewMark
 from vaclip.importers.gaze_columns import GazeTable, excel_table, gaze_table
 from vaclip.importers.gaze_eyelink import is_eyelink, read_eyelink
@@ -23,10 +21,8 @@ from vaclip.importers.gaze_plain import is_plain, read_plain
 from vaclip.importers.gaze_pupil import PupilEvents, is_events, layout, read_events, read_pupil
 from vaclip.importers.gaze_screen import Setup, in_picture
 from vaclip.importers.gaze_tobii import is_tobii, read_tobii
-from vaclip.importers.names import VideoNames
-from vaclip.importers.plan import read_rows
 from vaclip.importers.reading import SourceFile, decode_text, source_files
-from vaclip.importers.table import read_clips
+from vaclip.importers.video_sizes import VideoSizes
 from vaclip.maps.gaze import Gaze
 
 _SUFFIXES = (".csv", ".tsv", ".txt", ".asc")
@@ -45,7 +41,7 @@ class GazeImporter(Importer):
 
     def read(self, sources: Sequence[Path], options: argparse.Namespace) -> Export:
         setup = gaze_setup(options)
-        videos = _Videos(options)
+        videos = VideoSizes(options)
         left_out: list[str] = []
         files = [file for source in sources for file in _recognised(source, options, left_out)]
         events = [read_events(file.table) for file in files if file.kind == "events" and file.table]
@@ -188,45 +184,10 @@ def _check_people(name: str, shown: Sequence[Presentation], options: argparse.Na
 # --- marks ---------------------------------------------------------------------------------------
 
 
-class _Videos:
-    """The videos that the study has or will have."""
-
-    def __init__(self, options: argparse.Namespace) -> None:
-        rows = [
-            (row["clip_id"], row["video"], inside_folder(options.into, row["video"]))
-            for row in read_rows(options.into, "clips.csv")
-        ]
-        if options.clips is not None:
-            rows += [
-                (clip.clip_id, f"videos/{clip.name}", clip.video)
-                for clip in read_clips(options.clips, options).clips
-            ]
-        self._names = VideoNames([row[:2] for row in rows])
-        self._paths = {row[0]: row[2] for row in rows}
-        self._sizes: dict[Path, tuple[int, int]] = {}
-
-    def size(self, name: str) -> tuple[int, int] | None:
-        """Returns (height, width) of a video; None where no clip has it.
-
-        Raises:
-            VaclipError: If it cannot be read.
-        """
-        found = self._names.find(name)
-        if not found:
-            return None
-        path = self._paths[found[0]]
-        if path not in self._sizes:
-            first = next(timed_frames(path), None)
-            if first is None:
-                raise VaclipError(f"{path.name}: holds no frame")
-            self._sizes[path] = upright_size(first[0])
-        return self._sizes[path]
-
-
 def _marks(
     name: str,
     presentations: Sequence[Presentation],
-    videos: _Videos,
+    videos: VideoSizes,
     setup: Setup,
     options: argparse.Namespace,
     dropped: list[str],
@@ -237,7 +198,7 @@ def _marks(
     rows, unknown = 0, set()
     for shown in presentations:
         who = options.annotator or shown.annotator
-        size = videos.size(shown.video)
+        size = videos.find(shown.video)
         if size is None:
             if shown.video not in unknown:  # the merger lists it
                 unknown.add(shown.video)

@@ -30,17 +30,18 @@ from vaclip.importers.base import Export, Importer, NewMark
 from vaclip.importers.brush import decode_brush, mask_key
 from vaclip.importers.drawings import (
     MOST_FRAMES,
-    VideoSizes,
     add_label_option,
     check_labels,
     checked_shapes,
 )
 from vaclip.importers.reading import SourceFile, parse_json, source_files
+from vaclip.importers.video_sizes import VideoSizes
 from vaclip.maps.shapes import Key, Points, Shapes, Track
 
 _STILLS = ("rectangle", "ellipse", "polygon", "keypoint", "brush")
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
 _FINEST_TURN = 5.0  # degrees between two keys of a box that turns about its corner
+_UNMATCHED = (100, 100)  # the size of a video that the study does not have: nobody draws on it
 _STAMP_S = 0.001  # time stamps of pictures are rounded: a key counts a little earlier
 
 
@@ -128,7 +129,7 @@ class _Reader:
                 raise VaclipError(f"{place}: expected an object with 'type' and 'value'")
             if not (value := self._wanted(result, place)):
                 continue
-            size = _stated_size(result, place) or self._sizes.find(video)
+            size = _stated_size(result, place) or self._sizes.find(video) or _UNMATCHED
             if result["type"] == "videorectangle":
                 rate, frames = self._clock(value, place)
                 clocks.add((rate, frames))

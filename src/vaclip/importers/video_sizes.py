@@ -1,0 +1,48 @@
+"""Sizes of the videos that an export is about, for exports that do not say them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from vaclip.data.video import timed_frames, upright_size
+from vaclip.errors import VaclipError
+from vaclip.files import inside_folder
+from vaclip.importers.names import VideoNames
+from vaclip.importers.plan import read_rows
+from vaclip.importers.table import read_clips
+
+
+class VideoSizes:
+    """The videos that the study has, or will have by ``--clips``."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        rows = [
+            (row["clip_id"], row["video"], inside_folder(options.into, row["video"]))
+            for row in read_rows(options.into, "clips.csv")
+        ]
+        if options.clips is not None:
+            rows += [
+                (clip.clip_id, f"videos/{clip.name}", clip.video)
+                for clip in read_clips(options.clips, options).clips
+            ]
+        self._names = VideoNames([row[:2] for row in rows])
+        self._paths = {row[0]: row[2] for row in rows}
+        self._sizes: dict[Path, tuple[int, int]] = {}
+
+    def find(self, name: str) -> tuple[int, int] | None:
+        """Returns (height, width), upright; None where no clip has the video.
+
+        Raises:
+            VaclipError: If it cannot be read.
+        """
+        found = self._names.find(name)
+        if not found:
+            return None
+        path = self._paths[found[0]]
+        if path not in self._sizes:
+            first = next(timed_frames(path), None)
+            if first is None:
+                raise VaclipError(f"{path.name}: holds no picture")
+            self._sizes[path] = upright_size(first[0])
+        return self._sizes[path]
