@@ -8,6 +8,7 @@ import pytest
 
 from vaclip.data.pitfalls import (
     mixed_patients,
+    no_shuffle,
     no_split,
     one_class_annotators,
     one_class_marks,
@@ -28,6 +29,16 @@ def test_a_class_with_fewer_patients_than_folds_cannot_be_split():
     assert "class 'ill' has only 4 patient(s)" in found.what
     assert "at most 4 folds" in found.what
     assert no_split(people(well=9, ill=4), 4) == []
+
+
+def test_parts_in_which_one_patient_has_most_maps_cannot_be_shuffled():
+    labels = people(well=3, ill=3)  # three folds: every part has one patient of each class
+    assert no_shuffle(labels, dict.fromkeys(labels, 2), 3) == []
+    assert no_shuffle(labels, {}, 3) == []
+    (found,) = no_shuffle(labels, {**dict.fromkeys(labels, 2), "ill-0": 3}, 3)
+    # The part of that patient is train, val and test once each.
+    assert found.what.startswith("in 3 of 9 parts of the split one patient has more than half")
+    assert no_shuffle(labels, {**dict.fromkeys(labels, 2), "ill-0": 3}, 4) == []  # no such split
 
 
 def test_a_small_class_tells_wilsons_interval():

@@ -10,7 +10,7 @@ from typing import Literal
 
 from statsmodels.stats.proportion import proportion_confint
 
-from vaclip.data.splits import make_plan
+from vaclip.data.splits import SPLITS, make_plan
 from vaclip.errors import VaclipError
 
 FEW_PATIENTS = 10
@@ -55,6 +55,34 @@ def no_split(labels: Mapping[str, Sequence[str]], folds: int) -> list[Finding]:
         advice = "add patients to the class, leave it out, or use fewer folds (split.folds)"
         return [Finding("error", "split", str(error), advice)]
     return []
+
+
+def no_shuffle(
+    labels: Mapping[str, Sequence[str]], marked: Mapping[str, int], folds: int
+) -> list[Finding]:
+    """Tells of parts of the split whose maps cannot be shuffled between patients.
+
+    That is where one patient has more than half of the clips with maps.
+
+    Args:
+        labels: The labels of each patient's clips.
+        marked: How many clips with a map each patient has.
+        folds: How many.
+    """
+    try:
+        plan = make_plan(labels, folds, seed=0)
+    except VaclipError:  # told by `no_split`
+        return []
+    counts = [[marked.get(p, 0) for p in fold[part]] for fold in plan.folds for part in SPLITS]
+    lost = sum(2 * max(own) > sum(own) > 0 for own in counts)
+    if not lost:
+        return []
+    what = (
+        f"in {lost} of {len(counts)} parts of the split one patient has more than half of the "
+        "clips with maps, which cannot be shuffled between patients there: K_shuffled will fail"
+    )
+    advice = "use fewer folds (split.folds), or have more clips marked"
+    return [Finding("warning", "control maps", what, advice)]
 
 
 def small_classes(labels: Mapping[str, Sequence[str]]) -> list[Finding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import asdict
 from typing import Any
 
@@ -57,9 +57,11 @@ def study_findings(data: DataConfig, prepared: PreparedStudy, folds: int) -> dic
             by_annotator[annotator].append(clip.label)
         for region in {mark.value for mark in marks if mark.kind == "region"}:
             by_region[region].append((clip.patient_id, clip.label))
+    marked = [clip.patient_id for clip in study.clips if clip.clip_id in study.marks]
     shortcuts = _shortcuts(data, study, folds)
     found = [
         *pitfalls.no_split(labels, folds),
+        *pitfalls.no_shuffle(labels, Counter(marked), folds),
         *pitfalls.small_classes(labels),
         *pitfalls.unequal_classes(labels),
         *pitfalls.mixed_patients(labels),
