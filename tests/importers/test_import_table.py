@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from datetime import time, timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openpyxl import Workbook
 
 from vaclip.errors import VaclipError
 from vaclip.importers.marks import marks_of_table
-from vaclip.importers.reading import parse_table
+from vaclip.importers.reading import parse_table, read_table
 from vaclip.importers.table import Columns, _seconds, clips_of_table
 
 
@@ -53,6 +56,21 @@ def test_what_is_no_time_is_named(folder, text):
         clips(f"video,patient_id,label,from\na.mkv,1,x,{text}\n", folder, columns)
 
 
+@pytest.mark.parametrize("typed", [time(0, 1), timedelta(minutes=1)])
+def test_times_of_day_of_excel_are_refused(folder, typed):
+    book = Workbook()
+    book.active.append(["video", "patient_id", "label", "from", "to", "filmed"])
+    book.active.append(["a.mkv", 1, "x", "0:01", 2.5, time(14, 30)])
+    book.save(folder / "t.xlsx")
+    columns = Columns(start_s="from", end_s="to")
+    (one,) = clips_of_table(read_table(folder / "t.xlsx"), folder, columns).clips
+    assert (one.start_s, one.end_s, one.extra) == (1, 2.5, {"filmed": "14:30:00"})
+    book.active["E2"] = typed
+    book.save(folder / "t.xlsx")
+    with pytest.raises(VaclipError, match=r"t\.xlsx:2: Excel made a time of day of the cell 'to'"):
+        clips_of_table(read_table(folder / "t.xlsx"), folder, columns)
+
+
 def test_all_wrong_rows_are_listed_at_once(folder):
     text = "video,patient_id,label\na.mkv,,x\nno.mkv,1,x\n../a.mkv,1,x\na.mkv,1,x\n"
     with pytest.raises(VaclipError) as caught:
@@ -95,3 +113,16 @@ def test_a_row_without_clip_or_annotator_is_named():
             marks(text)
     with pytest.raises(VaclipError, match="no column 'who'"):
         marks("clip,region\nc,a\n")
+
+
+def test_a_clip_ends_after_it_begins(folder):
+    columns = Columns(start_s="from", end_s="to")
+    with pytest.raises(VaclipError, match=r"t\.csv:2: the clip ends at 1 s, before it begins"):
+        clips("video,patient_id,label,from,to\na.mkv,1,x,2,1\n", folder, columns)
+
+
+def test_a_column_that_a_study_would_misread_is_refused_or_dropped(folder):
+    text = "video,patient_id,label,keypoints\na.mkv,1,x,../../k.npz\n"
+    with pytest.raises(VaclipError, match="the column 'keypoints' means something else in a study"):
+        clips(text, folder)
+    assert clips(text, folder, drop=["keypoints"])[0].extra == {}

@@ -17,7 +17,7 @@ from vaclip.importers.write import carry_out
 from vaclip.maps.gaze import Gaze
 from vaclip.maps.keypoints import load_keypoints
 from vaclip.maps.shapes import Key, Shapes, Track, load_shapes
-from vaclip.maps.source import Region
+from vaclip.maps.source import COCO_17, Region
 
 
 @pytest.fixture
@@ -272,3 +272,110 @@ def test_one_study_has_one_set_of_joints(tmp_path, three):
     other = Export(poses=(pose("a_2", joints=1),), keypoint_names=("nose",))
     with pytest.raises(VaclipError, match=r"have 2 joints \(nose, tail\), these have 1 \(nose\)"):
         plan_import(root, [other], Rules())
+
+
+# --- what a review found -------------------------------------------------------------------------
+
+
+def test_a_time_that_changes_is_seen_however_it_is_written(tmp_path, videos):
+    root = tmp_path / "study"
+    bring(root, Export(clips=(clip(videos, "a/1.mkv", start_s=1.0, end_s=2.0),)))
+    path = root / "clips.csv"
+    path.write_text(path.read_text().replace(",1,2", ",1.00,2.0"))
+    same = Export(clips=(clip(videos, "a/1.mkv", start_s=1.0, end_s=2.0),))
+    assert plan_import(root, [same], Rules()).counts["clips that were there already"] == 1
+    whole = Export(clips=(clip(videos, "a/1.mkv"),))
+    with pytest.raises(VaclipError, match=r"'a_1' is there already, and differs"):
+        plan_import(root, [whole], Rules())
+    bring(root, whole, replace=True)
+    assert "start_s" not in rows(path)[0]
+
+
+def test_an_id_that_comes_twice_is_refused_also_with_replace(tmp_path, videos):
+    twice = (clip(videos, "a/1.mkv", end_s=1.0), clip(videos, "a/1.mkv", start_s=1.0))
+    for replace in (False, True):
+        with pytest.raises(VaclipError, match=r"clip 'a_1' comes twice, and differs"):
+            plan_import(tmp_path / "study", [Export(clips=twice)], Rules(replace=replace))
+
+
+def test_a_clip_with_marks_keeps_its_video(tmp_path, three, videos):
+    root = tmp_path / "study"
+    bring(root, three, Export(marks=(NewMark("a_1", "eve", box(), "x"),)))
+    other = NewClip(**{**vars(clip(videos, "b/1.mkv")), "clip_id": "a_1", "patient_id": "a"})
+    with pytest.raises(VaclipError, match=r"'a_1' has marks or keypoints of its old video"):
+        plan_import(root, [Export(clips=(other,))], Rules(replace=True))
+
+
+def test_names_that_differ_by_case_alone_are_refused(tmp_path, videos):
+    for name in ("x.mkv", "X.mkv"):
+        (videos / name).write_text(name)
+    both = Export(clips=(clip(videos, "x.mkv"), clip(videos, "X.mkv")))
+    with pytest.raises(VaclipError, match=r"'videos/x\.mkv' and 'videos/X\.mkv' differ by upper"):
+        plan_import(tmp_path / "study", [both], Rules())
+
+
+def test_joints_are_those_of_the_poses_that_were_taken(tmp_path, three):
+    root = tmp_path / "study"
+    lost = Export(poses=(pose("nobody"),), keypoint_names=("tail", "nose"))
+    bring(root, three, lost, skip_unmatched=True)
+    assert load_study(root).keypoint_names == COCO_17
+    (root / "study.yaml").write_text("classes: [ill, well]\nkeypoint_names: [tail, nose]\n")
+    bring(root, Export(poses=(pose("a_1", joints=17),), keypoint_names=COCO_17))
+    assert load_study(root).keypoint_names == COCO_17
+
+
+@pytest.mark.parametrize(
+    "region", [Region(keypoints=("lefthip",)), Region(box=(0.0, 0.0, 50.0, 50.0))]
+)
+def test_a_region_that_the_study_could_not_read_is_refused(tmp_path, three, region):
+    with pytest.raises(VaclipError, match=r"^region 'q': "):
+        plan_import(tmp_path / "study", [three], Rules(regions={"q": region}))
+
+
+def test_a_class_twice_is_refused(tmp_path, three):
+    with pytest.raises(VaclipError, match="--classes names a class twice"):
+        plan_import(tmp_path / "study", [three], Rules(classes=("ill", "ill", "well")))
+
+
+@pytest.mark.parametrize("line", ["keypoint_names: 3", "classes: [no, yes]"])
+def test_lists_of_names_that_are_none_are_refused(tmp_path, line):
+    (tmp_path / "study.yaml").write_text(line + "\n")
+    with pytest.raises(VaclipError, match="must be a list of names; put yes and no in quotes"):
+        plan_import(tmp_path, [Export()], Rules())
+
+
+def test_a_semicolon_in_a_header_does_not_part_columns(tmp_path, videos):
+    root = tmp_path / "study"
+    bring(root, Export(clips=(clip(videos, "a/1.mkv", extra={"severity (0;1;2;3;4;5)": "2"}),)))
+    assert plan_import(root, [], Rules()).clips[0]["severity (0;1;2;3;4;5)"] == "2"
+
+
+@pytest.mark.parametrize("folder", ["marks", "keypoints", "videos"])
+def test_a_folder_that_is_a_link_to_elsewhere_is_not_written_to(tmp_path, three, folder):
+    root, elsewhere = tmp_path / "study", tmp_path / "elsewhere"
+    root.mkdir()
+    elsewhere.mkdir()
+    (root / folder).symlink_to(elsewhere)
+    more = Export(
+        marks=(NewMark("a_1", "eve", box(), "x"),), poses=(pose("a_2", joints=17),),
+        keypoint_names=COCO_17,
+    )  # fmt: skip
+    with pytest.raises(VaclipError, match="leaves the study folder"):
+        bring(root, three, more)
+    assert list(elsewhere.iterdir()) == []
+    assert not (root / "clips.csv").exists()
+
+
+def test_the_same_marks_again_are_not_new_with_replace(tmp_path, three):
+    root = tmp_path / "study"
+    marks = Export(marks=(NewMark("a_1", "eve", box(), "x"),))
+    bring(root, three, marks)
+    plan = plan_import(root, [marks], Rules(replace=True))
+    assert plan.counts["marks of kind shapes"] == 0
+    assert len(plan.marks) == 1
+
+
+def test_gaze_at_nothing_is_no_mark(tmp_path, three):
+    nothing = Export(marks=(NewMark("a_1", "eve", Gaze((1, 1), np.zeros((0, 4))), "g.csv"),))
+    with pytest.raises(VaclipError, match=r"g\.csv: there is no gaze at the video"):
+        plan_import(tmp_path / "study", [three, nothing], Rules())

@@ -31,8 +31,27 @@ def test_a_clip_is_found_by_its_id_and_by_every_name_of_its_video():
         assert NAMES.find(name) == ["c6"]
 
 
-def test_an_id_goes_before_a_file_name():
-    assert NAMES.find("walk_10") == ["walk_10"]
+def test_an_id_that_is_the_name_of_another_clips_video_means_none():
+    assert NAMES.find("walk_10") == []
+    assert NAMES.find("other.mp4") == ["walk_10"]
+
+
+def test_what_is_of_a_video_means_all_its_clips_also_by_the_id_of_one():
+    names = VideoNames([("w", "videos/w.mp4"), ("w_late", "videos/w.mp4"), ("x", "videos/y.mp4")])
+    assert names.find("w") == ["w"]
+    assert names.find("w", of_video=True) == ["w", "w_late"]
+    assert names.find("w_late", of_video=True) == ["w_late"]
+    assert names.find("x", of_video=True) == ["x"]
+
+
+def test_a_path_of_another_folder_does_not_mean_the_file_at_the_top():
+    names = VideoNames([("p1", "videos/cine.avi"), ("p3", "videos/p3/cine.avi")])
+    assert names.find("p2/cine.avi") == []
+    assert names.find("cine.avi") == []
+    assert names.find("p3/cine.avi") == ["p3"]
+    assert names.find("videos/cine.avi") == ["p1"]
+    other = VideoNames([("root", "x.mp4"), ("sub", "videos/a/x.mp4")])
+    assert other.find("a/x.mp4") == ["sub"]
 
 
 def test_a_video_of_several_clips_means_all_of_them():

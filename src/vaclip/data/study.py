@@ -208,7 +208,7 @@ class _Reader:
         for name, content in value.items():
             where = f"study.yaml:regions.{name}"
             try:
-                regions[str(name)] = _region(content, names)
+                regions[str(name)] = read_region(content, names)
             except VaclipError as error:
                 self.error(where, str(error))
         return regions
@@ -375,7 +375,16 @@ def _read_yaml(root: Path) -> dict[str, Any]:
     return head
 
 
-def _region(content: Any, names: tuple[str, ...]) -> Region:
+def read_region(content: Any, names: tuple[str, ...]) -> Region:
+    """Reads what study.yaml says of a region.
+
+    Args:
+        content: Under its name.
+        names: The study's joints.
+
+    Raises:
+        VaclipError: If it is neither a list of known joints nor a box inside the frame.
+    """
     if not isinstance(content, dict) or len(set(content) & {"keypoints", "box"}) != 1:
         raise VaclipError("expected either {keypoints: [joint, ...]} or {box: [x0, y0, x1, y1]}")
     if "keypoints" in content:

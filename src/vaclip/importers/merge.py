@@ -14,17 +14,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vaclip.data.study import read_region
 from vaclip.data.video import timed_frames, upright_size
 from vaclip.errors import VaclipError
-from vaclip.files import inside_folder
 from vaclip.importers.base import Export, NewClip, NewMark, NewPose
 from vaclip.importers.names import VideoNames
-from vaclip.importers.plan import MARK_COLUMNS, Plan, Row, Rules, read_head, read_rows
+from vaclip.importers.plan import (
+    MARK_COLUMNS,
+    Plan,
+    Row,
+    Rules,
+    path_in_study,
+    read_head,
+    read_rows,
+)
 from vaclip.maps.gaze import Gaze, gaze_json
 from vaclip.maps.shapes import shapes_json
-from vaclip.maps.source import COCO_17
+from vaclip.maps.source import COCO_17, Region
 
-VIDEOS, MARKS, KEYPOINTS = "videos", "marks", "keypoints"
+MARKS, KEYPOINTS = "marks", "keypoints"
+_TIMES = ("start_s", "end_s")
 _SHOWN = 50
 
 
@@ -45,8 +54,10 @@ def plan_import(root: Path, exports: Sequence[Export], rules: Rules) -> Plan:
     for export in exports:
         plan.dropped += export.dropped
         _add_clips(plan, export.clips, rules)
-        _add_names(plan, export, rules)
         names = VideoNames([(row["clip_id"], row["video"]) for row in plan.clips])
+        if any(names.find(pose.video, of_video=True) for pose in export.poses):
+            _add_joints(plan, export)
+        _add_regions(plan, {**export.regions, **rules.regions}, rules)
         _add_poses(plan, export, names, rules)
         _add_marks(plan, export.marks, names, rules)
     if plan.unmatched and not rules.skip_unmatched:
@@ -62,27 +73,59 @@ def plan_import(root: Path, exports: Sequence[Export], rules: Rules) -> Plan:
 
 def _add_clips(plan: Plan, clips: Sequence[NewClip], rules: Rules) -> None:
     rows = {row["clip_id"]: row for row in plan.clips}
+    annotated = {row["clip_id"] for row in plan.marks} | {
+        row["clip_id"] for row in plan.clips if row.get("keypoints")
+    }
     wrong: list[str] = []
     for clip in clips:
         new = _clip_row(plan, clip, wrong)
         old = rows.get(clip.clip_id)
+        what = f"{clip.where}: clip '{clip.clip_id}'"
         if old is None:
             plan.clips.append(new)
             plan.counts["clips"] += 1
             rows[clip.clip_id] = new
-        elif any(old.get(key, "") != value for key, value in new.items()):
-            if not rules.replace:
-                wrong.append(f"{clip.where}: clip '{clip.clip_id}' is there already, and differs")
+        elif not _differs(old, new):
+            plan.counts["clips that were there already"] += 1
+        elif clip.clip_id in plan.imported:
+            wrong.append(f"{what} comes twice, and differs")
+        elif not rules.replace:
+            wrong.append(f"{what} is there already, and differs")
+        elif old["video"] != new["video"] and clip.clip_id in annotated:
+            wrong.append(f"{what} has marks or keypoints of its old video: delete these rows first")
+        else:
             old.update(new)
             plan.counts["clips replaced"] += 1
-        else:
-            plan.counts["clips that were there already"] += 1
+        plan.imported.add(clip.clip_id)
+    _check_case(plan, wrong)
     if wrong:
         raise VaclipError(
             _listed(f"{len(wrong)} clip(s) cannot be added", wrong)
             + "\nGive other ids or file names; --replace takes the new row of a clip"
         )
     _add_classes(plan, rules)
+
+
+def _differs(old: Row, new: Row) -> bool:
+    """Whether a row changes; a time without a value is the video's begin or end."""
+
+    def value(row: Row, key: str) -> str | float:
+        text = row.get(key, "")
+        return float(text or {"start_s": 0, "end_s": "inf"}[key]) if key in _TIMES else text
+
+    try:
+        return any(value(old, key) != value(new, key) for key in new)
+    except ValueError:  # the study's own time is none
+        return True
+
+
+def _check_case(plan: Plan, wrong: list[str]) -> None:
+    """Tells of videos that some disks take for one file."""
+    seen: dict[str, str] = {}
+    for video in dict.fromkeys(row["video"] for row in plan.clips):
+        other = seen.setdefault(video.casefold(), video)
+        if other != video:
+            wrong.append(f"'{other}' and '{video}' differ by upper and lower case alone")
 
 
 def _clip_row(plan: Plan, clip: NewClip, wrong: list[str]) -> Row:
@@ -92,19 +135,18 @@ def _clip_row(plan: Plan, clip: NewClip, wrong: list[str]) -> Row:
         "patient_id": clip.patient_id,
         "label": clip.label,
     }
-    for name in ("start_s", "end_s"):
-        if (value := getattr(clip, name)) is not None:
-            row[name] = f"{value:.10g}"
+    for name in _TIMES:
+        value = getattr(clip, name)
+        row[name] = "" if value is None else f"{value:.10g}"
     return row | {key: value for key, value in clip.extra.items() if key not in row}
 
 
 def _video(plan: Plan, clip: NewClip, wrong: list[str]) -> str:
     """Returns the path of a clip's video in the study, and plans to copy it there."""
-    inside = plan.root.resolve()
-    if clip.video.resolve().is_relative_to(inside):
-        return clip.video.resolve().relative_to(inside).as_posix()
-    name = str(PurePosixPath(VIDEOS) / clip.name)
-    target = inside_folder(plan.root, name)
+    name = path_in_study(plan.root, clip.video, clip.name)
+    target = plan.root / name
+    if target.exists() and target.samefile(clip.video):
+        return name
     other = plan.videos.get(name, target)
     if other != clip.video and other.is_file() and not _same_content(other, clip.video):
         wrong.append(f"{clip.where}: another video is named '{clip.name}'")
@@ -130,6 +172,8 @@ def _add_classes(plan: Plan, rules: Rules) -> None:
     if rules.classes is not None:
         if known and list(rules.classes) != known:
             raise VaclipError(f"--classes differs from the study's: {', '.join(known)}")
+        if not all(rules.classes) or len(set(rules.classes)) < len(rules.classes):
+            raise VaclipError("--classes names a class twice, or has an empty name")
         if unknown := [name for name in present if name not in rules.classes]:
             raise VaclipError(f"--classes lacks {', '.join(unknown)}; use --rename-label or add it")
         present = list(rules.classes)
@@ -142,13 +186,18 @@ def _add_classes(plan: Plan, rules: Rules) -> None:
 # --- regions and joints --------------------------------------------------------------------------
 
 
-def _add_names(plan: Plan, export: Export, rules: Rules) -> None:
+def _add_regions(plan: Plan, regions: dict[str, Region], rules: Rules) -> None:
     wanted: dict[str, dict[str, Any]] = {
         name: {"box": list(region.box)} if region.box else {"keypoints": list(region.keypoints)}
-        for name, region in {**export.regions, **rules.regions}.items()
+        for name, region in regions.items()
     }
     known = plan.head.get("regions") or {}
+    joints = tuple(map(str, plan.head.get("keypoint_names", COCO_17)))
     for name, content in wanted.items():
+        try:
+            read_region(content, joints)
+        except VaclipError as error:
+            raise VaclipError(f"region '{name}': {error}") from error
         if name in known and known[name] != content and not rules.replace:
             raise VaclipError(
                 f"region '{name}' is defined already, and otherwise; --replace redefines it"
@@ -156,16 +205,17 @@ def _add_names(plan: Plan, export: Export, rules: Rules) -> None:
         plan.counts["regions"] += known.get(name) != content
     if wanted:
         plan.head["regions"] = {**known, **wanted}
-    if export.keypoint_names is None:
-        return
-    names = list(export.keypoint_names)
+
+
+def _add_joints(plan: Plan, export: Export) -> None:
+    names = list(export.keypoint_names or COCO_17)
     if any(row.get("keypoints") for row in plan.clips):
         if (old := plan.head.get("keypoint_names", list(COCO_17))) != names:
             raise VaclipError(
                 f"the study's clips have {len(old)} joints ({', '.join(map(str, old))}), these "
                 f"have {len(names)} ({', '.join(names)}): one study has one set of joints"
             )
-    elif names != list(COCO_17):
+    elif plan.head.get("keypoint_names", list(COCO_17)) != names:
         plan.head["keypoint_names"] = names
 
 
@@ -174,7 +224,7 @@ def _add_poses(plan: Plan, export: Export, names: VideoNames, rules: Rules) -> N
     contents: dict[str, str] = {}
     wrong: list[str] = []
     for pose in export.poses:
-        clip_ids = names.clips(pose.video, pose.where, plan.unmatched)
+        clip_ids = names.clips(pose.video, pose.where, plan.unmatched, of_video=True)
         if not clip_ids:
             continue
         video = rows[clip_ids[0]]["video"]
@@ -231,7 +281,8 @@ def _add_marks(plan: Plan, marks: Sequence[NewMark], names: VideoNames, rules: R
     for mark in marks:
         if not mark.annotator.strip():
             raise VaclipError(f"{mark.where}: nobody is named; say --annotator NAME")
-        clip_ids = names.clips(mark.video, mark.where, plan.unmatched)
+        drawn = not isinstance(mark.content, str)
+        clip_ids = names.clips(mark.video, mark.where, plan.unmatched, of_video=drawn)
         if not clip_ids:
             continue
         kind, value = _value(plan, mark, videos[clip_ids[0]])
@@ -253,9 +304,11 @@ def _add_marks(plan: Plan, marks: Sequence[NewMark], names: VideoNames, rules: R
         )
     if rules.replace:
         plan.marks = [
-            row for row in plan.marks if (row["clip_id"], row["annotator"], row["kind"]) not in new
+            row
+            for row in plan.marks
+            if row["value"]
+            in new.get((row["clip_id"], row["annotator"], row["kind"]), (row["value"],))
         ]
-        old.clear()
     for key, values in new.items():
         for value in values:
             if value not in old[key]:
@@ -268,6 +321,8 @@ def _value(plan: Plan, mark: NewMark, video: str) -> tuple[str, str]:
     if isinstance(mark.content, str):
         return "region", mark.content
     if isinstance(mark.content, Gaze):
+        if not len(mark.content.fixations):
+            raise VaclipError(f"{mark.where}: there is no gaze at the video")
         kind, content = "gaze", gaze_json(mark.content)
     else:
         kind, content = "shapes", shapes_json(mark.content)

@@ -19,37 +19,53 @@ class VideoNames:
     """
 
     def __init__(self, clips: Sequence[tuple[str, str]]) -> None:
+        self._video = dict(clips)
         self._clips: dict[str, list[str]] = defaultdict(list)
-        self._ids = {clip_id for clip_id, _ in clips}
-        levels: tuple[dict[str, set[str]], ...] = tuple(defaultdict(set) for _ in range(4))
-        for clip_id, video in clips:
+        # Of paths with a folder, and of file names alone, each from the longest name on.
+        self._paths: tuple[dict[str, set[str]], ...] = tuple(defaultdict(set) for _ in range(2))
+        self._files: tuple[dict[str, set[str]], ...] = tuple(defaultdict(set) for _ in range(2))
+        for clip_id, video in self._video.items():
             self._clips[video].append(clip_id)
             path = PurePosixPath(video)
             below = path.relative_to(path.parts[0]) if len(path.parts) > 1 else path
-            for level, name in zip(
-                levels,
-                (video, str(below), path.name, path.stem),
-                strict=True,
-            ):
-                level[name].add(video)
-            levels[1][str(below.parent / below.stem)].add(video)
-        self._levels = levels
+            self._paths[0][video].add(video)
+            self._paths[1][str(below)].add(video)
+            self._paths[1][str(below.parent / below.stem)].add(video)
+            self._files[0][path.name].add(video)
+            self._files[1][path.stem].add(video)
 
-    def find(self, name: str) -> list[str]:
-        """Returns the clips that are meant; none where nothing or more than one video fits."""
-        if name in self._ids:
-            return [name]
+    def find(self, name: str, *, of_video: bool = False) -> list[str]:
+        """Returns the clips that are meant; none where nothing or more than one video fits.
+
+        A name that is the id of a clip and the name of another clip's video fits none.
+
+        Args:
+            name: As the export has it.
+            of_video: Whether what was exported belongs to a whole video, and so to all its clips.
+        """
+        videos = self._named(name)
+        if name not in self._video:
+            return self._clips[next(iter(videos))] if len(videos) == 1 else []
+        if videos - {self._video[name]}:
+            return []
+        return self._clips[self._video[name]] if videos and of_video else [name]
+
+    def _named(self, name: str) -> set[str]:
         posix = name.replace("\\", "/")
-        file_name = posix.rpartition("/")[2]
-        for level in self._levels:
-            for candidate in dict.fromkeys((posix, file_name)):
-                if videos := level.get(candidate):
-                    return self._clips[next(iter(videos))] if len(videos) == 1 else []
-        return []
+        folder, _, file_name = posix.rpartition("/")
+        for level in self._paths if folder else ():
+            if found := level.get(posix):
+                return found
+        for level in self._files:
+            if found := level.get(file_name):
+                return found
+        return set()
 
-    def clips(self, name: str, where: str, unmatched: list[str]) -> list[str]:
+    def clips(
+        self, name: str, where: str, unmatched: list[str], *, of_video: bool = False
+    ) -> list[str]:
         """As `find`, and adds a line to ``unmatched`` where nothing was found."""
-        found = self.find(name)
+        found = self.find(name, of_video=of_video)
         if not found:
             unmatched.append(f"{where}: no clip, or more than one video, is named '{name}'")
         return found

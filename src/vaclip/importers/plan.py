@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
 
 from vaclip.errors import VaclipError
+from vaclip.files import inside_folder
 from vaclip.importers.reading import read_bytes, read_table
 from vaclip.maps.source import Region
 
 CLIP_COLUMNS = ("clip_id", "video", "patient_id", "label", "start_s", "end_s", "keypoints")
 MARK_COLUMNS = ("clip_id", "annotator", "kind", "value")
+
+VIDEOS = "videos"
 
 Row = dict[str, str]
 
@@ -49,6 +52,7 @@ class Plan:
         marks: The rows of attention.csv.
         videos: Where to copy videos from, by path in the study.
         files: The content of other files, by path in the study.
+        imported: Ids of the clips that the exports bring.
         counts: What is new, for people to read.
         dropped: What was left out and why, a line each.
         unmatched: What belongs to no clip, a line each.
@@ -60,6 +64,7 @@ class Plan:
     marks: list[Row]
     videos: dict[str, Path] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
+    imported: set[str] = field(default_factory=set)
     counts: Counter[str] = field(default_factory=Counter)
     dropped: list[str] = field(default_factory=list)
     unmatched: list[str] = field(default_factory=list)
@@ -74,18 +79,41 @@ def read_head(root: Path) -> dict[str, Any]:
         head = yaml.safe_load(read_bytes(path))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise VaclipError(f"{path}: cannot be read as YAML: {error}") from error
-    if not isinstance(head, dict) or not isinstance(head.get("classes", []), list):
+    if not isinstance(head, dict):
         raise VaclipError(f"{path}: expected keys such as 'name', 'classes' and 'regions'")
+    for name in ("classes", "keypoint_names"):
+        values = head.get(name, [])
+        if not isinstance(values, list) or any(isinstance(value, bool) for value in values):
+            raise VaclipError(f"{path}: '{name}' must be a list of names; put yes and no in quotes")
     if not isinstance(head.get("regions") or {}, dict):
         raise VaclipError(f"{path}: 'regions' must be NAME: {{keypoints: [...]}} or {{box: [...]}}")
     return head
+
+
+def path_in_study(root: Path, video: Path, name: str) -> str:
+    """Returns where a clip's video lies in the study, or will lie: a path relative to it.
+
+    Args:
+        root: The study folder.
+        video: The file; inside of the study it stays where it is.
+        name: Where it shall lie below the folder of videos otherwise.
+
+    Raises:
+        VaclipError: If the name leaves the folder.
+    """
+    inside, file = root.resolve(), video.resolve()
+    if file.is_relative_to(inside):
+        return file.relative_to(inside).as_posix()
+    path = str(PurePosixPath(VIDEOS) / name)
+    inside_folder(root, path)
+    return path
 
 
 def read_rows(root: Path, name: str) -> list[Row]:
     """Returns the rows of clips.csv or attention.csv; none where there is no such file."""
     if not (root / name).exists():
         return []
-    table = read_table(root / name)
+    table = read_table(root / name, separators=",")
     for column in CLIP_COLUMNS[:4] if name == "clips.csv" else MARK_COLUMNS:
         table.require(column)
     return [row for _, row in table.rows]

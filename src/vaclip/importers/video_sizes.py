@@ -9,7 +9,7 @@ from vaclip.data.video import timed_frames, upright_size
 from vaclip.errors import VaclipError
 from vaclip.files import inside_folder
 from vaclip.importers.names import VideoNames
-from vaclip.importers.plan import read_rows
+from vaclip.importers.plan import path_in_study, read_rows
 from vaclip.importers.table import read_clips
 
 
@@ -17,17 +17,17 @@ class VideoSizes:
     """The videos that the study has, or will have by ``--clips``."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        rows = [
-            (row["clip_id"], row["video"], inside_folder(options.into, row["video"]))
+        videos = {
+            row["clip_id"]: (row["video"], inside_folder(options.into, row["video"]))
             for row in read_rows(options.into, "clips.csv")
-        ]
+        }
         if options.clips is not None:
-            rows += [
-                (clip.clip_id, f"videos/{clip.name}", clip.video)
+            videos |= {
+                clip.clip_id: (path_in_study(options.into, clip.video, clip.name), clip.video)
                 for clip in read_clips(options.clips, options).clips
-            ]
-        self._names = VideoNames([row[:2] for row in rows])
-        self._paths = {row[0]: row[2] for row in rows}
+            }
+        self._names = VideoNames([(clip_id, name) for clip_id, (name, _) in videos.items()])
+        self._paths = {clip_id: path for clip_id, (_, path) in videos.items()}
         self._sizes: dict[Path, tuple[int, int]] = {}
 
     def find(self, name: str) -> tuple[int, int] | None:
@@ -36,7 +36,7 @@ class VideoSizes:
         Raises:
             VaclipError: If it cannot be read.
         """
-        found = self._names.find(name)
+        found = self._names.find(name, of_video=True)
         if not found:
             return None
         path = self._paths[found[0]]

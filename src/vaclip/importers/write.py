@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from vaclip.errors import VaclipError
-from vaclip.files import atomic_file
+from vaclip.files import atomic_file, inside_folder
 from vaclip.importers.plan import CLIP_COLUMNS, MARK_COLUMNS, Plan, Row, read_head, read_rows
 
 
@@ -27,14 +27,16 @@ def carry_out(
         progress: Called with (done, total) after each video.
 
     Raises:
-        VaclipError: If videos cannot be linked.
+        VaclipError: If videos cannot be linked, or a folder of the study leads out of it.
     """
+    # Asked before anything is written: a folder of the study may be a link to somewhere else.
+    targets = {name: inside_folder(plan.root, name) for name in (*plan.videos, *plan.files)}
     for done, (name, source) in enumerate(plan.videos.items(), start=1):
-        _place(source, plan.root / name, link=link)
+        _place(source, targets[name], link=link)
         if progress:
             progress(done, len(plan.videos))
     for name, content in plan.files.items():
-        _write(plan.root / name, content)
+        _write(targets[name], content)
     head = yaml.safe_dump(plan.head, sort_keys=False, allow_unicode=True)
     if plan.head != read_head(plan.root):
         _write(plan.root / "study.yaml", head.encode())
