@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a command; exits with status 1 after a user's mistake, 2 after a wrong usage."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] in (["train"], ["study"]):  # everything after it is Hydra's
-        sys.argv = [f"vaclip {words[0]}", *words[1:]]
+        sys.argv = [f"vaclip {words[0]}", *map(_in_quotes, words[1:])]
         runpy.run_module(f"vaclip.{words[0]}", run_name="__main__", alter_sys=True)
         return
     if words[:2] == ["data", "import"]:  # its kinds bring flags of their own
@@ -31,6 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(words)
     with user_errors():
         sys.exit(options.run(options))
+
+
+def _in_quotes(word: str) -> str:
+    """Quotes the value of KEY=VALUE where Hydra would stumble over letters beyond ASCII."""
+    key, equals, value = word.partition("=")
+    if not equals or value.isascii() or value[0] in "'\"[{":
+        return word
+    escaped = value.replace("'", "\\'")
+    return f"{key}='{escaped}'"
 
 
 @contextmanager

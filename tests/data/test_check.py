@@ -15,6 +15,7 @@ from conftest import (
 )
 from vaclip.data.check import check_study, examine_study, write_facts
 from vaclip.data.video import timed_frames
+from vaclip.maps.gaze import Gaze, write_gaze
 from vaclip.maps.shapes import Key, Shapes, Track, write_shapes
 
 
@@ -242,17 +243,46 @@ def test_frame_numbers_behind_the_end_of_the_clip_do_not_matter(root):
     assert found(root) == []
 
 
-def test_shapes_whose_seconds_were_counted_at_a_rate(root):
-    """The tool counted at 5 a second: frame 19 at 3.8 s, which is shown at 1.9 s."""
-    shapes = Shapes((32, 32), (Track("a", "box", (Key(0, ((0, 0), (9, 9))),)),), "second", fps=5.0)
-    write_shapes(root / "s.json", shapes)
+def mark_first(root, kind, name):
     edit_row(root, "clips.csv", 2, keypoints="")
-    edit_row(root, "attention.csv", 2, kind="shapes", value="s.json")
-    (what,) = found(root)
-    assert (
-        "counted at 5 a second frame 19 is at 3.80 s, but it is shown 1.90 s (9.5 frames)" in what
-    )
-    assert what.endswith("earlier; the annotation's seconds were counted so, and its marks are off")
+    edit_row(root, "attention.csv", 2, kind=kind, value=name)
+
+
+@pytest.mark.parametrize(("frames", "warned"), [(10, False), (11, False), (20, True)])
+def test_frames_that_a_tool_counted_at_its_own_rate_are_compared_by_length(root, frames, warned):
+    """At 5 a second, whatever the video's rate: its 2 s are 10 frames."""
+    track = Track("a", "box", (Key(0, ((0, 0), (9, 9))),))
+    write_shapes(root / "s.json", Shapes((32, 32), (track,), "second", frames, 5.0))
+    mark_first(root, "shapes", "s.json")
+    said = found(root)
+    assert bool(said) == warned
+    if warned:
+        assert "20 frames were annotated at 5 a second, which is 4.00 s, but the vid" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "said"),
+    [
+        (0.5, 1.9, []),
+        (0.5, 2.1, []),  # of 2 s
+        (0.5, 1000.0, ["gaze ends at 1e+03 s, but the video lasts 2.00 s"]),  # ms taken for s
+        (0.0, 0.003, ["gaze ends at 0.003 s, but the video lasts 2.00 s"]),
+        (20.0, 22.0, ["the mark shows nowhere in the clip", "gaze ends at 22 s"]),
+    ],
+)
+def test_gaze_that_does_not_fit_the_video_is_told(root, begin, end, said):
+    write_gaze(root / "g.json", Gaze((32, 32), np.array([(begin, end, 9.0, 9.0)])))
+    mark_first(root, "gaze", "g.json")
+    got = found(root)
+    assert len(got) == len(said)
+    assert all(one in what for one, what in zip(said, got, strict=True))
+
+
+def test_a_mark_outside_the_picture_is_told(root):
+    track = Track("a", "box", (Key(0, ((-20, -20), (-9, -9))),))
+    write_shapes(root / "s.json", Shapes((32, 32), (track,)))
+    mark_first(root, "shapes", "s.json")
+    assert ["the mark shows nowhere" in what for what in found(root)] == [True]
 
 
 def test_how_frame_numbers_are_read_is_said_once(root):

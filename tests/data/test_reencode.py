@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -253,6 +254,27 @@ def test_finished_videos_are_kept(root, tmp_path, monkeypatch):
     assert encoded[4:] == ["a.mkv", "b.avi"]
 
 
+def test_tables_that_the_study_lost_are_not_kept(root, tmp_path):
+    new = tmp_path / "new"
+    write_rows(root / "excluded.csv", [{"clip_id": "even", "reason": "blurred"}])
+    reencode_study(root, new)
+    assert {clip.clip_id for clip in load_study(new).clips} == {"whole", "part"}
+    assert set(load_study(new).marks) == {"whole", "part"}
+    (root / "excluded.csv").unlink()
+    (root / "attention.csv").unlink()
+    reencode_study(root, new)
+    assert {clip.clip_id for clip in load_study(new).clips} == {"whole", "part", "even"}
+    assert not any(load_study(new).marks.values())
+
+
+def test_an_earlier_copy_with_half_of_the_new_annotations_is_no_study(root, tmp_path):
+    reencode_study(root, tmp_path / "new")
+    np.save(root / "map.npy", np.zeros((7, 4, 4)))
+    with pytest.raises(VaclipError, match="has 7 frames"):
+        reencode_study(root, tmp_path / "new")
+    assert not (tmp_path / "new/study.yaml").exists()
+
+
 def test_all_videos_that_break_off_are_named(root, tmp_path):
     for name in ("a.mkv", "b.avi"):
         (root / "videos" / name).write_text("no video")
@@ -345,3 +367,17 @@ def test_rate_of_a_copy(times, last_s, stated, expected):
     rate = None if stated is None else reencode.Fraction(stated).limit_denominator(1001)
     facts = VideoFacts(times_s=times, ends_s=ends, rate=rate)
     assert float(video_rate(facts)) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("times", "stated", "expected"),
+    [
+        (np.arange(100) * 0.02, Fraction(5000, 101), 50),  # the container is off by a picture
+        (np.round(np.arange(90) / 30, 3), Fraction(30), 30),  # stamps of whole milliseconds
+        (np.arange(50) / 25, None, 25),
+        (np.zeros(1), Fraction(10), 10),
+    ],
+)
+def test_the_rate_is_that_of_the_time_stamps(times, stated, expected):
+    ends = np.append(times[1:], times[-1] + 1 / expected)
+    assert float(video_rate(VideoFacts(times_s=times, ends_s=ends, rate=stated))) == expected

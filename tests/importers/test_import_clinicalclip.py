@@ -123,6 +123,20 @@ def test_no_patient_is_guessed(folder):
     assert A1 not in str(caught.value)
 
 
+def test_spaces_around_names_are_no_part_of_them(folder, tmp_path):
+    (folder / f"json_mix/ill/{A1}.json").rename(folder / "json_mix/ill/P1 -0001 .json")
+    (clip,) = (clip for clip in export(folder).clips if clip.name.endswith(f"{A1}.mkv"))
+    assert (clip.clip_id, clip.patient_id) == ("P1 -0001", "P1")
+    words = ["clinicalclip", str(folder), "--into", str(tmp_path / "s"), *PATIENT, *FRACTION]
+    run_import(words)
+    before = read_rows(tmp_path / "s/clips.csv")
+    run_import(words)  # a patient of another name would be an error
+    assert read_rows(tmp_path / "s/clips.csv") == before
+    (folder / "json_mix/ill/P1 -0001 .json").rename(folder / "json_mix/ill/ -0001.json")
+    with pytest.raises(VaclipError, match="--patient-regex finds no patient in '-0001'"):
+        export(folder)
+
+
 def test_a_label_that_contradicts_its_folder_is_refused(folder):
     change(folder / f"json_mix/ill/{A1}.json", disease="well")
     with pytest.raises(VaclipError, match="'disease' is 'well', but the folder is 'ill'"):

@@ -20,7 +20,7 @@ from vaclip.importers.gaze_columns import gaze_table
 from vaclip.importers.gaze_looks import both_eyes, merged, until_next
 from vaclip.importers.merge import plan_import
 from vaclip.importers.table import read_clips
-from vaclip.maps.gaze import draw_fixations
+from vaclip.maps.gaze import draw_fixations, gaze_json, parse_gaze
 from vaclip.maps.source import Grid
 
 
@@ -292,13 +292,69 @@ def test_columns_may_have_other_names(gaze):
 
 
 def test_a_video_shown_twice_gives_two_marks(gaze):
-    text = PLAIN + "a,e,0,100,1,1\nb,e,0,100,2,2\na,e,0,100,3,3\na,e,1500,100,4,4\na,e,0,100,5,5\n"
+    text = (
+        PLAIN + "a,e,2000,100,1,1\nb,e,0,100,2,2\na,e,0,100,3,3\na,e,1500,99,4,4\na,e,0,100,5,5\n"
+    )
     export = gaze({"t.csv": text}, "--position-unit", "video")
     assert [(m.video, m.where) for m in export.marks] == [
         ("a", "t.csv:2"), ("b", "t.csv:3"), ("a", "t.csv:4 (showing 2)"),
         ("a", "t.csv:6 (showing 3)"),
     ]  # fmt: skip
     assert [looks(export, number)[:, 2].tolist() for number in range(4)] == [[1], [2], [3, 4], [5]]
+
+
+TAKEN = "video,reader,time_ms,x,y\n"
+
+
+@pytest.mark.parametrize(("flags", "late"), [((), 0.02), (("--start", "first"), 0)])
+def test_rows_of_two_readers_may_alternate(gaze, flags, late):
+    text = TAKEN + "".join(f"a,{'RS'[n % 2]},{20 * n},{10 + 4 * n},10\n" for n in range(6))
+    export = gaze({"t.csv": text}, "--position-unit", "video", *flags)
+    assert [(m.annotator, m.where) for m in export.marks] == [("R", "t.csv:2"), ("S", "t.csv:3")]
+    assert looks(export) == pytest.approx(
+        np.array([[0, 0.04, 10, 10], [0.04, 0.08, 18, 10], [0.08, 0.12, 26, 10]])
+    )
+    assert looks(export, 1) == pytest.approx(looks(export) + np.array([late, late, 4, 0]))
+
+
+def test_rows_of_two_videos_may_alternate(gaze):
+    text = TAKEN + "a,e,0,1,1\nb,e,0,9,9\na,e,40,5,5\nb,e,40,20,20\n"
+    export = gaze({"t.csv": text}, "--position-unit", "video")
+    assert [m.video for m in export.marks] == ["a", "b"]
+    assert looks(export)[:, :3].tolist() == [
+        pytest.approx([0, 0.04, 1]), pytest.approx([0.04, 0.08, 5]),
+    ]  # fmt: skip
+
+
+def test_on_a_clock_that_runs_on_another_video_ends_a_showing(gaze):
+    text = PLAIN + "a,e,100,50,1,1\nb,f,100,50,3,3\nb,e,9000,50,2,2\na,e,20000,50,5,5\n"
+    export = gaze({"t.csv": text}, "--position-unit", "video", "--start", "first")
+    assert [(m.video, m.annotator) for m in export.marks] == [
+        ("a", "e"), ("b", "f"), ("b", "e"), ("a", "e"),
+    ]  # fmt: skip
+    assert [looks(export, n).tolist() for n in (0, 3)] == [
+        [pytest.approx([0, 0.05, 1, 1])], [pytest.approx([0, 0.05, 5, 5])],
+    ]  # fmt: skip
+
+
+def test_what_rounds_to_nothing_is_dropped_and_counted(gaze):
+    """A file's times are in 0.1 ms, and a look that ends as it begins could not be read back."""
+    text = "time_s,duration_s,x,y\n-0.2,0.20004,5,5\n1,0.00002,5,5\n2,0.5,9,9\n"
+    export = gaze({"t.csv": text}, "--video", "a", "--annotator", "e", "--position-unit", "video")
+    assert export.dropped == ("t.csv: 2 of 3 rows (66.7 %): lasts less than 0.1 ms",)
+    written = parse_gaze(gaze_json(export.marks[0].content))
+    assert written.fixations.tolist() == [[2, 2.5, 9, 9]]
+
+
+def test_eyes_that_begin_almost_together_leave_no_sliver(gaze):
+    text = "eye,start_s,end_s,x,y\nL,0.5,1,10,10\nR,0.50002,1.00002,20,10\n"
+    export = gaze({"t.csv": text}, "--video", "a", "--annotator", "e", "--position-unit", "video")
+    assert parse_gaze(gaze_json(export.marks[0].content)).fixations.tolist() == [[0.5, 1, 15, 10]]
+
+
+def test_a_width_that_cannot_be_read_back_is_refused(gaze):
+    with pytest.raises(VaclipError, match=r"t\.csv:2: 'sigma' must be .* at least 0.1"):
+        gaze({"t.csv": PLAIN + "a,e,0,99,1,1\n"}, "--position-unit", "video", "--sigma", "0.05px")
 
 
 def test_time_zero_of_a_table(gaze):
@@ -328,6 +384,15 @@ def test_rows_of_two_eyes_are_averaged_or_one_is_taken(gaze):
     assert export.dropped == ("t.csv: 1 of 2 rows (50.0 %): of the other eye",)
     with pytest.raises(VaclipError, match="'X' in 'eye' is neither left nor right"):
         gaze({"t.csv": text.replace("L,", "X,")}, *flags)
+
+
+def test_rows_of_left_right_and_both_eyes_are_all_kept(gaze):
+    text = "eye,start_s,end_s,x,y\nL,0,1,10,10\nR,0,1,20,10\nboth,1,2,30,10\nboth,0,0.5,30,10\n"
+    export = gaze({"t.csv": text}, "--video", "a", "--annotator", "e", "--position-unit", "video")
+    assert looks(export).tolist() == [
+        pytest.approx([0, 0.5, 20, 10]), pytest.approx([0.5, 1, 15, 10]),
+        pytest.approx([1, 2, 30, 10]),
+    ]  # fmt: skip
 
 
 def test_samples_may_be_asked_for(gaze):
@@ -497,6 +562,18 @@ def test_an_event_names_the_video_before_its_first_row(gaze):
     lines = [first, *TOBII[1:]]
     export = gaze({"t.tsv": tobii(lines).replace("Eye_Tracker", "Eye Tracker")})
     assert looks(export)[0, 0] == pytest.approx(0.01)
+
+
+def test_gaze_at_the_medium_before_it_plays_is_dropped(gaze):
+    early = [TOBII[1].replace("1010", time) for time in ("850", "870")]
+    text = tobii([*early, *TOBII, *TOBII[:-1]]).replace("Eye_Tracker", "Eye Tracker")
+    export = gaze({"t.tsv": text})
+    assert [m.where for m in export.marks] == ["t.tsv:2", "t.tsv:13 (showing 2)"]
+    assert looks(export).tolist() == [
+        pytest.approx([0.01, 0.05, 16, 24]), pytest.approx([0.09, 0.11, 56, 24]),
+    ]  # fmt: skip
+    assert looks(export, 1) == pytest.approx(looks(export))
+    assert "t.tsv: 2 of 14 rows (14.3 %): before or after the video" in export.dropped
 
 
 def test_tobii_without_media_needs_a_video_and_a_start(gaze):
@@ -760,6 +837,45 @@ def test_a_folder_holds_other_files_and_fixations_are_preferred(gaze):
     ]
     export = gaze(files, *flags, "--from", "samples", sources=("x",))
     assert [mark.where for mark in export.marks] == ["surfaces/gaze_positions_on_surface_s.csv"]
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [("A", "B"), (".",), ("A/surfaces/f.csv", "A/notes.csv", "B/surfaces/f.csv", "B/notes.csv")],
+)
+def test_events_belong_to_the_gaze_beside_them(gaze, sources):
+    files = {
+        "A/surfaces/f.csv": CORE_FIXATIONS, "A/notes.csv": ANNOTATIONS,
+        "B/surfaces/f.csv": CORE_FIXATIONS, "B/notes.csv": ANNOTATIONS.replace("50.0,", "50.15,"),
+    }  # fmt: skip
+    export = gaze(files, *SURFACE, "--start-event", "play", sources=sources)
+    assert [looks(export, n)[:, :2].tolist() for n in range(len(export.marks))] == [
+        [pytest.approx([0.1, 0.3])], [pytest.approx([0, 0.15])],
+    ]  # fmt: skip
+
+
+def test_events_of_another_recording_are_not_taken(gaze):
+    files = {"A/f.csv": CORE_FIXATIONS, "A/notes.csv": ANNOTATIONS, "B/f.csv": CORE_FIXATIONS}
+    with pytest.raises(VaclipError, match=r"B/f\.csv: there is no event 'play' \(of: none\)"):
+        gaze(files, *SURFACE, "--start-event", "play", sources=(".",))
+
+
+def test_one_file_of_events_may_lie_elsewhere(gaze):
+    files = {"A/f.csv": CORE_FIXATIONS, "A/g.csv": CORE_FIXATIONS, "B/notes.csv": ANNOTATIONS}
+    export = gaze(files, *SURFACE, "--start-event", "play")
+    assert [looks(export, n)[0, 0] for n in (0, 1)] == [pytest.approx(0.1)] * 2
+
+
+def test_samples_of_one_recording_are_kept_beside_fixations_of_another(gaze):
+    files = {
+        "A/fixations_on_surface_s.csv": CORE_FIXATIONS,
+        "B/gaze_positions_on_surface_s.csv": CORE_GAZE,
+    }
+    export = gaze(files, *SURFACE, "--start", "49.5", sources=("A", "B"))
+    assert [m.where for m in export.marks] == [
+        "fixations_on_surface_s.csv", "gaze_positions_on_surface_s.csv",
+    ]  # fmt: skip
+    assert not any("another file" in line for line in export.dropped)
 
 
 @pytest.mark.parametrize(

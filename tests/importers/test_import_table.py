@@ -78,7 +78,7 @@ def test_all_wrong_rows_are_listed_at_once(folder):
     assert str(caught.value).splitlines() == [
         "3 row(s) cannot be used:",
         "  t.csv:2: the cell 'patient_id' is empty",
-        "  t.csv:3: there is no video 'no.mkv' in the folder of videos",
+        f"  t.csv:3: there is no video 'no.mkv' in the folder '{folder}'",
         "  t.csv:4: '../a.mkv' leaves the folder of videos; use a path relative to it, to a file "
         "inside it",
     ]
@@ -126,3 +126,16 @@ def test_a_column_that_a_study_would_misread_is_refused_or_dropped(folder):
     with pytest.raises(VaclipError, match="the column 'keypoints' means something else in a study"):
         clips(text, folder)
     assert clips(text, folder, drop=["keypoints"])[0].extra == {}
+
+
+def test_a_video_is_found_however_the_disk_spells_its_letters(folder):
+    (folder / "hu\u0308fte.mkv").touch()
+    (one,) = clips("video,patient_id,label\nh\u00fcfte.mkv,1,x\n", folder)
+    assert one.video.is_file()
+
+
+def test_a_label_that_is_renamed_but_not_there_is_told(folder):
+    table = parse_table("video,patient_id,label\na.mkv,1,x\n", "t.csv")
+    export = clips_of_table(table, folder, Columns(), renamed_labels={"x": "ill", "y": "well"})
+    assert export.clips[0].label == "ill"
+    assert export.dropped == ("t.csv: no row has the label 'y' of --rename-label",)

@@ -186,7 +186,7 @@ def test_marks_become_files_and_rows(tmp_path, three):
 
 def test_what_belongs_to_no_clip_stops_the_import(tmp_path, three):
     marks = Export(marks=(NewMark("a_1", "eve", box(), "1"), NewMark("q", "eve", box(), "file 2")))
-    with pytest.raises(VaclipError, match=r"1 item.*no clip:\n  file 2: no clip, .*named 'q'"):
+    with pytest.raises(VaclipError, match=r"1 item.*\n  file 2: no clip or video is named 'q'"):
         plan_import(tmp_path / "study", [three, marks], Rules())
     plan = plan_import(tmp_path / "study", [three, marks], Rules(skip_unmatched=True))
     assert len(plan.marks) == 1

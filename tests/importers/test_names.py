@@ -75,7 +75,21 @@ def test_parts_of_names_and_other_cases_mean_nothing():
 def test_what_is_not_found_is_listed_with_its_place():
     unmatched: list[str] = []
     assert NAMES.clips("nobody", "doctor1.csv:7", unmatched) == []
-    assert unmatched == ["doctor1.csv:7: no clip, or more than one video, is named 'nobody'"]
+    assert NAMES.clips("walk_11.mp4", "doctor1.csv:8", unmatched) == []
+    assert NAMES.clips("cine.avi", "doctor1.csv:9", unmatched) == []
+    assert unmatched == [
+        "doctor1.csv:7: no clip or video is named 'nobody'.",
+        "doctor1.csv:8: no clip or video is named 'walk_11.mp4'. Did you mean 'walk_1.mp4'?",
+        "doctor1.csv:9: more than one video is named 'cine.avi'.",
+    ]
+
+
+def test_letters_with_marks_are_the_same_however_a_disk_spells_them():
+    apart, together = "hu\u0308fte", "h\u00fcfte"
+    for stored, asked in ((apart, together), (together, apart)):
+        names = VideoNames([("c1", f"videos/{stored}.mp4"), (f"{stored} 2", "videos/b.mp4")])
+        assert names.find(f"{asked}.mp4") == names.find(f"x/{asked}") == ["c1"]
+        assert names.find(f"{asked} 2") == [f"{stored} 2"]
 
 
 parts = st.builds(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -56,6 +57,20 @@ def test_two_at_once_are_cut_at_one():
     assert draw_fixations(looked, grid()).max() == 1
 
 
+def test_many_at_once_are_summed_in_little_memory():
+    count = 5000
+    x, y = np.random.default_rng(0).uniform(0, 80, (2, count))
+    looked = gaze(*((0.0, 0.5 / count, a, b) for a, b in zip(x, y, strict=True)))
+    tracemalloc.start()
+    drawn = draw_fixations(looked, grid())[0]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    for i, j in ((0, 0), (10, 10), (19, 29)):  # the grid's pixels are 4 wide
+        squares = (4 * j + 2 - x) ** 2 + (4 * i + 2 - y) ** 2
+        assert drawn[i, j] == pytest.approx(np.exp(-squares / 128).mean(), abs=1e-6)
+    assert peak < 2**21  # of all of them (20 + 30) * 5000 * 8 bytes, several times
+
+
 def test_time_is_that_of_the_video_not_of_the_clip():
     looked = gaze((2.0, 2.5, 60.0, 40.0))
     assert draw_fixations(looked, grid()).max() == 0
@@ -108,6 +123,7 @@ def test_what_is_written_is_read(rows, sigma):
         ({"size": [10, 10], "fixations": [[0, 1, 2]]}, r"fixations\[0\] must be four"),
         ({"size": [10, 10], "fixations": [[0, 1, 2, float("inf")]]}, r"fixations\[0\] must be"),
         ({"size": [10, 10], "fixations": [[0, 1, 2, 2], [1, 1, 2, 3]]}, r"fixations\[1\] ends"),
+        ({"size": [10, 10], "fixations": [[0, 1, 2, 2]] * 1_000_001}, "at most 1000000"),
     ],
 )
 def test_what_is_wrong_is_named(content, said):

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vaclip.errors import VaclipError
+from vaclip.maps import shapes as shapes_module
 from vaclip.maps.shapes import (
     Key,
     Shapes,
@@ -72,6 +73,22 @@ def test_turning_takes_the_shorter_way():
     corners = ((0.0, 0.0), (4.0, 2.0))
     track = Track("", "box", (Key(0, corners, turn=350), Key(2, corners, turn=10)))
     assert shape_at(track, 1).turn % 360 == pytest.approx(0)
+
+
+class Unscanned(tuple):
+    """Keys that can be looked up, but not walked through."""
+
+    def __iter__(self):
+        raise AssertionError("all keys are looked at for one moment")
+
+
+def test_one_of_many_keys_is_looked_up():
+    ats, places = np.arange(1000) * 3, np.random.default_rng(0).uniform(0, 99, 1000)
+    keys = [Key(at, ((x, 1.0),)) for at, x in zip(ats.tolist(), places.tolist(), strict=True)]
+    track = Track("", "points", Unscanned(keys))
+    moments = np.linspace(0, 3100, 500)
+    found = [shape_at(track, moment).points[0][0] for moment in moments.tolist()]
+    np.testing.assert_allclose(found, np.interp(moments, ats, places))
 
 
 # --- how it is drawn -----------------------------------------------------------------------------
@@ -150,6 +167,26 @@ def test_the_largest_counts_where_shapes_overlap(tmp_path):
     np.testing.assert_array_equal(drawn[0], np.repeat([1.0, 0.0], 30))
 
 
+@pytest.mark.parametrize(
+    ("keys", "times"),
+    [
+        ([Key(0, ((1.0, 1.0), (9.0, 9.0)))], 1),
+        ([Key(at, ((1.0, 1.0), (9.0, 9.0))) for at in (0, 9)], 1),  # said twice
+        ([Key(at, ((1.0 + at, 1.0), (9.0 + at, 9.0))) for at in (0, 9)], 4),
+        ([Key(at, ((1.0 + at, 1.0), (9.0 + at, 9.0))) for at in (0, 2)], 3),
+    ],
+)
+def test_a_shape_is_drawn_once_until_it_moves(tmp_path, monkeypatch, keys, times):
+    calls = []
+    draw_one = shapes_module._draw_one
+    monkeypatch.setattr(
+        shapes_module, "_draw_one", lambda *about: calls.append(about) or draw_one(*about)
+    )
+    drawn = draw(tmp_path, one("box", *keys))
+    assert len(calls) == times
+    assert len({picture.tobytes() for picture in drawn}) == times
+
+
 # --- when ----------------------------------------------------------------------------------------
 
 MOVING = (Key(0, ((0.0, 0.0), (10.0, 10.0))), Key(4, ((80.0, 0.0), (90.0, 10.0))))
@@ -191,6 +228,17 @@ def test_points_scale_with_the_picture_but_not_with_its_aspect(tmp_path):
         draw(tmp_path, one("box", *MOVING, size=(120, 80)))
 
 
+def test_a_picture_far_larger_than_the_video_is_refused(tmp_path):
+    scaled = Key(0, ((160.0, 80.0), (480.0, 320.0)))
+    largest = draw(tmp_path, one("box", scaled, size=(1280, 1920)))
+    np.testing.assert_allclose(
+        largest, draw(tmp_path, one("box", Key(0, ((10.0, 5.0), (30.0, 20.0)))))
+    )
+    key = Key(0, ((0.0, 0.0), (6000.0, 4000.0)), runs=(0, 24_000_000))
+    with pytest.raises(VaclipError, match=r"6000 x 4000, more than 16 times .*120 x 80"):
+        draw(tmp_path, one("mask", key, size=(4000, 6000)))
+
+
 # --- the file ------------------------------------------------------------------------------------
 
 numbers = st.floats(-1e6, 1e6).map(lambda x: round(x, 3))
@@ -219,6 +267,15 @@ def test_what_is_written_is_read(drawn, unit):
 GOOD = shapes_json(
     Shapes((80, 120), (Track("a", "mask", (Key(0, ((0.0, 0.0), (4.0, 2.0)), runs=(3, 5)),)),))
 )
+
+
+def test_outlines_have_a_bounded_number_of_points():
+    points = tuple((float(n), 0.0) for n in range(10_001))
+    content = shapes_json(one("polyline", Key(0, points[:-1])))
+    assert parse_shapes(content).tracks[0].keys[0].points == points[:-1]
+    content["tracks"][0]["keys"][0]["points"].append([0, 0])
+    with pytest.raises(VaclipError, match="polyline of 10001 points; 10000 are read at most"):
+        parse_shapes(content)
 
 
 @pytest.mark.parametrize(

@@ -190,8 +190,9 @@ def test_the_page_stays_small(path):
     assert path.stat().st_size < 3_000_000
 
 
-def test_the_patients_that_were_tested_are_told_from_all(tmp_path):
+def test_without_a_data_card_nothing_is_said_of_patients_who_were_not_tested(tmp_path):
+    """A table of one fold knows its validation patients, too, and not those of training."""
     table = prediction_rows([0, 1, 2] * 3, arms=["B3"], seeds=1, folds=3)
     table[table.fold == 0].to_parquet(tmp_path / keys.PREDICTIONS_FILE)
     page = Page(write_report(tmp_path, **FAST))
-    assert "3 of 6 patients tested, 3 classes, 1 arm, 1 seed, 1 fold." in page.text
+    assert "3 patients, 3 classes, 1 arm, 1 seed, 1 fold." in page.text

@@ -22,6 +22,7 @@ _SIZE = (32, 32)  # enough to see that maps can be drawn
 _MOST_DRAWN = 1000  # frames of a clip; maps are read whole
 _SHORT_S = 0.5
 _LONG_S = 10.0  # that one picture is shown
+_BEYOND = 0.1  # of a video: gaze that goes on so much longer, or ends so early, is odd
 
 
 @dataclass(frozen=True)
@@ -222,14 +223,17 @@ def _check_annotations(
     marked = study.marked(clip)
     for mark in study.marks.get(clip.clip_id, ()):
         source = map_source(mark.kind)
+        where = f"attention.csv: clip '{clip.clip_id}', {mark.annotator}"
         try:
-            source.render(mark.value, marked, grid)
+            shown = source.render(mark.value, marked, grid).any()
             timing = source.timing(mark.value, marked)
         except VaclipError as failure:
-            where = f"attention.csv: clip '{clip.clip_id}', {mark.annotator}"
             problems.append(Problem("error", where, str(failure), clip.clip_id))
         else:
             timings += [timing] if timing else []
+            if not shown:
+                what = "the mark shows nowhere in the clip: its times or its places lie outside"
+                problems.append(Problem("warning", where, what, clip.clip_id))
     return problems
 
 
@@ -238,28 +242,38 @@ def _reaches_end(clip: Clip, facts: VideoFacts) -> bool:
 
 
 def _time_warnings(clip: Clip, facts: VideoFacts, timings: Sequence[Timing]) -> list[str]:
-    """Says where frame numbers, counted at a rate, miss the pictures' time stamps."""
+    """Says where the times of annotations and pictures part."""
     _, end = facts.span(clip.start_s, clip.end_s)
-    rates = {
-        (timing.unit, timing.fps or float(facts.rate or 0))
-        for timing in timings
-        if timing.unit == "frame" or timing.fps
-    }
+    rates = {timing.fps or float(facts.rate or 0) for timing in timings if timing.unit == "frame"}
     found = []
-    for unit, rate in sorted(rates):
-        off = time_disagreement(facts.times_s[:end], rate) if rate else None
+    for rate in sorted(rates - {0.0}):
+        off = time_disagreement(facts.times_s[:end], rate)
         if off is not None:
-            how = (
-                "numbers are kept, and mean pictures as they are decoded"
-                if unit == "frame"
-                else "the annotation's seconds were counted so, and its marks are off"
-            )
             found.append(
                 f"frame numbers and time disagree from frame {off.first} on: counted at {rate:g} a "
                 f"second frame {off.worst} is at {off.worst / rate:.2f} s, but it is shown "
                 f"{abs(off.seconds):.2f} s ({abs(off.seconds) * rate:.1f} frames) "
-                f"{'later' if off.seconds > 0 else 'earlier'}; {how}"
+                f"{'later' if off.seconds > 0 else 'earlier'}; numbers are kept, and mean pictures "
+                "as they are decoded"
             )
+    frame_s = facts.duration_s / facts.frames
+    for timing in timings:
+        if timing.unit != "second":
+            continue
+        if timing.frames and timing.fps:
+            lasts_s = timing.frames / timing.fps
+            if abs(lasts_s - facts.duration_s) > 1 / timing.fps + frame_s:
+                found.append(
+                    f"{timing.frames} frames were annotated at {timing.fps:g} a second, which is "
+                    f"{lasts_s:.2f} s, but the video lasts {facts.duration_s:.2f} s"
+                )
+        if timing.ends_s is not None:
+            share = timing.ends_s / facts.duration_s
+            if share > 1 + _BEYOND or share < _BEYOND:
+                found.append(
+                    f"gaze ends at {timing.ends_s:.3g} s, but the video lasts "
+                    f"{facts.duration_s:.2f} s: are the unit and the begin of time right?"
+                )
     return found
 
 

@@ -10,8 +10,9 @@ import av
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from vaclip.data.study import Clip, Study, load_study
 from vaclip.data.video import decode_clip
@@ -86,17 +87,20 @@ def _draw_sheet(study: Study, clips: Sequence[Clip], out: Path) -> None:
 
 def _write_video(study: Study, clips: Sequence[Clip], out: Path) -> None:
     annotators = study.annotators or ("nobody",)
-    size = (_SIDE + _TITLE, _SIDE * len(annotators))
+    heights = [_panel_size(clip)[0] for clip in clips]
+    height = _TITLE + max(heights) + max(heights) % 2
+    font = ImageFont.truetype(findfont("DejaVu Sans"), 11)
     with atomic_file(out) as temporary, av.open(str(temporary), "w") as container:
         stream = container.add_stream("libx264", rate=round(_VIDEO_FPS), options={"crf": "20"})
-        stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = _SIDE * len(annotators), height, "yuv420p"
         for clip in clips:
             panels, marked = overlaid_clip(study, clip, annotators, fps=_VIDEO_FPS)
             for moment in range(panels.shape[1]):
-                page = Image.new("RGB", (size[1], size[0]))
+                page = Image.new("RGB", (_SIDE * len(annotators), height))
                 for number, annotator in enumerate(annotators):
                     who = annotator if marked[number] else f"{annotator}: not marked"
-                    ImageDraw.Draw(page).text((_SIDE * number + 3, 2), f"{clip.clip_id}  {who}")
+                    place = (_SIDE * number + 3, 1)
+                    ImageDraw.Draw(page).text(place, f"{clip.clip_id}  {who}", font=font)
                     page.paste(Image.fromarray(panels[number, moment]), (_SIDE * number, _TITLE))
                 frame = av.VideoFrame.from_ndarray(np.asarray(page), format="rgb24")
                 container.mux(stream.encode(frame))
@@ -121,12 +125,7 @@ def overlaid_clip(
     Raises:
         VaclipError: If the clip or a map cannot be read.
     """
-    end_s = min(clip.start_s + _LONGEST_S, clip.end_s or np.inf)
-    height, width = decode_clip(
-        clip.video, fps=1e-3, size=(16, 16), start_s=clip.start_s, end_s=end_s
-    ).source_size
-    scale = _SIDE / max(height, width)
-    size = (max(16, round(height * scale)), max(16, round(width * scale)))
+    size, end_s = _panel_size(clip), _end_s(clip)
     decoded = decode_clip(clip.video, fps=fps, size=size, start_s=clip.start_s, end_s=end_s)
     panels, marked = [], []
     for annotator in annotators:
@@ -135,6 +134,19 @@ def overlaid_clip(
         attn = render_annotator(own, study.marked(clip), decoded.grid(size))
         panels.append(overlay(decoded.frames, attn))
     return np.stack(panels), marked
+
+
+def _end_s(clip: Clip) -> float:
+    return min(clip.start_s + _LONGEST_S, clip.end_s or np.inf)
+
+
+def _panel_size(clip: Clip) -> tuple[int, int]:
+    """Returns (height, width) of a clip in the preview: its aspect, the longer side 224."""
+    height, width = decode_clip(
+        clip.video, fps=1e-3, size=(16, 16), start_s=clip.start_s, end_s=_end_s(clip)
+    ).source_size
+    scale = _SIDE / max(height, width)
+    return max(16, round(height * scale)), max(16, round(width * scale))
 
 
 def overlay(pictures: NDArray[np.uint8], attn: NDArray[np.float32]) -> NDArray[np.uint8]:

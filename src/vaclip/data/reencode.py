@@ -19,7 +19,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from vaclip.data.inspect import VideoFacts, inspect_video, time_disagreement
+from vaclip.data.inspect import VideoFacts, inspect_video
 from vaclip.data.sampling import FrameSampler
 from vaclip.data.study import EXCLUSIONS, Clip, Study, load_study
 from vaclip.data.tables import read_table, write_table
@@ -176,9 +176,12 @@ def video_rate(facts: VideoFacts) -> Fraction:
     if facts.variable_rate:
         shortest = float(np.diff(facts.times_s).min())
         return Fraction(min(1 / shortest, _FASTEST)).limit_denominator(1001)
-    if facts.rate and time_disagreement(facts.times_s, float(facts.rate)) is None:
+    between = facts.frames - 1
+    measured = between / facts.times_s[-1] if between else facts.frames / facts.duration_s
+    # Time stamps are rounded; a rate that is off by half a frame at the end is another rate.
+    if facts.rate and abs(float(facts.rate) - measured) * facts.duration_s < 0.5:
         return facts.rate
-    return Fraction(facts.frames / facts.duration_s).limit_denominator(1001)
+    return Fraction(measured).limit_denominator(1001)
 
 
 def _encode(
@@ -213,6 +216,8 @@ def _encode(
 
 def _write_tables(study: Study, into: Path, copies: dict[Path, _Copy], names: _Names) -> None:
     """Writes annotations and tables; study.yaml, without which a folder is no study, last."""
+    for name in ("study.yaml", "clips.csv", "attention.csv", EXCLUSIONS):  # of an earlier call
+        (into / name).unlink(missing_ok=True)
     clips = {clip.clip_id: clip for clip in study.clips}
 
     def change_clip(row: dict[str, str]) -> None:

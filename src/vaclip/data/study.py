@@ -9,6 +9,7 @@ import csv
 import dataclasses
 import logging
 import math
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -125,7 +126,7 @@ def load_study(root: Path) -> Study:
         more = f"\n  and {len(errors) - _SHOWN} more" if len(errors) > _SHOWN else ""
         raise VaclipError(
             f"the study in {root} has {len(errors)} error(s):\n{listed}{more}\n"
-            f"`vaclip data check {root}` lists all of them."
+            f"`vaclip data check {shlex.quote(str(root))}` lists all of them."
         )
     if problems:
         _LOG.warning("%d warning(s) about the study; `vaclip data check` shows them", len(problems))

@@ -125,12 +125,15 @@ def _entries(root: Path, options: argparse.Namespace) -> tuple[list[_Entry], lis
         where = f"json_mix/{file.name}"
         info = parse_json(file.read(), where)
         path = PurePosixPath(file.name)
-        label, clip_id = path.parent.name, path.stem
+        # Spaces around cells of clips.csv are lost when they are read.
+        label, clip_id = path.parent.name.strip(), path.stem.strip()
         if not isinstance(info, dict):
             raise VaclipError(f"{where}: expected an object with 'video_path' and 'video_name'")
         if (disease := _text(info, "disease", where, label)) != label:
             wrong.append(f"{where}: 'disease' is '{disease}', but the folder is '{label}'")
-        if (found := patient.search(clip_id)) is None or not found["patient"]:
+        found = patient.search(clip_id)
+        patient_id = ((found and found["patient"]) or "").strip()
+        if not patient_id:
             wrong.append(f"{where}: --patient-regex finds no patient in '{clip_id}'")
             continue
         tails = _tails(_text(info, "video_path", where))
@@ -138,9 +141,7 @@ def _entries(root: Path, options: argparse.Namespace) -> tuple[list[_Entry], lis
         if name is None:
             lost.append(clip_id)
             continue
-        clip = NewClip(
-            clip_id, videos[name], name, found["patient"], renamed.get(label, label), where
-        )
+        clip = NewClip(clip_id, videos[name], name, patient_id, renamed.get(label, label), where)
         entries.append(_Entry(clip, _text(info, "video_name", where, clip_id)))
     if wrong:
         raise VaclipError(f"{len(wrong)} JSON file(s) cannot be used:\n  " + "\n  ".join(wrong))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -122,6 +122,15 @@ def _key(value: Any, where: str) -> int | str:
     return value
 
 
+def _new_key(row: dict[str, Any], taken: Container[int | str], where: str) -> int | str:
+    if (key := _key(row.get("id"), where)) in taken:
+        raise VaclipError(
+            f"{where}: a second one with the id {key!r}; where files were put together, import "
+            "each of them by itself"
+        )
+    return key
+
+
 def _category(base: Any, wanted: str | None, name: str) -> tuple[Any, tuple[str, ...]]:
     found = [
         row
@@ -141,19 +150,19 @@ def _category(base: Any, wanted: str | None, name: str) -> tuple[Any, tuple[str,
 
 
 def _pictures(base: Any, name: str) -> dict[int | str, _Picture]:
-    titles = {}
+    titles: dict[int | str, str] = {}
     for number, row in enumerate(_rows(base, "videos", name) if "videos" in base else []):
         where = f"{name}: videos[{number}]"
         title = row.get("name", row.get("file_name")) if isinstance(row, dict) else None
         if not isinstance(title, str):
             raise VaclipError(f"{where}: expected 'id' and 'name'")
-        titles[_key(row.get("id"), where)] = title
+        titles[_new_key(row, titles, where)] = title
     pictures: dict[int | str, _Picture] = {}
     for number, row in enumerate(_rows(base, "images", name)):
         where = f"{name}: images[{number}]"
         if not isinstance(row, dict) or not isinstance(row.get("file_name"), str):
             raise VaclipError(f"{where}: expected 'id' and 'file_name'")
-        pictures[_key(row.get("id"), where)] = _picture(row, titles, where)
+        pictures[_new_key(row, pictures, where)] = _picture(row, titles, where)
     if not pictures:
         raise VaclipError(f"{name}: there is no picture in 'images'")
     return pictures

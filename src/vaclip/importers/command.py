@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from vaclip.console import console, progress_bar
 from vaclip.errors import VaclipError
 from vaclip.importers import IMPORTERS
 from vaclip.importers.merge import plan_import
-from vaclip.importers.plan import Plan, Rules
+from vaclip.importers.plan import CLIP_COLUMNS, Plan, Rules
 from vaclip.importers.table import add_column_options, read_clips
 from vaclip.importers.write import carry_out
 from vaclip.maps.source import Region
@@ -30,7 +31,8 @@ def run_import(words: Sequence[str]) -> int:
     if not options.dry_run:
         with progress_bar("Copying videos") as progress:
             carry_out(plan, link=options.link, progress=progress)
-        console.print(f"Next: vaclip data check {options.into}", highlight=False, soft_wrap=True)
+        folder = shlex.quote(str(options.into))
+        console.print(f"Next: vaclip data check {folder}", highlight=False, soft_wrap=True)
     return 0
 
 
@@ -100,6 +102,13 @@ def _show(plan: Plan, *, dry: bool) -> None:
     lines = [f"{'Would add' if dry else 'Adding'} to {plan.root.name}:"]
     lines += [f"  {count} {what}" for what, count in sorted(plan.counts.items()) if count]
     lines += ["  nothing new"] * (len(lines) == 1)
+    columns = dict.fromkeys(
+        name for row in plan.clips if row["clip_id"] in plan.imported for name in row
+    )
+    if further := [name for name in columns if name not in CLIP_COLUMNS]:
+        lines.append(
+            f"Further columns of clips: {', '.join(further)} (--drop-column leaves one out)"
+        )
     for title, items in (("Left out", plan.dropped), ("Belonging to no clip", plan.unmatched)):
         lines += [f"{title}:", *(f"  {item}" for item in items)] if items else []
     for line in lines:

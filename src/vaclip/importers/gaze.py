@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
@@ -23,11 +24,10 @@ from vaclip.importers.gaze_screen import Setup, in_picture
 from vaclip.importers.gaze_tobii import is_tobii, read_tobii
 from vaclip.importers.reading import SourceFile, decode_text, source_files
 from vaclip.importers.video_sizes import VideoSizes
-from vaclip.maps.gaze import Gaze
+from vaclip.maps.gaze import MOST_FIXATIONS, Gaze, gaze_json, parse_gaze
 
 _SUFFIXES = (".csv", ".tsv", ".txt", ".asc")
 _EXCEL = (".xlsx", ".xlsm")
-_MOST_LOOKS = 1_000_000
 
 
 class GazeImporter(Importer):
@@ -44,11 +44,18 @@ class GazeImporter(Importer):
         videos = VideoSizes(options)
         left_out: list[str] = []
         files = [file for source in sources for file in _recognised(source, options, left_out)]
-        events = [read_events(file.table) for file in files if file.kind == "events" and file.table]
+        events = [
+            (file.path, read_events(file.table))
+            for file in files
+            if file.kind == "events" and file.table
+        ]
         chosen, dropped = _chosen(files, options)
+        pupil = [file.path for file in chosen if file.kind == "pupil"]
+        beside = _beside(pupil, [path for path, _ in events])
         marks: list[NewMark] = []
         for file in chosen:
-            shown = _presentations(file, events, options)
+            others = [(told, (file.path, path) in beside) for path, told in events]
+            shown = _presentations(file, others, options)
             _check_people(file.name, shown, options)
             marks += _marks(file.name, shown, videos, setup, options, dropped)
         return Export(marks=tuple(marks), dropped=(*left_out, *dropped))
@@ -63,12 +70,14 @@ class _File:
 
     Attributes:
         name: Below what the user named.
+        path: Where it lies; an archive counts as a folder.
         kind: One of `FORMATS`, or ``events``.
         text: Reads it.
         table: Its columns; None of ``eyelink``.
     """
 
     name: str
+    path: Path
     kind: str
     text: Callable[[], str]
     table: GazeTable | None = None
@@ -81,8 +90,10 @@ def _recognised(source: Path, options: argparse.Namespace, left_out: list[str]) 
     else:
         files = list(source_files(source, _SUFFIXES))
     found = False
+    inside = source.resolve()
     for file in files:
-        one = _file(file, options)
+        path = inside if source.is_file() and file.name == source.name else inside / file.name
+        one = _file(file, path, options)
         if one is None:
             left_out.append(f"{file.name}: not read, because it holds no gaze that is known")
             continue
@@ -96,47 +107,47 @@ def _recognised(source: Path, options: argparse.Namespace, left_out: list[str]) 
         )
 
 
-def _file(file: SourceFile | GazeTable, options: argparse.Namespace) -> _File | None:
+def _file(file: SourceFile | GazeTable, path: Path, options: argparse.Namespace) -> _File | None:
     """Returns what a file is, by its content; None for none of gaze. It is read again later."""
     if isinstance(file, GazeTable):
-        return _table_file(file, str, options)
+        return _table_file(file, path, str, options)
 
     def text() -> str:
         return decode_text(file.read(), file.name, options.encoding)
 
     content = text()
     if options.format == "eyelink" or (options.format is None and is_eyelink(content)):
-        return _File(file.name, "eyelink", text)
+        return _File(file.name, path, "eyelink", text)
     table = gaze_table(content, file.name, text)
-    return _table_file(table, text, options) if table else None
+    return _table_file(table, path, text, options) if table else None
 
 
 def _table_file(
-    table: GazeTable, text: Callable[[], str], options: argparse.Namespace
+    table: GazeTable, path: Path, text: Callable[[], str], options: argparse.Namespace
 ) -> _File | None:
     if options.format in (None, "pupil") and is_events(table):
-        return _File(table.name, "events", text, table)
+        return _File(table.name, path, "events", text, table)
     tests = {
         "tobii": is_tobii(table),
         "pupil": layout(table) is not None,
         "table": is_plain(table, options),
     }
     kind = options.format or next((kind for kind, fits in tests.items() if fits), None)
-    return _File(table.name, kind, text, table) if kind and tests.get(kind) else None
+    return _File(table.name, path, kind, text, table) if kind and tests.get(kind) else None
 
 
 def _chosen(files: Sequence[_File], options: argparse.Namespace) -> tuple[list[_File], list[str]]:
     """Returns the files to read, and lines about files of samples beside ones of fixations."""
     chosen, dropped = [], []
-    has: dict[str, set[bool]] = {}
+    has: dict[Path, set[bool]] = {}
     for file in files:
         if file.kind == "pupil":
-            has.setdefault(_surface(file.name), set()).add(_of_fixations(file))
+            has.setdefault(_surface(file.path), set()).add(_of_fixations(file))
     for file in files:
         if file.kind == "events":
             continue
         if file.kind == "pupil":
-            both = len(has[_surface(file.name)]) == 2
+            both = len(has[_surface(file.path)]) == 2
             wanted = "samples" if options.source == "samples" else "fixations"
             if both and _of_fixations(file) != (wanted == "fixations"):
                 dropped.append(f"{file.name}: not read, because another file has the {wanted}")
@@ -149,10 +160,27 @@ def _chosen(files: Sequence[_File], options: argparse.Namespace) -> tuple[list[_
     return chosen, dropped
 
 
-def _surface(name: str) -> str:
+def _surface(path: Path) -> Path:
     """Returns what a file of gaze and its file of fixations have in common."""
-    path = PurePosixPath(name)
-    return f"{path.parent}/{re.sub('^(gaze_positions|gaze|fixations)', '', path.stem)}"
+    return path.parent / re.sub("^(gaze_positions|gaze|fixations)", "", path.stem)
+
+
+def _beside(gaze: Sequence[Path], events: Sequence[Path]) -> set[tuple[Path, Path]]:
+    """Returns the pairs of a file of gaze and one of events that are each other's nearest."""
+    shared = {
+        (one, other): len(Path(os.path.commonpath([one.parent, other.parent])).parts)
+        for one in gaze
+        for other in events
+    }
+    most: dict[tuple[str, Path], int] = {}
+    for (one, other), folders in shared.items():
+        for end in (("gaze", one), ("events", other)):
+            most[end] = max(folders, most.get(end, 0))
+    return {
+        (one, other)
+        for (one, other), folders in shared.items()
+        if folders == most["gaze", one] == most["events", other]
+    }
 
 
 def _of_fixations(file: _File) -> bool:
@@ -161,7 +189,7 @@ def _of_fixations(file: _File) -> bool:
 
 
 def _presentations(
-    file: _File, events: Sequence[PupilEvents], options: argparse.Namespace
+    file: _File, events: Sequence[tuple[PupilEvents, bool]], options: argparse.Namespace
 ) -> list[Presentation]:
     if file.table is None:
         return read_eyelink(file.text(), file.name, options)
@@ -215,14 +243,23 @@ def _marks(
         if not len(looks):
             dropped.append(f"{where}: nothing is left of the gaze at '{shown.video}'")
             continue
-        if len(looks) > _MOST_LOOKS:
-            raise VaclipError(f"{where}: more than {_MOST_LOOKS} looks at one video")
-        sigma = setup.sigma_px(shown, rect, size)
-        yield NewMark(shown.video, who, Gaze(size, looks, sigma), where)
+        if len(looks) > MOST_FIXATIONS:
+            raise VaclipError(f"{where}: more than {MOST_FIXATIONS} looks at one video")
+        content = _checked(Gaze(size, looks, setup.sigma_px(shown, rect, size)), where)
+        yield NewMark(shown.video, who, content, where)
     dropped += told(name, lost, rows)
 
 
+def _checked(gaze: Gaze, where: str) -> Gaze:
+    """Returns gaze if it can be written and read back; raises a VaclipError otherwise."""
+    try:
+        parse_gaze(gaze_json(gaze))
+    except VaclipError as error:
+        raise VaclipError(f"{where}: {error}") from error
+    return gaze
+
+
 def _one_eye(eyes: Sequence[Looks]) -> Looks:
-    if len(eyes) == 2:
+    if len(eyes) > 1:
         return both_eyes(*eyes)
     return eyes[0] if eyes else np.zeros((0, 4))

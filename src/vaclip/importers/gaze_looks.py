@@ -20,6 +20,7 @@ UNITS = ("video", "video-fraction", "screen", "screen-fraction")
 
 _LONGEST_SAMPLE_S = 0.1
 _LONGEST_S = 86_400.0
+_DECIMALS = 4  # of seconds, as `gaze_json` writes them
 MOST_PRESENTATIONS = 10_000  # of a file
 
 
@@ -31,8 +32,8 @@ class Presentation:
         video: Its name in the file.
         annotator: Who; empty where the file is silent.
         where: The place in the export, for messages.
-        eyes: Looks from the video's first frame, of one eye (or of both already averaged), or of
-            the left and the right one.
+        eyes: Looks from the video's first frame, of each that the file parts: the left eye, the
+            right one, both already averaged.
         unit: One of `UNITS`.
         rows: How many there were in the file.
         dropped: How many of them were left out, by the reason.
@@ -131,7 +132,11 @@ def until_next(time_s: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _within(looks: Looks, last_s: float, dropped: Counter[str], where: str) -> Looks:
-    """Returns what lies between the video's first frame and ``last_s``, cut at both."""
+    """Returns what lies between the video's first frame and ``last_s``, cut at both.
+
+    Times are rounded as they are written, so that edges of both eyes that are nearly the same meet,
+    and what rounds to nothing is dropped here and not met by who reads it.
+    """
     outside = (looks[:, 1] <= 0) | (looks[:, 0] >= last_s)
     kept = looks[sift(dropped, {"before or after the video": outside})]
     if len(kept) and kept[:, 0].max() > _LONGEST_S:
@@ -139,20 +144,19 @@ def _within(looks: Looks, last_s: float, dropped: Counter[str], where: str) -> L
             f"{where}: gaze {kept[:, 0].max():.0f} s after the video's begin; say when it began "
             "(--start, --start-event), or the right --time-unit"
         )
-    kept[:, :2] = np.clip(kept[:, :2], 0, last_s)
-    return kept
+    kept[:, :2] = np.clip(kept[:, :2], 0, last_s).round(_DECIMALS)
+    return kept[sift(dropped, {"lasts less than 0.1 ms": kept[:, 0] == kept[:, 1]})]
 
 
-def both_eyes(left: Looks, right: Looks) -> Looks:
-    """Returns the average of both eyes while both look, else the one that does.
+def both_eyes(*eyes: Looks) -> Looks:
+    """Returns the average of the eyes that look, at any time at which one does.
 
     Args:
-        left: Looks that do not overlap each other, sorted.
-        right: The same.
+        *eyes: Looks of the left, the right, or both; those of one do not overlap, and are sorted.
     """
-    edges = np.unique(np.concatenate([left[:, :2].ravel(), right[:, :2].ravel()]))
+    edges = np.unique(np.concatenate([eye[:, :2].ravel() for eye in eyes]))
     begin, end = edges[:-1], edges[1:]
-    places = np.stack([_place_at((begin + end) / 2, eye) for eye in (left, right)])
+    places = np.stack([_place_at((begin + end) / 2, eye) for eye in eyes])
     seen = np.isfinite(places[:, :, 0])
     some = seen.any(axis=0)
     mean = np.nansum(places[:, some], axis=0) / seen[:, some].sum(axis=0)[:, None]

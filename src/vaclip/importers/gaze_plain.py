@@ -7,6 +7,7 @@ import math
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from vaclip.errors import VaclipError
@@ -36,9 +37,10 @@ def is_plain(table: GazeTable, options: argparse.Namespace) -> bool:
 
 
 def read_plain(table: GazeTable, options: argparse.Namespace) -> list[Presentation]:
-    """Reads a table; each run of rows with one person and video is a presentation.
+    """Reads a table; the rows of one person and video are a presentation, until time jumps back.
 
-    Time counts from the video's first frame, unless ``--start`` says otherwise.
+    Rows of several people or videos may alternate. Time counts from the video's first frame, unless
+    ``--start`` says otherwise.
 
     Raises:
         VaclipError: If a column, a unit, or the video's name is missing.
@@ -79,16 +81,15 @@ def read_plain(table: GazeTable, options: argparse.Namespace) -> list[Presentati
         bad["does not last"] = ~(end_s > begin_s)
     rows = Rows(np.column_stack([begin_s, end_s, places]), bad, unit, eyes)
     names, people = _names(table, cells, video, options), cells.texts(who)
-    edges = _run_edges(table.name, names, people, begin_s, eyes)
     return [
         rows.shown(
-            slice(first, last),
-            video=str(names[first]),
-            annotator=str(people[first]),
-            where=f"{table.name}:{first + 2}",
-            span_s=(_zero(begin_s[first:last], options, second), math.inf),
+            part,
+            video=str(names[part[0]]),
+            annotator=str(people[part[0]]),
+            where=f"{table.name}:{part[0] + 2}",
+            span_s=(_zero(begin_s[part], options, second), math.inf),
         )
-        for first, last in pairwise(edges)
+        for part in _parts(table.name, names, people, begin_s, eyes, options)
     ]
 
 
@@ -153,22 +154,30 @@ def _eyes(table: GazeTable, cells: Cells, eye: Column | None) -> NDArray[np.obje
     return np.array([sides[text.casefold()] for text in texts], object)
 
 
-def _run_edges(
+def _parts(
     name: str,
     names: NDArray[np.object_],
     people: NDArray[np.object_],
     begin_s: NDArray[np.float64],
     eyes: NDArray[np.object_],
-) -> list[int]:
-    """Returns where runs of rows of one showing begin, and the number of rows."""
+    options: argparse.Namespace,
+) -> list[NDArray[np.intp]]:
+    """Returns the rows of each showing, in the order of their first ones."""
     if not len(names):
         raise VaclipError(f"{name}: there is no row under the header")
-    changes = (names[1:] != names[:-1]) | (people[1:] != people[:-1])
+    video, person = pd.factorize(names)[0], pd.factorize(people)[0]
+    # A person sees one video at a time. Where the clock runs on (`first`), another video in between
+    # ends a showing; where it is the video's own, a table sorted by time mixes the videos.
+    keys = (person,) if options.start == FIRST else (video, person)
+    order = np.lexsort(keys)  # stable
+    video, person, begin_s, eyes = video[order], person[order], begin_s[order], eyes[order]
+    changes = (np.diff(video) != 0) | (np.diff(person) != 0)
     changes |= (eyes[1:] == eyes[:-1]) & (np.diff(begin_s) < -_BACK_S)
     edges = [0, *(np.flatnonzero(changes) + 1).tolist(), len(names)]
     if len(edges) > MOST_PRESENTATIONS:
         raise VaclipError(f"{name}: more than {MOST_PRESENTATIONS} changes of the video")
-    return edges
+    parts = [order[first:last] for first, last in pairwise(edges)]
+    return sorted(parts, key=lambda part: part[0])
 
 
 def _zero(begin_s: NDArray[np.float64], options: argparse.Namespace, second: float) -> float:

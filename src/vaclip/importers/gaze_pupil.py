@@ -131,14 +131,19 @@ def read_events(table: GazeTable) -> PupilEvents:
 
 
 def read_pupil(
-    table: GazeTable, found: _Layout, others: Sequence[PupilEvents], options: argparse.Namespace
+    table: GazeTable,
+    found: _Layout,
+    others: Sequence[tuple[PupilEvents, bool]],
+    options: argparse.Namespace,
 ) -> list[Presentation]:
     """Reads a file of gaze or fixations.
 
     Args:
         table: The file.
         found: Which one, from `layout`.
-        others: Files that say when videos began, and who wore the tracker.
+        others: Files that say when videos began, and who wore the tracker; each with whether it
+            lies beside this one, which tells that they belong together where a recording is not
+            named.
         options: Of the command.
 
     Raises:
@@ -176,16 +181,16 @@ def read_pupil(
             f"{table.name}: holds {len(set(recordings))} recordings, but --annotator names one "
             "person; leave it out and give sections.csv too, which names the wearers"
         )
-    people = {one: who for other in others for one, who in other.wearers}
+    people = {one: who for other, _ in others for one, who in other.wearers}
     shown = []
     for one in pd.unique(recordings):
         where = table.name if not one else f"{table.name}, recording {one}"
         part = np.flatnonzero(recordings == one)
         told = [
             (time, name)
-            for other in others
+            for other, beside in others
             for of, time, name in other.events
-            if not (of and one) or of == one
+            if (of == one if of and one else beside)
         ]
         shown += [
             rows.shown(

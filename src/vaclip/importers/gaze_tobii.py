@@ -33,8 +33,8 @@ def is_tobii(table: GazeTable) -> bool:
 def read_tobii(table: GazeTable, options: argparse.Namespace) -> list[Presentation]:
     """Reads an export; each run of rows with one recording and medium is a presentation.
 
-    The video's first frame is at its ``VideoStimulusStart`` event, or at the first row with its
-    name.
+    The video's first frame is at its ``VideoStimulusStart`` event, or where there is none, at the
+    first row with its name.
 
     Raises:
         VaclipError: If a column or a unit is missing, or there is no row.
@@ -75,14 +75,15 @@ def read_tobii(table: GazeTable, options: argparse.Namespace) -> list[Presentati
     # Rows of events, of the mouse and of other sensors hold no gaze, and end no sample.
     tracked = (sensors == "Eye Tracker") if (sensors == "Eye Tracker").any() else (events == "")
     people, recordings = cells.texts(who), cells.texts(recording)
-    begins = events == _START
+    begins = (events == _START) & (media is not None)
     names = cells.texts(media)
     names[begins & (names == "")] = values[begins & (names == "")]
-    edges = _run_edges(table.name, names, people, recordings, begins & (media is not None))
+    edges = _run_edges(table.name, names, people, recordings, begins)
     shown = []
     for first, last in pairwise(edges):
         part = np.arange(first, last)[tracked[first:last]]
-        timed = time_s[first:last][np.isfinite(time_s[first:last])]
+        event = first + int(np.argmax(begins[first:last]))  # the first row where there is none
+        timed = time_s[event:last][np.isfinite(time_s[event:last])]
         if not len(part) or not len(timed) or (media is not None and not names[first]):
             continue
         where = f"{table.name}:{first + 2}"
@@ -141,11 +142,17 @@ def _run_edges(
     recordings: NDArray[np.object_],
     begins: NDArray[np.bool_],
 ) -> list[int]:
-    """Returns where runs of rows of one showing begin, and the number of rows."""
-    changes = begins.copy()
+    """Returns where runs of rows of one showing begin, and the number of rows.
+
+    The name may be there before the video begins, so only a second event shows it again.
+    """
+    changes = np.zeros(len(names), bool)
     changes[:1] = True
     for texts in (names, people, recordings):
         changes[1:] |= texts[1:] != texts[:-1]
+    events = np.flatnonzero(begins)
+    first = np.unique(np.cumsum(changes)[events], return_index=True)[1]
+    changes[np.delete(events, first)] = True
     edges = [*np.flatnonzero(changes).tolist(), len(names)]
     if len(edges) == 1:
         raise VaclipError(f"{name}: there is no row under the header")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import PurePosixPath
+
+from vaclip.errors import did_you_mean
+
+_MANY = 500  # names, among which to look for a similar one takes too long
 
 
 class VideoNames:
@@ -19,6 +24,7 @@ class VideoNames:
     """
 
     def __init__(self, clips: Sequence[tuple[str, str]]) -> None:
+        self._ids = {composed(clip_id): clip_id for clip_id, _ in clips}
         self._video = dict(clips)
         self._clips: dict[str, list[str]] = defaultdict(list)
         # Of paths with a folder, and of file names alone, each from the longest name on.
@@ -26,9 +32,9 @@ class VideoNames:
         self._files: tuple[dict[str, set[str]], ...] = tuple(defaultdict(set) for _ in range(2))
         for clip_id, video in self._video.items():
             self._clips[video].append(clip_id)
-            path = PurePosixPath(video)
+            path = PurePosixPath(composed(video))
             below = path.relative_to(path.parts[0]) if len(path.parts) > 1 else path
-            self._paths[0][video].add(video)
+            self._paths[0][str(path)].add(video)
             self._paths[1][str(below)].add(video)
             self._paths[1][str(below.parent / below.stem)].add(video)
             self._files[0][path.name].add(video)
@@ -44,14 +50,15 @@ class VideoNames:
             of_video: Whether what was exported belongs to a whole video, and so to all its clips.
         """
         videos = self._named(name)
-        if name not in self._video:
+        clip_id = self._ids.get(composed(name))
+        if clip_id is None:
             return self._clips[next(iter(videos))] if len(videos) == 1 else []
-        if videos - {self._video[name]}:
+        if videos - {self._video[clip_id]}:
             return []
-        return self._clips[self._video[name]] if videos and of_video else [name]
+        return self._clips[self._video[clip_id]] if videos and of_video else [clip_id]
 
     def _named(self, name: str) -> set[str]:
-        posix = name.replace("\\", "/")
+        posix = composed(name).replace("\\", "/")
         folder, _, file_name = posix.rpartition("/")
         for level in self._paths if folder else ():
             if found := level.get(posix):
@@ -67,5 +74,14 @@ class VideoNames:
         """As `find`, and adds a line to ``unmatched`` where nothing was found."""
         found = self.find(name, of_video=of_video)
         if not found:
-            unmatched.append(f"{where}: no clip, or more than one video, is named '{name}'")
+            named = self._named(name)
+            what = "more than one video is" if named else "no clip or video is"
+            known = [] if named else [*self._ids, *self._files[0]]
+            hint = did_you_mean(name, known) if len(known) < _MANY else ""
+            unmatched.append(f"{where}: {what} named '{name}'.{hint}")
         return found
+
+
+def composed(name: str) -> str:
+    """Returns a name in Unicode's composed form: macOS takes letters with marks apart."""
+    return unicodedata.normalize("NFC", name)

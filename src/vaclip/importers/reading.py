@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import time, timedelta
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
@@ -189,11 +190,13 @@ class Table:
         name: Of its file.
         header: The columns.
         rows: (row number in the file, cells by column), without empty rows.
+        clocks: (row number, column) of the cells that Excel holds as times, not as text.
     """
 
     name: str
     header: tuple[str, ...]
     rows: tuple[tuple[int, dict[str, str]], ...]
+    clocks: frozenset[tuple[int, str]] = frozenset()
 
     def require(self, column: str) -> None:
         """Raises a VaclipError where there is no such column."""
@@ -205,26 +208,34 @@ class Table:
             )
 
 
-def read_table(path: Path, *, encoding: str | None = None, sheet: str | None = None) -> Table:
+def read_table(
+    path: Path,
+    *,
+    encoding: str | None = None,
+    sheet: str | None = None,
+    separators: str = _SEPARATORS,
+) -> Table:
     """Reads a table: Excel, or text whose columns are parted by , ; | or tabulators.
 
     Args:
         path: The file.
         encoding: Of text, see `decode_text`.
         sheet: Of an Excel file; None for the first.
+        separators: Which of them may part the columns of text.
 
     Raises:
         VaclipError: If it cannot be read, has no header, or a row does not fit the header.
     """
     if path.suffix.lower() in _EXCEL:
         return _table(path.name, _excel_rows(path, sheet))
-    return parse_table(decode_text(read_bytes(path), path.name, encoding), path.name)
+    text = decode_text(read_bytes(path), path.name, encoding)
+    return parse_table(text, path.name, separators)
 
 
-def parse_table(text: str, name: str) -> Table:
+def parse_table(text: str, name: str, separators: str = _SEPARATORS) -> Table:
     """Reads a table from text, see `read_table`."""
     first = text.partition("\n")[0]
-    separator = max(_SEPARATORS, key=first.count)
+    separator = max(separators, key=first.count)
     try:
         reader = csv.reader(StringIO(text, newline=""), delimiter=separator, strict=True)
         return _table(name, ((reader.line_num, cells) for cells in reader))
@@ -232,18 +243,18 @@ def parse_table(text: str, name: str) -> Table:
         raise VaclipError(f"{name}: cannot be read as a table: {error}") from error
 
 
-def _table(name: str, rows: Iterator[tuple[int, list[str]]]) -> Table:
+def _table(name: str, rows: Iterator[tuple[int, Sequence[Any]]]) -> Table:
     _, cells = next(rows, (0, []))
-    header = tuple(cell.strip() for cell in cells)
+    header = tuple(_cell(cell).strip() for cell in cells)
     while header and not header[-1]:  # a spreadsheet's formatted but empty columns
         header = header[:-1]
     named = [column for column in header if column]
     if not named or len(set(named)) < len(named):
         what = "names a column twice" if named else "is missing"
         raise VaclipError(f"{name}: the header {what} (it is: {', '.join(header)})")
-    kept = []
+    kept, clocks = [], set()
     for number, cells in rows:
-        stripped = [cell.strip() for cell in cells]
+        stripped = [_cell(cell).strip() for cell in cells]
         if not any(stripped):
             continue
         if any(stripped[len(header) :]):
@@ -253,10 +264,15 @@ def _table(name: str, rows: Iterator[tuple[int, list[str]]]) -> Table:
             )
         padded = stripped + [""] * (len(header) - len(stripped))
         kept.append((number, {c: v for c, v in zip(header, padded, strict=False) if c}))
-    return Table(name, tuple(named), tuple(kept))
+        clocks |= {
+            (number, column)
+            for column, cell in zip(header, cells, strict=False)
+            if isinstance(cell, time | timedelta)
+        }
+    return Table(name, tuple(named), tuple(kept), frozenset(clocks))
 
 
-def _excel_rows(path: Path, sheet: str | None) -> Iterator[tuple[int, list[str]]]:
+def _excel_rows(path: Path, sheet: str | None) -> Iterator[tuple[int, Sequence[Any]]]:
     from openpyxl import load_workbook
     from openpyxl.utils.exceptions import InvalidFileException
 
@@ -270,8 +286,7 @@ def _excel_rows(path: Path, sheet: str | None) -> Iterator[tuple[int, list[str]]
             known = ", ".join(book.sheetnames)
             raise VaclipError(f"{path.name}: there is no sheet '{sheet}' (it has: {known})")
         chosen = book[sheet] if sheet else book.worksheets[0]
-        for number, cells in enumerate(chosen.iter_rows(values_only=True), start=1):
-            yield number, [_cell(cell) for cell in cells]
+        yield from enumerate(chosen.iter_rows(values_only=True), start=1)
     except (
         InvalidFileException, zipfile.BadZipFile, zlib.error, DefusedXmlException, ParseError,
         OSError, ValueError, TypeError, LookupError, AttributeError, EOFError, RuntimeError,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -11,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from vaclip.errors import VaclipError
 from vaclip.files import inside_folder
 from vaclip.importers.base import Export, Importer, NewClip
+from vaclip.importers.plan import CLIP_COLUMNS
 from vaclip.importers.reading import Table, read_table
 
 
@@ -84,9 +86,12 @@ def read_clips(path: Path, options: argparse.Namespace) -> Export:
         start_s=optional(options.start_column, "start_s"),
         end_s=optional(options.end_column, "end_s"),
     )
+    videos = options.videos or path.parent
+    if not videos.is_dir():
+        raise VaclipError(f"there is no folder of videos '{videos}'; see --videos")
     return clips_of_table(
         table,
-        options.videos or path.parent,
+        videos,
         columns,
         drop=options.drop_column,
         renamed_labels=renamed_labels(options),
@@ -133,17 +138,36 @@ def clips_of_table(
     used = [name for name in vars(columns).values() if name is not None]
     for name in (*used, *drop):
         table.require(name)
+    for name in table.header:
+        if name in CLIP_COLUMNS and name not in (*used, *drop):
+            raise VaclipError(
+                f"{table.name}: the column '{name}' means something else in a study; rename it, or "
+                f"leave it out by --drop-column {name} (keypoints are imported from pose files)"
+            )
     renamed = renamed_labels or {}
     clips, wrong = [], []
     for number, row in table.rows:
         where = f"{table.name}:{number}"
         try:
+            for column in (columns.start_s, columns.end_s):
+                if column is not None and (number, column) in table.clocks:
+                    raise VaclipError(
+                        f"Excel made a time of day of the cell '{column}' ({row[column]}), and it "
+                        "may mean m:s or h:m: type seconds as a number, or format the column as "
+                        "text and type it again"
+                    )
             clips.append(_clip(row, where, videos, columns, renamed, {*used, *drop}))
         except VaclipError as error:
             wrong.append(f"{where}: {error}")
     if wrong:
         raise VaclipError(f"{len(wrong)} row(s) cannot be used:\n  " + "\n  ".join(wrong))
-    return Export(clips=tuple(clips))
+    labels = {row[columns.label] for _, row in table.rows}
+    unused = [
+        f"{table.name}: no row has the label '{old}' of --rename-label"
+        for old in renamed
+        if old not in labels
+    ]
+    return Export(clips=tuple(clips), dropped=tuple(unused))
 
 
 def _clip(
@@ -158,11 +182,11 @@ def _clip(
     for name in needed + ([columns.clip_id] if columns.clip_id else []):
         if not row[name]:
             raise VaclipError(f"the cell '{name}' is empty")
-    name = row[columns.video].replace("\\", "/")
-    path = inside_folder(videos, name, "the folder of videos")
-    if not path.is_file():
-        raise VaclipError(f"there is no video '{name}' in the folder of videos")
+    name, path = _find(videos, row[columns.video].replace("\\", "/"))
     label = row[columns.label]
+    start_s, end_s = (_seconds(row, column) for column in (columns.start_s, columns.end_s))
+    if end_s is not None and end_s <= (start_s or 0.0):
+        raise VaclipError(f"the clip ends at {end_s:g} s, before it begins")
     return NewClip(
         clip_id=row[columns.clip_id]
         if columns.clip_id
@@ -172,10 +196,18 @@ def _clip(
         patient_id=row[columns.patient_id],
         label=renamed.get(label, label),
         where=where,
-        start_s=_seconds(row, columns.start_s),
-        end_s=_seconds(row, columns.end_s),
+        start_s=start_s,
+        end_s=end_s,
         extra={key: value for key, value in row.items() if key not in not_extra},
     )
+
+
+def _find(videos: Path, name: str) -> tuple[str, Path]:
+    """Returns a video's name and path, also where the disk spells letters with marks otherwise."""
+    for form in (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))):
+        if (path := inside_folder(videos, form, "the folder of videos")).is_file():
+            return form, path
+    raise VaclipError(f"there is no video '{name}' in the folder '{videos}'")
 
 
 def _seconds(row: dict[str, str], column: str | None) -> float | None:

@@ -22,9 +22,11 @@ from numpy.typing import NDArray
 
 from vaclip.errors import VaclipError
 from vaclip.files import inside_folder, read_json
-from vaclip.maps.source import Grid, MapSource, MarkedClip
+from vaclip.maps.source import Grid, MapSource, MarkedClip, Timing
 
 _NARROWEST = 0.1  # pixels
+MOST_FIXATIONS = 1_000_000
+_AT_ONCE = 1024  # fixations that are drawn, which bounds memory
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,10 @@ class GazeMap(MapSource):
     def drawing(self, value: str, clip: MarkedClip) -> Path | None:
         return inside_folder(clip.root, value)
 
+    def timing(self, value: str, clip: MarkedClip) -> Timing | None:
+        ends = load_gaze(inside_folder(clip.root, value), value).fixations[:, 1]
+        return Timing("second", ends_s=float(ends.max())) if len(ends) else None
+
     def render(self, value: str, clip: MarkedClip, grid: Grid) -> NDArray[np.float32]:
         gaze = load_gaze(inside_folder(clip.root, value), value)
         return draw_fixations(gaze, grid)
@@ -81,9 +87,11 @@ def draw_fixations(gaze: Gaze, grid: Grid) -> NDArray[np.float32]:
     for number, time in enumerate(grid.time_s):
         seconds = np.minimum(end, time + grid.sample_s) - np.maximum(begin, time)
         seen = np.flatnonzero(seconds > 0)
-        down = np.exp(-0.5 * ((rows[:, None] - y[seen]) / sigma) ** 2)  # (H, seen)
-        right = np.exp(-0.5 * ((columns[:, None] - x[seen]) / sigma) ** 2)  # (W, seen)
-        drawn[number] = (down * seconds[seen] / grid.sample_s) @ right.T
+        for first in range(0, len(seen), _AT_ONCE):
+            some = seen[first : first + _AT_ONCE]
+            down = np.exp(-0.5 * ((rows[:, None] - y[some]) / sigma) ** 2)  # (H, some)
+            right = np.exp(-0.5 * ((columns[:, None] - x[some]) / sigma) ** 2)  # (W, some)
+            drawn[number] += (down * seconds[some] / grid.sample_s) @ right.T
     return np.minimum(drawn, 1.0, out=drawn)
 
 
@@ -119,6 +127,8 @@ def parse_gaze(content: Any) -> Gaze:
         raise VaclipError(f"'sigma' must be a width in pixels of at least {_NARROWEST}, or null")
     if not isinstance(rows, list):
         raise VaclipError("'fixations' must list [begin_s, end_s, x, y]")
+    if len(rows) > MOST_FIXATIONS:
+        raise VaclipError(f"'fixations' must list at most {MOST_FIXATIONS}")
     for number, row in enumerate(rows):
         if not isinstance(row, list) or len(row) != 4 or not all(map(_number, row)):
             raise VaclipError(f"fixations[{number}] must be four numbers [begin_s, end_s, x, y]")

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -35,6 +36,8 @@ TYPES = ("box", "ellipse", "polygon", "polyline", "points", "mask")
 UNITS = ("frame", "second")
 _FINER = 4  # outlines are filled on a grid this much finer, then averaged
 _LARGEST = 64_000_000  # pixels of a picture
+_MOST_POINTS = 10_000  # of a shape
+_MOST_SCALE = 16  # of a drawing's side to the video's: 4K, scaled down to 256 pixels, is 15
 _ASPECT = 0.02  # relative difference of aspect that is rounding, not another video
 
 Points = tuple[tuple[float, float], ...]
@@ -122,20 +125,25 @@ class ShapesMap(MapSource):
 
     def render(self, value: str, clip: MarkedClip, grid: Grid) -> NDArray[np.float32]:
         shapes = load_shapes(inside_folder(clip.root, value), value)
-        _check_aspect(shapes.size, grid.source_size, value)
+        _check_size(shapes.size, grid.source_size, value)
         moments = _moments(shapes, grid, value)
-        drawn: dict[float, NDArray[np.float32]] = {}
-        for moment in moments:
-            if moment not in drawn:
-                drawn[moment] = _draw(shapes, moment, grid)
-        return np.stack([drawn[moment] for moment in moments])
+        pictures = np.zeros((len(moments), *grid.size), np.float32)
+        for track in shapes.tracks:
+            _draw(track, moments, shapes.size, grid, pictures)
+        return pictures
 
 
-def _check_aspect(said: tuple[int, int], real: tuple[int, int], value: str) -> None:
+def _check_size(said: tuple[int, int], real: tuple[int, int], value: str) -> None:
     if abs(math.log(said[0] / said[1] * real[1] / real[0])) > _ASPECT:
         raise VaclipError(
             f"shapes '{value}' were drawn on a picture of {said[1]} x {said[0]}, but the video is "
             f"{real[1]} x {real[0]}; annotate the same file that clips.csv names"
+        )
+    if max(said[0] / real[0], said[1] / real[1]) > _MOST_SCALE:
+        raise VaclipError(
+            f"shapes '{value}' were drawn on a picture of {said[1]} x {said[0]}, more than "
+            f"{_MOST_SCALE} times the sides of the video ({real[1]} x {real[0]}); scale 'size', "
+            "points and masks to the video that clips.csv names"
         )
 
 
@@ -158,15 +166,15 @@ def shape_at(track: Track, moment: float) -> Key | None:
         >>> shape_at(Track("", "box", keys), 2.0).points
         ((1.0, 0.0), (3.0, 2.0))
     """
-    before = [key for key in track.keys if key.at <= moment]
-    if not before or before[-1].outside:
+    following = bisect_right(track.keys, moment, key=lambda key: key.at)
+    if following == 0 or (last := track.keys[following - 1]).outside:
         return None
-    last = before[-1]
-    following = track.keys[len(before) :]
-    if not following or following[0].outside or track.type == "mask":
+    if following == len(track.keys) or track.type == "mask":
         return last
-    after = following[0]
-    if len(after.points) != len(last.points):
+    after = track.keys[following]
+    if after.outside or len(after.points) != len(last.points):
+        return last
+    if (after.points, after.turn) == (last.points, last.turn):
         return last
     share = (moment - last.at) / (after.at - last.at)
     points = tuple(
@@ -178,12 +186,21 @@ def shape_at(track: Track, moment: float) -> Key | None:
     return Key(moment, points, last.turn + share * arc)
 
 
-def _draw(shapes: Shapes, moment: float, grid: Grid) -> NDArray[np.float32]:
-    picture = np.zeros(grid.size, np.float32)
-    for track in shapes.tracks:
-        if (key := shape_at(track, moment)) is not None:
-            np.maximum(picture, _draw_one(track.type, key, shapes.size, grid), out=picture)
-    return picture
+def _draw(
+    track: Track,
+    moments: Sequence[float],
+    size: tuple[int, int],
+    grid: Grid,
+    pictures: NDArray[np.float32],
+) -> None:
+    """Draws a shape into ``pictures`` (S, H, W), anew only where it moved."""
+    last = drawn = None
+    for picture, moment in zip(pictures, moments, strict=True):
+        if (key := shape_at(track, moment)) is None:
+            continue
+        if drawn is None or key != last:
+            last, drawn = key, _draw_one(track.type, key, size, grid)
+        np.maximum(picture, drawn, out=picture)
 
 
 def _draw_one(kind: str, key: Key, size: tuple[int, int], grid: Grid) -> NDArray[np.float32]:
@@ -353,6 +370,11 @@ def _key(content: Any, kind: str, where: str, size: tuple[int, int]) -> Key:
     least = {"polygon": 3, "polyline": 1, "points": 1}.get(kind)
     if (len(points) != 2) if least is None else (len(points) < least):
         raise VaclipError(f"{where}: a {kind} of {len(points)} points")
+    if len(points) > _MOST_POINTS:
+        raise VaclipError(
+            f"{where}: a {kind} of {len(points)} points; {_MOST_POINTS} are read at most, "
+            "simplify the outline"
+        )
     turn, runs = content.get("turn", 0.0), content.get("runs", [])
     if not _number(turn):
         raise VaclipError(f"{where}: 'turn' must be an angle in degrees")

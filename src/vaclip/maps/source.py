@@ -95,11 +95,13 @@ class Timing:
         unit: ``frame``: by pictures as they are decoded; ``second``: by the clock.
         frames: How many frames were annotated; None if the annotation does not say.
         fps: The rate by which the tool turned frame numbers into time; None if it does not say.
+        ends_s: The last moment that an annotation by the clock speaks of; None where it stays.
     """
 
     unit: str
     frames: int | None = None
     fps: float | None = None
+    ends_s: float | None = None
 
 
 class MapSource(ABC):

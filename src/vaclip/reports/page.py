@@ -206,9 +206,8 @@ def _extent(study: Study, *what: str) -> str:
         "fold": folds,
     }
     tested = study.predictions.clips[keys.PRED_PATIENT].nunique()
-    everyone = study.data_card["patients"] if study.data_card else len(study.clips)
     patients = f"{tested} {_plural('patient', tested)}"
-    if tested < everyone:
+    if study.data_card and tested < (everyone := study.data_card["patients"]):
         patients = f"{tested} of {everyone} patients tested"
     return ", ".join(
         [patients, *(f"{counts[name]} {_plural(name, counts[name])}" for name in what)]
