@@ -1,16 +1,13 @@
 """Pictures numbered from 1, the last two of a video without anybody and so not listed."""
 
-from cases import Case, Video
+from cases import HIPS, Case, Video
 
 CASE = Case(
     kind="coco",
     sources=("annotations.json",),
     videos={"walk_01.mkv": Video(frames=20), "walk_02.mkv": Video(frames=12)},
     flags=("--clips", "{folder}/clips.csv", "--first-frame", "1"),
-    then=(
-        "data", "import", "marks", "{folder}/marks.csv", "--into", "{study}",
-        "--region", "body=left_hip,right_hip",
-    ),
+    then=HIPS,
     golden=("walk_01", "reader", 5),
     renamed=("walk_02", "walk_09"),
-)  # fmt: skip
+)

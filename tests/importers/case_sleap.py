@@ -4,7 +4,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from cases import Case, Video
+from cases import HIPS, Case, Video
 
 
 def prepare(folder: Path) -> None:
@@ -33,11 +33,8 @@ CASE = Case(
     sources=("exports",),
     videos={"walk_01.mkv": Video(frames=20), "walk_02.mkv": Video(frames=12)},
     flags=("--clips", "{folder}/clips.csv"),
-    then=(
-        "data", "import", "marks", "{folder}/marks.csv", "--into", "{study}",
-        "--region", "body=left_hip,right_hip",
-    ),
+    then=HIPS,
     golden=("walk_01", "reader", 5),
     prepare=prepare,
     renamed=("walk_02", "walk_09"),
-)  # fmt: skip
+)

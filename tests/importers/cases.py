@@ -92,6 +92,13 @@ class Case:
         return [self.words(folder, study)] + [then] * bool(then)
 
 
+HIPS = (
+    "data", "import", "marks", "{folder}/marks.csv", "--into", "{study}",
+    "--region", "body=left_hip,right_hip",
+)  # fmt: skip
+"""What follows the import of poses, so that they give a map."""
+
+
 def moving_square(video: Video) -> np.ndarray:
     """Returns (T, H, W, 3): a white square that goes from left to right."""
     height, width = video.size

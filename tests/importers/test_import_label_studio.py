@@ -184,7 +184,7 @@ class TestRotation:
     @settings(max_examples=40, deadline=None)
     def test_a_box_turns_about_its_top_left_corner(self, angle, x, y, width, height):
         from vaclip.importers.label_studio import _rectangle
-        from vaclip.maps.shapes import Key, _outline
+        from vaclip.maps.outlines import Key, _outline
 
         row = {"x": x, "y": y, "width": width, "height": height, "rotation": angle}
         points, turn = _rectangle(row, (200, 100))

@@ -178,9 +178,9 @@ def test_the_largest_counts_where_shapes_overlap(tmp_path):
 )
 def test_a_shape_is_drawn_once_until_it_moves(tmp_path, monkeypatch, keys, times):
     calls = []
-    draw_one = shapes_module._draw_one
+    draw_one = shapes_module.draw_shape
     monkeypatch.setattr(
-        shapes_module, "_draw_one", lambda *about: calls.append(about) or draw_one(*about)
+        shapes_module, "draw_shape", lambda *about: calls.append(about) or draw_one(*about)
     )
     drawn = draw(tmp_path, one("box", *keys))
     assert len(calls) == times

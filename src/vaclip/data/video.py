@@ -147,6 +147,17 @@ def _turned(size: tuple[int, int], turns: int) -> tuple[int, int]:
     return (size[1], size[0]) if turns % 2 else size
 
 
+def picture_size(path: Path) -> tuple[int, int]:
+    """Returns (height, width), upright, of a video's first picture.
+
+    Raises:
+        VaclipError: If it cannot be decoded, or has none.
+    """
+    for frame, _ in timed_frames(path):
+        return upright_size(frame)
+    raise VaclipError(f"{path.name}: holds no picture")
+
+
 def timed_frames(path: Path) -> Iterator[tuple[VideoFrame, float]]:
     """Yields each frame with the time at which the next appears, in seconds from the first.
 

@@ -16,6 +16,11 @@ from vaclip.maps.gaze import Gaze
 from vaclip.maps.shapes import Shapes
 from vaclip.maps.source import Region
 
+MOST_FRAMES = 1_000_000
+"""Frames of a video that an export may speak of: 9 hours at 30 a second."""
+FARTHEST = 1e6
+"""Pixels that a joint may lie outside of the picture."""
+
 
 @dataclass(frozen=True)
 class NewClip:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from vaclip.data.video import timed_frames, upright_size
+from vaclip.data.video import picture_size
 from vaclip.errors import VaclipError
 from vaclip.importers.base import Export, Importer, NewClip, NewMark, NewPose
 from vaclip.importers.pyskl import Skeleton, read_skeletons
@@ -329,7 +329,7 @@ def _only_pickle(root: Path) -> Path | None:
 def _picture_size(video: Path) -> tuple[int, int] | None:
     """Returns (height, width) of the first picture; None where it cannot be decoded."""
     try:
-        return next((upright_size(frame) for frame, _ in timed_frames(video)), None)
+        return picture_size(video)
     except VaclipError:  # `vaclip data check` says what is wrong with the video
         return None
 

@@ -24,8 +24,8 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from vaclip.errors import VaclipError
-from vaclip.importers.base import Export, Importer, NewMark
-from vaclip.importers.drawings import MOST_FRAMES, add_label_option, check_labels, checked_shapes
+from vaclip.importers.base import MOST_FRAMES, Export, Importer, NewMark
+from vaclip.importers.drawings import add_label_option, check_labels, checked_shapes
 from vaclip.importers.reading import SourceFile, source_files, xml_elements
 from vaclip.maps.shapes import Key, Points, Shapes, Track, shape_at
 

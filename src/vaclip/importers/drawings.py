@@ -8,9 +8,6 @@ from collections.abc import Collection
 from vaclip.errors import VaclipError, did_you_mean
 from vaclip.maps.shapes import Shapes, parse_shapes, shapes_json
 
-MOST_FRAMES = 1_000_000
-"""Frames of a video that an export may speak of."""
-
 
 def add_label_option(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """Adds ``--label``, and returns the group for further flags of drawings."""

@@ -181,15 +181,27 @@ def read_pupil(
             f"{table.name}: holds {len(set(recordings))} recordings, but --annotator names one "
             "person; leave it out and give sections.csv too, which names the wearers"
         )
+    return _presentations(table.name, rows, recordings, others, second, options)
+
+
+def _presentations(
+    name: str,
+    rows: Rows,
+    recordings: NDArray[np.object_],
+    others: Sequence[tuple[PupilEvents, bool]],
+    second: float,
+    options: argparse.Namespace,
+) -> list[Presentation]:
+    """Returns each showing of the video in each recording, see `read_pupil`."""
     people = {one: who for other, _ in others for one, who in other.wearers}
     shown = []
     for one in pd.unique(recordings):
-        where = table.name if not one else f"{table.name}, recording {one}"
+        where = name if not one else f"{name}, recording {one}"
         part = np.flatnonzero(recordings == one)
         told = [
-            (time, name)
+            (time, event)
             for other, beside in others
-            for of, time, name in other.events
+            for of, time, event in other.events
             if (of == one if of and one else beside)
         ]
         shown += [

@@ -61,16 +61,14 @@ def read_tobii(table: GazeTable, options: argparse.Namespace) -> list[Presentati
     places = np.column_stack([cells.numbers(x), cells.numbers(y)])
     kinds = cells.texts(kind)
     invalid = np.all([cells.texts(column) == "Invalid" for column in validity], axis=0)
-    rows = Rows(
-        np.column_stack([time_s, np.full(cells.count, np.nan), places]),
-        {
-            "eyes not found": kinds == "EyesNotFound",
-            "marked as invalid": invalid,
-            "no fixation, but a saccade or unclassified": (kinds != "Fixation") & fixations,
-            "no time, or no gaze": ~(np.isfinite(time_s) & np.isfinite(places).all(axis=1)),
-        },
-        _UNITS[x.unit],
-    )
+    bad = {
+        "eyes not found": kinds == "EyesNotFound",
+        "marked as invalid": invalid,
+        "no fixation, but a saccade or unclassified": (kinds != "Fixation") & fixations,
+        "no time, or no gaze": ~(np.isfinite(time_s) & np.isfinite(places).all(axis=1)),
+    }
+    looks = np.column_stack([time_s, np.full(cells.count, np.nan), places])
+    rows = Rows(looks, bad, _UNITS[x.unit])
     sensors = cells.texts(sensor)
     # Rows of events, of the mouse and of other sensors hold no gaze, and end no sample.
     tracked = (sensors == "Eye Tracker") if (sensors == "Eye Tracker").any() else (events == "")

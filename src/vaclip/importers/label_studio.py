@@ -26,10 +26,9 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from vaclip.errors import VaclipError
-from vaclip.importers.base import Export, Importer, NewMark
+from vaclip.importers.base import MOST_FRAMES, Export, Importer, NewMark
 from vaclip.importers.brush import decode_brush, mask_key
 from vaclip.importers.drawings import (
-    MOST_FRAMES,
     add_label_option,
     check_labels,
     checked_shapes,

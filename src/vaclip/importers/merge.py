@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaclip.data.study import read_region
+from vaclip.data.study_yaml import read_region
 from vaclip.data.video import timed_frames, upright_size
 from vaclip.errors import VaclipError
 from vaclip.importers.base import Export, NewClip, NewMark, NewPose
@@ -25,8 +25,8 @@ from vaclip.importers.plan import (
     Row,
     Rules,
     path_in_study,
-    read_head,
     read_rows,
+    study_head,
 )
 from vaclip.maps.gaze import Gaze, gaze_json
 from vaclip.maps.shapes import shapes_json
@@ -50,7 +50,7 @@ def plan_import(root: Path, exports: Sequence[Export], rules: Rules) -> Plan:
             contradictions of a kind are listed.
     """
     clips, marks = (read_rows(root, name) for name in ("clips.csv", "attention.csv"))
-    plan = Plan(root, read_head(root), clips, marks)
+    plan = Plan(root, study_head(root), clips, marks)
     for export in exports:
         plan.dropped += export.dropped
         _add_clips(plan, export.clips, rules)

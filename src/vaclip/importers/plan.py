@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
+from vaclip.data.study_yaml import read_head
 from vaclip.errors import VaclipError
 from vaclip.files import inside_folder
-from vaclip.importers.reading import read_bytes, read_table
+from vaclip.importers.reading import read_table
 from vaclip.maps.source import Region
 
 CLIP_COLUMNS = ("clip_id", "video", "patient_id", "label", "start_s", "end_s", "keypoints")
@@ -70,17 +69,15 @@ class Plan:
     unmatched: list[str] = field(default_factory=list)
 
 
-def read_head(root: Path) -> dict[str, Any]:
+def study_head(root: Path) -> dict[str, Any]:
     """Returns the content of study.yaml, or what a new one begins with."""
     path = root / "study.yaml"
     if not path.exists():
         return {"name": root.resolve().name, "classes": []}
     try:
-        head = yaml.safe_load(read_bytes(path))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise VaclipError(f"{path}: cannot be read as YAML: {error}") from error
-    if not isinstance(head, dict):
-        raise VaclipError(f"{path}: expected keys such as 'name', 'classes' and 'regions'")
+        head = read_head(root)
+    except VaclipError as error:
+        raise VaclipError(f"{path}: {error}") from error
     for name in ("classes", "keypoint_names"):
         values = head.get(name, [])
         if not isinstance(values, list) or any(isinstance(value, bool) for value in values):

@@ -12,11 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vaclip.errors import VaclipError
-from vaclip.importers.base import Export, NewPose
+from vaclip.importers.base import FARTHEST, MOST_FRAMES, Export, NewPose
 
-_MOST_FRAMES = 1_000_000  # of a video: 9 hours at 30 a second
 _MOST_VALUES = 1 << 25  # frames times joints of a video
-_FARTHEST = 1e6  # pixels that a joint may lie outside of the picture
 
 
 @dataclass(frozen=True)
@@ -180,8 +178,8 @@ def join(points: ArrayLike, scores: ArrayLike, where: str) -> NDArray[np.float32
     """
     joined = np.concatenate([np.asarray(points, float), np.asarray(scores, float)[..., None]], -1)
     joined[~np.isfinite(joined).all(axis=-1)] = 0.0
-    if joined.size and np.abs(joined[..., :2]).max() > _FARTHEST:
-        raise VaclipError(f"{where}: a joint lies more than {_FARTHEST:.0f} pixels away")
+    if joined.size and np.abs(joined[..., :2]).max() > FARTHEST:
+        raise VaclipError(f"{where}: a joint lies more than {FARTHEST:.0f} pixels away")
     joined[..., 2] = np.clip(joined[..., 2], 0.0, 1.0)
     return joined.astype(np.float32)
 
@@ -229,9 +227,9 @@ def frame_number(value: Any, where: str, first: int = 0) -> int:
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
         raise VaclipError(f"{where}: {str(value)[:40]!r} is no frame number")
-    if not 0 <= value - first < _MOST_FRAMES:
+    if not 0 <= value - first < MOST_FRAMES:
         raise VaclipError(
             f"{where}: frame number {value}, but they begin with {first}"
-            + (f" and at most {_MOST_FRAMES} are read" if value > first else "")
+            + (f" and at most {MOST_FRAMES} are read" if value > first else "")
         )
     return value - first

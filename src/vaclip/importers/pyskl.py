@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from vaclip.errors import VaclipError
 from vaclip.files import LARGEST_ARRAYS
+from vaclip.importers.base import FARTHEST, MOST_FRAMES
 from vaclip.maps.keypoints import keypoints_of, read_pickle
 
-_MOST_FRAMES = 1_000_000  # of a video: 9 hours at 30 a second
-_FARTHEST = 1e6  # pixels that a joint may lie outside of the picture
 _FRACTION = 2.0  # what fractions stay below, and pixels of a person do not
 _SHARED = 8  # how many annotations may hold one array: NumPy's numbers are not compressed
 _SHOWN = 20
@@ -113,8 +112,8 @@ def _skeleton(annotation: Any, where: str, joints: tuple[str, ...]) -> Skeleton:
     frames, count = keypoints.shape[:2]
     if count != len(joints):
         raise VaclipError(f"{where}: has {count} joints, expected {len(joints)}; say --joints")
-    if frames > _MOST_FRAMES:
-        raise VaclipError(f"{where}: has {frames} frames; at most {_MOST_FRAMES} are read")
+    if frames > MOST_FRAMES:
+        raise VaclipError(f"{where}: has {frames} frames; at most {MOST_FRAMES} are read")
     total = annotation.get("total_frames")
     if not _whole(total) or total != frames:
         raise VaclipError(
@@ -124,10 +123,10 @@ def _skeleton(annotation: Any, where: str, joints: tuple[str, ...]) -> Skeleton:
     if not isinstance(shape, tuple | list) or len(shape) < 2 or not all(map(_whole, shape[:2])):
         raise VaclipError(f"{where}: 'img_shape' is no (height, width)")
     height, width = int(shape[0]), int(shape[1])
-    if not (0 < height < _FARTHEST and 0 < width < _FARTHEST):
+    if not (0 < height < FARTHEST and 0 < width < FARTHEST):
         raise VaclipError(f"{where}: 'img_shape' is {height} x {width}")
-    if np.abs(keypoints[..., :2]).max() > _FARTHEST:
-        raise VaclipError(f"{where}: a joint lies more than {_FARTHEST:.0f} pixels away")
+    if np.abs(keypoints[..., :2]).max() > FARTHEST:
+        raise VaclipError(f"{where}: a joint lies more than {FARTHEST:.0f} pixels away")
     return Skeleton(video.strip(), keypoints, (height, width), where)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vaclip.data.video import timed_frames, upright_size
-from vaclip.errors import VaclipError
+from vaclip.data.video import picture_size
 from vaclip.files import inside_folder
 from vaclip.importers.names import VideoNames
 from vaclip.importers.plan import path_in_study, read_rows
@@ -41,8 +40,5 @@ class VideoSizes:
             return None
         path = self._paths[found[0]]
         if path not in self._sizes:
-            first = next(timed_frames(path), None)
-            if first is None:
-                raise VaclipError(f"{path.name}: holds no picture")
-            self._sizes[path] = upright_size(first[0])
+            self._sizes[path] = picture_size(path)
         return self._sizes[path]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -11,9 +9,10 @@ from pathlib import Path
 
 import yaml
 
+from vaclip.data.tables import write_table
 from vaclip.errors import VaclipError
 from vaclip.files import atomic_file, inside_folder
-from vaclip.importers.plan import CLIP_COLUMNS, MARK_COLUMNS, Plan, Row, read_head, read_rows
+from vaclip.importers.plan import CLIP_COLUMNS, MARK_COLUMNS, Plan, Row, read_rows, study_head
 
 
 def carry_out(
@@ -38,14 +37,14 @@ def carry_out(
     for name, content in plan.files.items():
         _write(targets[name], content)
     head = yaml.safe_dump(plan.head, sort_keys=False, allow_unicode=True)
-    if plan.head != read_head(plan.root):
+    if plan.head != study_head(plan.root):
         _write(plan.root / "study.yaml", head.encode())
     for name, rows, columns in (
         ("clips.csv", plan.clips, CLIP_COLUMNS),
         ("attention.csv", plan.marks, MARK_COLUMNS),
     ):
         if rows and rows != read_rows(plan.root, name):
-            _write(plan.root / name, _csv(rows, columns).encode())
+            _write_rows(plan.root / name, rows, columns)
 
 
 def _place(source: Path, target: Path, *, link: bool) -> None:
@@ -67,11 +66,9 @@ def _write(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def _csv(rows: Sequence[Row], columns: Sequence[str]) -> str:
-    extra = [name for row in rows for name in row if name not in columns]
+def _write_rows(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
+    """Writes a table of the study: usual columns that say something, then the others."""
+    further = dict.fromkeys(name for row in rows for name in row if name not in columns)
     used = [name for name in columns if any(row.get(name) for row in rows)]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [*used, *dict.fromkeys(extra)], restval="", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    header = [*used, *further]
+    write_table(path, header, [{name: row.get(name, "") for name in header} for row in rows])

@@ -12,27 +12,18 @@ from numpy.typing import NDArray
 
 from vaclip.errors import VaclipError
 from vaclip.files import LARGEST_ARRAYS, inside_folder, read_arrays
-from vaclip.maps.source import Grid, MapSource, MarkedClip, Timing
+from vaclip.maps.source import FileMap, Grid, MarkedClip, Timing
 from vaclip.media import failure, open_video
 
 
-class ArrayMap(MapSource):
+class ArrayMap(FileMap):
     """Reads a map file: one picture for the whole clip, or one a frame of the video."""
 
     kind = "map"
 
-    def problem(self, value: str, clip: MarkedClip) -> str | None:
-        try:
-            path = inside_folder(clip.root, value)
-        except VaclipError as error:
-            return str(error)
-        return None if path.is_file() else f"there is no file '{value}' in the study folder"
-
-    def files(self, value: str, clip: MarkedClip) -> list[Path]:
-        return [inside_folder(clip.root, value)]
-
-    def drawing(self, value: str, clip: MarkedClip) -> Path | None:
-        return inside_folder(clip.root, value)
+    def look_at(self, path: Path, value: str) -> None:
+        if not path.is_file():
+            raise VaclipError(f"there is no file '{value}' in the study folder")
 
     def timing(self, value: str, clip: MarkedClip) -> Timing | None:
         frames = len(load_map(inside_folder(clip.root, value), value))

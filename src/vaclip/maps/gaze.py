@@ -12,7 +12,6 @@ in the same pixels; null takes that of joints (`Grid.keypoint_sigma`).
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaclip.errors import VaclipError
-from vaclip.files import inside_folder, read_json
-from vaclip.maps.source import Grid, MapSource, MarkedClip, Timing
+from vaclip.files import inside_folder, read_json, write_json
+from vaclip.maps.source import FileMap, Grid, MarkedClip, Timing
 
 _NARROWEST = 0.1  # pixels
 MOST_FIXATIONS = 1_000_000
@@ -44,7 +43,7 @@ class Gaze:
     sigma: float | None = None
 
 
-class GazeMap(MapSource):
+class GazeMap(FileMap):
     """Draws fixations as Gaussians.
 
     A sample's map is the sum over fixations of Gaussians whose height is the share of the sample
@@ -54,18 +53,8 @@ class GazeMap(MapSource):
 
     kind = "gaze"
 
-    def problem(self, value: str, clip: MarkedClip) -> str | None:
-        try:
-            load_gaze(inside_folder(clip.root, value), value)
-        except VaclipError as error:
-            return str(error)
-        return None
-
-    def files(self, value: str, clip: MarkedClip) -> list[Path]:
-        return [inside_folder(clip.root, value)]
-
-    def drawing(self, value: str, clip: MarkedClip) -> Path | None:
-        return inside_folder(clip.root, value)
+    def look_at(self, path: Path, value: str) -> None:
+        load_gaze(path, value)
 
     def timing(self, value: str, clip: MarkedClip) -> Timing | None:
         ends = load_gaze(inside_folder(clip.root, value), value).fixations[:, 1]
@@ -145,7 +134,7 @@ def gaze_json(gaze: Gaze) -> dict[str, Any]:
 
 def write_gaze(path: Path, gaze: Gaze) -> None:
     """Writes a file that `load_gaze` reads."""
-    path.write_text(json.dumps(gaze_json(gaze)) + "\n", encoding="utf-8")
+    write_json(path, gaze_json(gaze))
 
 
 def _number(value: Any) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaclip.errors import VaclipError, did_you_mean
+from vaclip.files import inside_folder
 
 COCO_17 = tuple(
     "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow "
@@ -110,7 +111,8 @@ class MapSource(ABC):
     kind: ClassVar[str]
 
     def __init_subclass__(cls) -> None:
-        KINDS[cls.kind] = cls()
+        if "kind" in vars(cls):
+            KINDS[cls.kind] = cls()
 
     @abstractmethod
     def problem(self, value: str, clip: MarkedClip) -> str | None:
@@ -135,6 +137,27 @@ class MapSource(ABC):
         Raises:
             VaclipError: If the file behind ``value`` cannot serve as a map of this clip.
         """
+
+
+class FileMap(MapSource):
+    """A kind whose value names the file that is the annotation."""
+
+    def problem(self, value: str, clip: MarkedClip) -> str | None:
+        try:
+            self.look_at(inside_folder(clip.root, value), value)
+        except VaclipError as error:
+            return str(error)
+        return None
+
+    @abstractmethod
+    def look_at(self, path: Path, value: str) -> None:
+        """Raises a VaclipError where the file is missing or, if it is small, damaged."""
+
+    def files(self, value: str, clip: MarkedClip) -> list[Path]:
+        return [inside_folder(clip.root, value)]
+
+    def drawing(self, value: str, clip: MarkedClip) -> Path | None:
+        return inside_folder(clip.root, value)
 
 
 KINDS: dict[str, MapSource] = {}

@@ -1,0 +1,68 @@
+"""study.yaml: the head of a study, and the regions that it defines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vaclip.errors import VaclipError, did_you_mean
+from vaclip.maps.source import Region
+
+# PyYAML's own, and what its constructors let through on values such as a 99th of May.
+_YAML_ERRORS = (
+    yaml.YAMLError, OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError
+)  # fmt: skip
+
+
+def read_head(root: Path) -> dict[str, Any]:
+    """Returns the content of study.yaml.
+
+    Raises:
+        VaclipError: If there is none, or it is no YAML of keys and values.
+    """
+    path = root / "study.yaml"
+    if not path.is_file():
+        raise VaclipError(f"there is no such file in {root}; is this a study folder?")
+    try:
+        head = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except _YAML_ERRORS as error:
+        raise VaclipError(f"cannot be read as YAML: {error}") from error
+    if not isinstance(head, dict):
+        raise VaclipError("expected keys such as 'name', 'classes' and 'regions'")
+    return head
+
+
+def read_region(content: Any, names: tuple[str, ...]) -> Region:
+    """Reads what study.yaml says of a region.
+
+    Args:
+        content: Under its name.
+        names: The study's joints.
+
+    Raises:
+        VaclipError: If it is neither a list of known joints nor a box inside the frame.
+    """
+    if not isinstance(content, dict) or len(set(content) & {"keypoints", "box"}) != 1:
+        raise VaclipError("expected either {keypoints: [joint, ...]} or {box: [x0, y0, x1, y1]}")
+    if "keypoints" in content:
+        joints = content["keypoints"]
+        if not isinstance(joints, list) or not joints:
+            raise VaclipError("'keypoints' must list at least one joint")
+        for joint in joints:
+            if joint not in names:
+                raise VaclipError(f"unknown joint '{joint}'.{did_you_mean(str(joint), names)}")
+        return Region(keypoints=tuple(joints))
+    box = content["box"]
+    numbers = isinstance(box, list) and all(
+        isinstance(edge, int | float) and not isinstance(edge, bool) for edge in box
+    )
+    if not numbers or len(box) != 4:
+        raise VaclipError(f"'box' must be four numbers [x0, y0, x1, y1], not {box}")
+    if max(abs(edge) for edge in box) > 1:  # also what is too large for a float
+        raise VaclipError("'box' is not inside the frame: give fractions from 0 to 1")
+    x0, y0, x1, y1 = (float(edge) for edge in box)
+    if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
+        raise VaclipError(f"box {box} is not inside the frame: give fractions, 0 <= x0 < x1 <= 1")
+    return Region(box=(x0, y0, x1, y1))
