@@ -20,8 +20,8 @@ from hydra import compose, initialize_config_module
 from vaclip.config import typed_config
 from vaclip.console import setup_logging
 from vaclip.files import cache_root
-from vaclip.studies.prepare import study_folder
-from vaclip.studies.run import run
+from vaclip.runs.prepare import study_folder
+from vaclip.runs.run import run
 
 VIDEO_ONLY = ["experiment=B0"]
 

@@ -22,11 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vaclip.data import duplicates
-from vaclip.data.study import Clip, load_study
-from vaclip.data.synthetic_gait import GaitCohort, cohort_folder
+from vaclip.audit import duplicates
+from vaclip.cohort.synthetic_gait import GaitCohort, cohort_folder
 from vaclip.data.video import decode_clip, timed_frames
 from vaclip.files import cache_root
+from vaclip.study.load import load_study
+from vaclip.study.study import Clip
 
 FPS, SIZE = 8, (96, 96)  # of the default settings
 SIDES = (8, 12, 16)

@@ -60,7 +60,7 @@ RUN = ["cohort", "objective", "seed"]
 
 def cohort_words(cohort: str, scratch: Path) -> list[str]:
     """Returns the settings that choose a cohort, making it if need be."""
-    from vaclip.data.synthetic_gait import GaitCohort, cohort_folder
+    from vaclip.cohort.synthetic_gait import GaitCohort, cohort_folder
     from vaclip.files import cache_root
 
     if cohort == "default":
@@ -80,7 +80,7 @@ def train(cohort: str, objective: str, seed: int, overrides: list[str]) -> dict:
     from hydra import compose, initialize_config_module
 
     from vaclip.config import typed_config
-    from vaclip.studies.run import run
+    from vaclip.runs.run import run
 
     words = ["experiment=B1", f"seed={seed}", f"split.seed={seed}"]
     words += ["trainer.enable_progress_bar=false", *VARIANTS[objective], *overrides]

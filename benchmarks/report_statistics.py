@@ -19,9 +19,11 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from simulated_studies import SCENARIOS, Scenario, simulate, strength_of, truth
-from vaclip.reports import judge, scores, stats
-from vaclip.reports.cases import arm_cases, read_predictions
-from vaclip.reports.verdict import Finding, verdict
+from vaclip.evaluation import compare as judge
+from vaclip.evaluation import inference as stats
+from vaclip.evaluation import scores
+from vaclip.evaluation.predictions import arm_cases, read_predictions
+from vaclip.evaluation.verdict import Finding, verdict
 
 DRAWS, SWAPS = 1000, 999
 METRICS = ("acc_macro", "f1_macro", "auroc_macro", "acc_micro", "brier", "log_loss", "ece")

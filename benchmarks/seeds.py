@@ -17,8 +17,8 @@ from hydra import compose, initialize_config_module
 
 from vaclip.config import typed_config
 from vaclip.console import setup_logging
-from vaclip.studies.results import fold_summary
-from vaclip.studies.run import run
+from vaclip.runs.results import fold_summary
+from vaclip.runs.run import run
 
 SHOWN = {
     "test/patient/acc_macro": "accuracy (macro), patient",

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from vaclip import keys
-from vaclip.reports import scores
+from vaclip.evaluation import scores
 
 CLASSES = ("one", "two", "three")
 POPULATION = 60_000

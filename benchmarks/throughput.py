@@ -23,8 +23,8 @@ from vaclip.config import typed_config
 from vaclip.data.datamodule import FoldData
 from vaclip.data.transforms import prepare_batch
 from vaclip.data.video import decode_clip
-from vaclip.studies.prepare import open_study, prepare_fold, prepare_study, split_plan
-from vaclip.studies.run import build_module
+from vaclip.runs.prepare import open_study, prepare_fold, prepare_study, split_plan
+from vaclip.runs.run import build_module
 from vaclip.training.memory import keep_freed_memory
 
 ROUNDS = 5

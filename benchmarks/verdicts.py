@@ -26,11 +26,11 @@ from joblib import Parallel, delayed
 from vaclip import keys
 from vaclip.config import typed_config
 from vaclip.console import setup_logging
-from vaclip.reports.cases import read_predictions
-from vaclip.reports.judge import compare
-from vaclip.reports.stats import ALPHA
-from vaclip.reports.verdict import verdict
-from vaclip.studies.run import finish_run, open_run
+from vaclip.evaluation.compare import compare
+from vaclip.evaluation.inference import ALPHA
+from vaclip.evaluation.predictions import read_predictions
+from vaclip.evaluation.verdict import verdict
+from vaclip.runs.run import finish_run, open_run
 
 ARMS = ("B0", "B3", "K_shuffled")
 SMALL = (

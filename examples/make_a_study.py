@@ -10,8 +10,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from vaclip.data.check import check_study
-from vaclip.data.study import load_study
+from vaclip.audit.check import check_study
+from vaclip.study.load import load_study
 
 STUDY = """\
 name: dots
@@ -45,17 +45,17 @@ def main() -> None:
     (folder / "study.yaml").write_text(STUDY)
     with (
         (folder / "clips.csv").open("w", newline="") as clips_file,
-        (folder / "attention.csv").open("w", newline="") as marks_file,
+        (folder / "attention.csv").open("w", newline="") as annotations_file,
     ):
-        clips, marks = csv.writer(clips_file), csv.writer(marks_file)
+        clips, annotations = csv.writer(clips_file), csv.writer(annotations_file)
         clips.writerow(["clip_id", "video", "patient_id", "label"])
-        marks.writerow(["clip_id", "annotator", "kind", "value"])
+        annotations.writerow(["clip_id", "annotator", "kind", "value"])
         for patient in range(12):
             side = "left" if patient % 2 else "right"
             video = f"videos/p{patient}.mp4"
             write_clip(folder / video, side, seed=patient)
             clips.writerow([f"c{patient}", video, f"p{patient}", side])
-            marks.writerow([f"c{patient}", "me", "region", f"{side}_half"])
+            annotations.writerow([f"c{patient}", "me", "region", f"{side}_half"])
 
     problems, count = check_study(folder)
     print(f"{count} clips, {len(problems)} problems")

@@ -14,7 +14,7 @@ def main() -> None:
     model = VideoAttentionCLIP(model_class_num=3, map_guided=True, map_guided_type="spatiotemporal")
     video = torch.randn(4, 3, 16, 96, 96)  # (B, 3, T, H, W), normalised
     attn_map = torch.rand(4, 1, 16, 96, 96)  # (B, C, T, H, W) in [0, 1]
-    attn_valid = torch.tensor([True, True, True, False])  # the last clip was marked by nobody
+    attn_valid = torch.tensor([True, True, True, False])  # the last clip was annotated by nobody
 
     outputs = model(video, attn_map, attn_valid)
     for name, value in outputs.items():

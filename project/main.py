@@ -1,6 +1,6 @@
 """``python -m project.main ...`` is ``vaclip train ...``."""
 
-from vaclip.train import main
+from vaclip.commands.train import main
 
 if __name__ == "__main__":
     main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import struct
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -65,6 +66,17 @@ def write_video(
     return path
 
 
+def turned_by_a_quarter(path: Path) -> Path:
+    """Sets the rotation of an .mp4, as a phone does: the matrix in its track header."""
+    content = path.read_bytes()
+    upright = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    header = content.index(b"tkhd")
+    matrix = content.index(upright, header)
+    turned = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+    path.write_bytes(content[:matrix] + turned + content[matrix + len(turned) :])
+    return path
+
+
 def write_audio(path: Path) -> Path:
     """Writes a file that holds sound and no picture."""
     with av.open(str(path), "w") as container:
@@ -98,7 +110,7 @@ FRAMES, SIDE, FPS = 20, 32, 10
 def write_tiny_study(root: Path, patients_per_class: int = 5, clips_per_patient: int = 1) -> Path:
     """Writes a valid study: a square whose colour and path tell the class, on noise.
 
-    Annotator ``ann`` marks every clip with the class's region of joints, ``bob`` every second
+    Annotator ``ann`` annotates every clip with the class's region of joints, ``bob`` every second
     one with a box. Clips are 20 frames of 32 x 32 at 10 a second.
     """
     (root / "videos").mkdir(parents=True)
@@ -115,7 +127,7 @@ def write_tiny_study(root: Path, patients_per_class: int = 5, clips_per_patient:
         },
     }
     (root / "study.yaml").write_text(yaml.safe_dump(head, sort_keys=False))
-    clips, marks = [], []
+    clips, annotations = [], []
     random = np.random.default_rng(0)
     for label, name in enumerate(CLASSES):
         for patient in range(patients_per_class):
@@ -135,15 +147,17 @@ def write_tiny_study(root: Path, patients_per_class: int = 5, clips_per_patient:
                         "frames": FRAMES,
                     }
                 )
-                marks.append(_mark(clip_id, "ann", ("hips", "knees", "head")[label]))
+                annotations.append(_annotation(clip_id, "ann", ("hips", "knees", "head")[label]))
                 if patient % 2 == 0:
-                    marks.append(_mark(clip_id, "bob", ("trunk", "ground", "trunk")[label]))
+                    annotations.append(
+                        _annotation(clip_id, "bob", ("trunk", "ground", "trunk")[label])
+                    )
     write_rows(root / "clips.csv", clips)
-    write_rows(root / "attention.csv", marks)
+    write_rows(root / "attention.csv", annotations)
     return root
 
 
-def _mark(clip_id: str, annotator: str, value: str) -> dict[str, object]:
+def _annotation(clip_id: str, annotator: str, value: str) -> dict[str, object]:
     return {"clip_id": clip_id, "annotator": annotator, "kind": "region", "value": value}
 
 

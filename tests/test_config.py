@@ -12,11 +12,11 @@ import pytest
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from vaclip.cohort.synthetic_gait import GaitCohort
+from vaclip.compose import explain
 from vaclip.config import Config, ModelConfig, all_keys, typed_config
-from vaclip.data.synthetic_gait import GaitCohort
 from vaclip.data.transforms import Augmentation
 from vaclip.errors import VaclipError
-from vaclip.hydra_errors import explain
 from vaclip.maps import CONTROLS
 from vaclip.models import VideoAttentionCLIP
 from vaclip.training.module import Optimisation

@@ -25,7 +25,7 @@ from vaclip.errors import VaclipError, did_you_mean
 
 @dataclass
 class SyntheticConfig:
-    """The parameters of the default cohort, see `vaclip.data.synthetic_gait.GaitCohort`."""
+    """The parameters of the default cohort, see `vaclip.cohort.synthetic_gait.GaitCohort`."""
 
     patients: int
     clips_per_patient: int
@@ -173,7 +173,7 @@ class NoiseConfig:
 
 @dataclass
 class StudyConfig:
-    """What a study runs, see `vaclip.studies.matrix`."""
+    """What a study runs, see `vaclip.ablation.plan`."""
 
     arms: list[str]
     seeds: list[int]
@@ -192,6 +192,17 @@ class StudyRunConfig(Config):
     """The settings of a study: those that its runs share, and what it runs."""
 
     study: StudyConfig
+
+
+def uses_maps(config: Config) -> bool:
+    """Whether anything in a configuration looks at the maps."""
+    model = config.model
+    return (
+        model.map_guided
+        or config.loss.clip_weight > 0
+        or model.lambda_token > 0
+        or model.clip_classifier_source != "video"
+    )
 
 
 ConfigStore.instance().store(name="schema", node=Config)

@@ -13,10 +13,11 @@ import pytest
 import vaclip.data.cache as cache_module
 from conftest import FRAMES, read_rows, write_rows, write_tiny_study, write_video
 from vaclip.data.cache import SampleSettings, cache_clip, cache_study, map_identities
-from vaclip.data.study import Clip, Study, load_study
 from vaclip.data.video import decode_clip
 from vaclip.errors import VaclipError
-from vaclip.maps.source import Mark, Region
+from vaclip.maps.source import Annotation, Region
+from vaclip.study.load import load_study
+from vaclip.study.study import Clip, Study
 
 SETTINGS = SampleSettings(fps=10, size=(16, 16), annotators=("ann", "bob"))
 
@@ -107,7 +108,7 @@ def test_span_of_a_clip(root, cache):
     assert np.load(one.attn).shape[1] == 5
 
 
-def test_clip_that_no_chosen_annotator_marked_has_no_map(root, cache):
+def test_clip_that_no_chosen_annotator_annotated_has_no_map(root, cache):
     rows = read_rows(root / "attention.csv")
     write_rows(root / "attention.csv", [row for row in rows if row["clip_id"] != "limping-0-0"])
     assert [one.attn is None for one in fill(root, cache)] == [False, True, False]
@@ -203,7 +204,7 @@ def test_changed_keypoints_are_drawn(root, cache):
         assert {row, column} <= {7, 8}
 
 
-def test_changed_region_or_mark_makes_a_new_map(root, cache):
+def test_changed_region_or_annotation_makes_a_new_map(root, cache):
     fill(root, cache)
     rows = read_rows(root / "attention.csv")
     rows[0]["value"] = "knees"
@@ -365,7 +366,7 @@ def identities_of(folder, *clips, combine="mean", annotators=("ann", "bob")):
         {"hip": Region(box=(0, 0, 1, 1)), "knee": Region(box=(0, 0, 1, 1))},
         (),
         tuple(Clip(name, folder / "v.mkv", "p", "x") for name in names),
-        {n: tuple(Mark(*m) for m in ms) for n, ms in zip(names, clips, strict=True) if ms},
+        {n: tuple(Annotation(*m) for m in ms) for n, ms in zip(names, clips, strict=True) if ms},
     )
     settings = SampleSettings(10, (8, 8), annotators, combine)
     found = map_identities(study, settings, folder / "cache")
@@ -399,7 +400,7 @@ def test_who_said_it_matters_only_in_channels(tmp_path):
     assert one != swapped
 
 
-def test_two_marks_of_one_are_not_one_mark_of_two(tmp_path):
+def test_two_annotations_of_one_are_not_one_annotation_of_two(tmp_path):
     one, two = identities_of(
         tmp_path,
         [region("ann", "hip"), region("ann", "knee")],

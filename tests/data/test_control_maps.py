@@ -11,8 +11,8 @@ from vaclip import VaclipError
 from vaclip.data.cache import CachedClip
 from vaclip.data.control_maps import with_control_maps
 from vaclip.data.dataset import ClipItem, map_array
-from vaclip.data.study import Clip
 from vaclip.maps import CONTROLS
+from vaclip.study.study import Clip
 
 SIZE = (6, 8)
 

@@ -13,9 +13,9 @@ from vaclip.data.batches import SpreadBatches
 from vaclip.data.cache import CachedClip
 from vaclip.data.datamodule import FoldData, clip_items, fold_datasets
 from vaclip.data.dataset import ClipItem, SegmentDataset, collate
-from vaclip.data.study import Clip, Study
 from vaclip.data.transforms import Augmentation
 from vaclip.errors import VaclipError
+from vaclip.study.study import Clip, Study
 
 LENGTHS = (13, 8, 5)  # with segments of 8 every 4: starts 0 and 4 (+1 left); 0; 0 (held)
 HEIGHT, WIDTH = 12, 16

@@ -34,7 +34,7 @@ def test_crop_equals_a_naive_loop(crop, seed):
 
 
 @given(crops(), st.data())
-def test_marked_pixel_and_its_peak_stay_together(crop, data):
+def test_annotated_pixel_and_its_peak_stay_together(crop, data):
     row = data.draw(st.integers(crop.top, crop.top + crop.height - 1))
     column = data.draw(st.integers(crop.left, crop.left + crop.width - 1))
     video = torch.zeros(3, 2, HEIGHT, WIDTH, dtype=torch.uint8)

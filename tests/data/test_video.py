@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 
-from conftest import grey_pictures, write_audio, write_video
+from conftest import grey_pictures, turned_by_a_quarter, write_audio, write_video
 from vaclip.data import video
 from vaclip.data.video import decode_clip, timed_frames
 from vaclip.errors import VaclipError
@@ -239,17 +239,6 @@ def test_playlist_is_no_video(tmp_path, kind):
         path.write_text("ffconcat version 1.0\nfile elsewhere/a.mkv\n")
     with pytest.raises(VaclipError, match=path.name):
         decode(path)
-
-
-def turned_by_a_quarter(path):
-    """Sets the rotation of an .mp4, as a phone does: the matrix in its track header."""
-    content = path.read_bytes()
-    upright = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
-    header = content.index(b"tkhd")
-    matrix = content.index(upright, header)
-    turned = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
-    path.write_bytes(content[:matrix] + turned + content[matrix + len(turned) :])
-    return path
 
 
 def test_rotation_of_a_phone_video(tmp_path):

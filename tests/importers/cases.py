@@ -48,7 +48,7 @@ class Case:
             folder shows, at 10 samples a second; None for a kind that gives no map by itself.
         prepare: Makes files that cannot be kept as text (pickles, HDF5), in the copied folder.
         then: A further command that is run after the import. ``{folder}`` is as in ``flags``,
-            ``{study}`` the study: poses alone give no map, marks of regions do.
+            ``{study}`` the study: poses alone give no map, annotations of regions do.
         renamed: A text in the export and another one: after the change a video is unmatched.
     """
 
@@ -93,7 +93,7 @@ class Case:
 
 
 HIPS = (
-    "data", "import", "marks", "{folder}/marks.csv", "--into", "{study}",
+    "data", "import", "regions", "{folder}/regions.csv", "--into", "{study}",
     "--region", "body=left_hip,right_hip",
 )  # fmt: skip
 """What follows the import of poses, so that they give a map."""

@@ -10,9 +10,9 @@ from pathlib import Path
 from cases import FIXTURES, all_cases
 from PIL import Image
 
-from vaclip.cli import main
-from vaclip.data.preview import overlaid_clip
-from vaclip.data.study import load_study
+from vaclip.audit.preview import overlaid_clip
+from vaclip.commands.main import main
+from vaclip.study.load import load_study
 
 kind = sys.argv[1]
 case = all_cases()[kind]

@@ -27,13 +27,13 @@ import numpy as np
 from cases import all_cases
 
 from conftest import write_tiny_study
-from vaclip.data.check import check_study
+from vaclip.audit.check import check_study
+from vaclip.commands.imports import import_parser, import_rules
 from vaclip.errors import VaclipError
 from vaclip.files import inside_folder
 from vaclip.importers import IMPORTERS
-from vaclip.importers.command import import_parser, import_rules
 from vaclip.importers.merge import plan_import
-from vaclip.importers.table import read_clips
+from vaclip.importers.tables.table import read_clips
 from vaclip.maps.gaze import Gaze, write_gaze
 from vaclip.maps.shapes import Key, Shapes, Track, write_shapes
 

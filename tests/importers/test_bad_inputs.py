@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from cases import FIXTURES, all_cases
 
-from vaclip.cli import main
+from vaclip.commands.main import main
 from vaclip.importers import reading
 
 CASES = all_cases()

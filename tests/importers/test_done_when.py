@@ -12,7 +12,7 @@ import pytest
 from cases import all_cases
 
 from vaclip import keys
-from vaclip.importers.command import run_import
+from vaclip.commands.imports import run_import
 
 COPIES = 5  # of each fixture, which has one patient of each of two classes
 NAMES = {  # what tells the patients and videos of a fixture apart: each copy has its own
@@ -30,7 +30,7 @@ SMALL = ["study=smoke", "study.arms=[B3]", "study.folds=[0]", "study.noise_arms=
 def test_an_export_becomes_a_report(kind, tmp_path):
     def vaclip(*words):
         done = subprocess.run(
-            [sys.executable, "-m", "vaclip.cli", *words], cwd=tmp_path, text=True,
+            [sys.executable, "-m", "vaclip", *words], cwd=tmp_path, text=True,
             env={**os.environ, "VACLIP_CACHE": str(tmp_path / "cache")},
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=280, check=False,
         )  # fmt: skip

@@ -10,11 +10,11 @@ import pytest
 from cases import FIXTURES, all_cases
 from PIL import Image
 
-from vaclip.cli import main
-from vaclip.data.check import check_study
-from vaclip.data.preview import overlaid_clip
-from vaclip.data.study import load_study
+from vaclip.audit.check import check_study
+from vaclip.audit.preview import overlaid_clip
+from vaclip.commands.main import main
 from vaclip.importers import IMPORTERS
+from vaclip.study.load import load_study
 
 CASES = all_cases()
 DOCS = Path(__file__).parents[2] / "docs" / "import"
@@ -77,7 +77,9 @@ class TestContract:
     def test_again_adds_nothing(self, case, folder, imported, capsys):
         before = content_of(imported)
         said = run(case.words(folder, imported), capsys)
-        assert not re.search(r"^  \d+ (marks|clips with keypoints|videos|regions)", said, re.M)
+        assert not re.search(
+            r"^  \d+ (annotations of kind|clips with keypoints|videos|regions)", said, re.M
+        )
         assert content_of(imported) == before
 
     def test_the_export_is_left_alone(self, case, folder, tmp_path, capsys):
@@ -116,8 +118,8 @@ class TestContract:
         clip_id, annotator, sample = case.golden
         study = load_study(imported)
         clip = next(clip for clip in study.clips if clip.clip_id == clip_id)
-        panels, marked = overlaid_clip(study, clip, [annotator], fps=10.0)
-        assert marked == [True]
+        panels, annotated = overlaid_clip(study, clip, [annotator], fps=10.0)
+        assert annotated == [True]
         golden = np.asarray(Image.open(FIXTURES / case.kind / "golden.png").convert("RGB"))
         drawn = panels[0, sample]
         assert drawn.shape == golden.shape

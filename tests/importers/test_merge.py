@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vaclip.data.study import load_study
 from vaclip.errors import VaclipError
-from vaclip.importers.base import Export, NewClip, NewMark, NewPose
+from vaclip.importers.base import Export, NewAnnotation, NewClip, NewPose
 from vaclip.importers.merge import plan_import
 from vaclip.importers.plan import Rules
 from vaclip.importers.write import carry_out
@@ -18,6 +17,7 @@ from vaclip.maps.gaze import Gaze
 from vaclip.maps.keypoints import load_keypoints
 from vaclip.maps.shapes import Key, Shapes, Track, load_shapes
 from vaclip.maps.source import COCO_17, Region
+from vaclip.study.load import load_study
 
 
 @pytest.fixture
@@ -160,63 +160,76 @@ def test_links_share_the_file_and_leave_its_mode_alone(tmp_path, three, videos):
     assert (videos / "a/1.mkv").stat().st_mode & 0o777 == 0o600
 
 
-# --- marks ---------------------------------------------------------------------------------------
+# --- annotations ---------------------------------------------------------------------------
 
 
-def test_marks_become_files_and_rows(tmp_path, three):
+def test_annotations_become_files_and_rows(tmp_path, three):
     root = tmp_path / "study"
     looked = Gaze((48, 64), np.array([(0.0, 1.0, 3.0, 4.0)]))
-    marks = (
-        NewMark("a/1.mkv", "Dr. Ä/B", box(), "x.xml"),
-        NewMark("a_2", "Dr. Ä/B", looked, "g.tsv"),
-        NewMark("a_2", "eve", "trunk", "m.csv:2"),
+    annotations = (
+        NewAnnotation("a/1.mkv", "Dr. Ä/B", box(), "x.xml"),
+        NewAnnotation("a_2", "Dr. Ä/B", looked, "g.tsv"),
+        NewAnnotation("a_2", "eve", "trunk", "m.csv:2"),
     )
     regions = {"trunk": Region(box=(0.0, 0.0, 1.0, 0.5))}
-    plan = bring(root, three, Export(marks=marks, regions=regions))
+    plan = bring(root, three, Export(annotations=annotations, regions=regions))
     assert {k: n for k, n in plan.counts.items() if "kind" in k} == {
-        "marks of kind shapes": 1, "marks of kind gaze": 1, "marks of kind region": 1,
+        "annotations of kind shapes": 1, "annotations of kind gaze": 1,
+        "annotations of kind region": 1,
     }  # fmt: skip
     study = load_study(root)
     assert study.regions["trunk"].box == (0, 0, 1, 0.5)
-    (mark,) = study.marks["a_1"]
-    assert (mark.annotator, mark.kind) == ("Dr. Ä/B", "shapes")
-    assert load_shapes(root / mark.value, "") == box()
-    assert [m.kind for m in study.marks["a_2"]] == ["gaze", "region"]
+    (annotation,) = study.annotations["a_1"]
+    assert (annotation.annotator, annotation.kind) == ("Dr. Ä/B", "shapes")
+    assert load_shapes(root / annotation.value, "") == box()
+    assert [m.kind for m in study.annotations["a_2"]] == ["gaze", "region"]
 
 
 def test_what_belongs_to_no_clip_stops_the_import(tmp_path, three):
-    marks = Export(marks=(NewMark("a_1", "eve", box(), "1"), NewMark("q", "eve", box(), "file 2")))
+    annotations = Export(
+        annotations=(
+            NewAnnotation("a_1", "eve", box(), "1"),
+            NewAnnotation("q", "eve", box(), "file 2"),
+        )
+    )
     with pytest.raises(VaclipError, match=r"1 item.*\n  file 2: no clip or video is named 'q'"):
-        plan_import(tmp_path / "study", [three, marks], Rules())
-    plan = plan_import(tmp_path / "study", [three, marks], Rules(skip_unmatched=True))
-    assert len(plan.marks) == 1
+        plan_import(tmp_path / "study", [three, annotations], Rules())
+    plan = plan_import(tmp_path / "study", [three, annotations], Rules(skip_unmatched=True))
+    assert len(plan.annotations) == 1
     assert len(plan.unmatched) == 1
 
 
-def test_other_marks_of_an_annotator_are_refused_replaced_or_added(tmp_path, three):
+def test_other_annotations_of_an_annotator_are_refused_replaced_or_added(tmp_path, three):
     root = tmp_path / "study"
-    old = Export(marks=(NewMark("a_1", "eve", box(), "1"), NewMark("a_2", "eve", box(), "1")))
+    old = Export(
+        annotations=(
+            NewAnnotation("a_1", "eve", box(), "1"),
+            NewAnnotation("a_2", "eve", box(), "1"),
+        )
+    )
     bring(root, three, old)
-    new = Export(marks=(NewMark("a_1", "eve", box(9.0), "again.xml"),))
+    new = Export(annotations=(NewAnnotation("a_1", "eve", box(9.0), "again.xml"),))
     with pytest.raises(
         VaclipError, match=r"1 clip.*\n  again.xml: clip 'a_1', eve, shapes\n--repl"
     ):
         plan_import(root, [new], Rules())
     added = plan_import(root, [new], Rules(add=True))
-    assert [row["clip_id"] for row in added.marks] == ["a_1", "a_2", "a_1"]
+    assert [row["clip_id"] for row in added.annotations] == ["a_1", "a_2", "a_1"]
     replaced = plan_import(root, [new], Rules(replace=True))
-    assert [row["clip_id"] for row in replaced.marks] == ["a_2", "a_1"]
-    other = Export(marks=(NewMark("a_1", "bob", box(9.0), "b.xml"),))
-    assert len(plan_import(root, [other], Rules()).marks) == 3
+    assert [row["clip_id"] for row in replaced.annotations] == ["a_2", "a_1"]
+    other = Export(annotations=(NewAnnotation("a_1", "bob", box(9.0), "b.xml"),))
+    assert len(plan_import(root, [other], Rules()).annotations) == 3
 
 
-def test_a_mark_needs_somebody_and_a_known_region(tmp_path, three):
+def test_a_annotation_needs_somebody_and_a_known_region(tmp_path, three):
     with pytest.raises(VaclipError, match=r"x.xml: nobody is named; say --annotator NAME"):
         plan_import(
-            tmp_path, [three, Export(marks=(NewMark("a_1", " ", box(), "x.xml"),))], Rules()
+            tmp_path,
+            [three, Export(annotations=(NewAnnotation("a_1", " ", box(), "x.xml"),))],
+            Rules(),
         )
-    unknown = Export(marks=(NewMark("a_1", "eve", "knee", "m.csv:2"),))
-    with pytest.raises(VaclipError, match=r"1 mark.*\n  m.csv:2: 'knee'\nDefine it"):
+    unknown = Export(annotations=(NewAnnotation("a_1", "eve", "knee", "m.csv:2"),))
+    with pytest.raises(VaclipError, match=r"1 annotation.*\n  m.csv:2: 'knee'\nDefine it"):
         plan_import(tmp_path, [three, unknown], Rules())
 
 
@@ -298,11 +311,11 @@ def test_an_id_that_comes_twice_is_refused_also_with_replace(tmp_path, videos):
             plan_import(tmp_path / "study", [Export(clips=twice)], Rules(replace=replace))
 
 
-def test_a_clip_with_marks_keeps_its_video(tmp_path, three, videos):
+def test_a_clip_with_annotations_keeps_its_video(tmp_path, three, videos):
     root = tmp_path / "study"
-    bring(root, three, Export(marks=(NewMark("a_1", "eve", box(), "x"),)))
+    bring(root, three, Export(annotations=(NewAnnotation("a_1", "eve", box(), "x"),)))
     other = NewClip(**{**vars(clip(videos, "b/1.mkv")), "clip_id": "a_1", "patient_id": "a"})
-    with pytest.raises(VaclipError, match=r"'a_1' has marks or keypoints of its old video"):
+    with pytest.raises(VaclipError, match=r"'a_1' has annotations or keypoints of its old video"):
         plan_import(root, [Export(clips=(other,))], Rules(replace=True))
 
 
@@ -350,14 +363,14 @@ def test_a_semicolon_in_a_header_does_not_part_columns(tmp_path, videos):
     assert plan_import(root, [], Rules()).clips[0]["severity (0;1;2;3;4;5)"] == "2"
 
 
-@pytest.mark.parametrize("folder", ["marks", "keypoints", "videos"])
+@pytest.mark.parametrize("folder", ["annotations", "keypoints", "videos"])
 def test_a_folder_that_is_a_link_to_elsewhere_is_not_written_to(tmp_path, three, folder):
     root, elsewhere = tmp_path / "study", tmp_path / "elsewhere"
     root.mkdir()
     elsewhere.mkdir()
     (root / folder).symlink_to(elsewhere)
     more = Export(
-        marks=(NewMark("a_1", "eve", box(), "x"),), poses=(pose("a_2", joints=17),),
+        annotations=(NewAnnotation("a_1", "eve", box(), "x"),), poses=(pose("a_2", joints=17),),
         keypoint_names=COCO_17,
     )  # fmt: skip
     with pytest.raises(VaclipError, match="leaves the study folder"):
@@ -366,16 +379,18 @@ def test_a_folder_that_is_a_link_to_elsewhere_is_not_written_to(tmp_path, three,
     assert not (root / "clips.csv").exists()
 
 
-def test_the_same_marks_again_are_not_new_with_replace(tmp_path, three):
+def test_the_same_annotations_again_are_not_new_with_replace(tmp_path, three):
     root = tmp_path / "study"
-    marks = Export(marks=(NewMark("a_1", "eve", box(), "x"),))
-    bring(root, three, marks)
-    plan = plan_import(root, [marks], Rules(replace=True))
-    assert plan.counts["marks of kind shapes"] == 0
-    assert len(plan.marks) == 1
+    annotations = Export(annotations=(NewAnnotation("a_1", "eve", box(), "x"),))
+    bring(root, three, annotations)
+    plan = plan_import(root, [annotations], Rules(replace=True))
+    assert plan.counts["annotations of kind shapes"] == 0
+    assert len(plan.annotations) == 1
 
 
-def test_gaze_at_nothing_is_no_mark(tmp_path, three):
-    nothing = Export(marks=(NewMark("a_1", "eve", Gaze((1, 1), np.zeros((0, 4))), "g.csv"),))
+def test_gaze_at_nothing_is_no_annotation(tmp_path, three):
+    nothing = Export(
+        annotations=(NewAnnotation("a_1", "eve", Gaze((1, 1), np.zeros((0, 4))), "g.csv"),)
+    )
     with pytest.raises(VaclipError, match=r"g\.csv: there is no gaze at the video"):
         plan_import(tmp_path / "study", [three, nothing], Rules())

@@ -84,7 +84,7 @@ def test_what_is_not_found_is_listed_with_its_place():
     ]
 
 
-def test_letters_with_marks_are_the_same_however_a_disk_spells_them():
+def test_letters_with_annotations_are_the_same_however_a_disk_spells_them():
     apart, together = "hu\u0308fte", "h\u00fcfte"
     for stored, asked in ((apart, together), (together, apart)):
         names = VideoNames([("c1", f"videos/{stored}.mp4"), (f"{stored} 2", "videos/b.mp4")])

@@ -3,7 +3,7 @@ from __future__ import annotations
 from cases import Video, moving_square
 
 from conftest import write_video
-from vaclip.importers.command import import_parser
+from vaclip.commands.imports import import_parser
 from vaclip.importers.video_sizes import VideoSizes
 
 

@@ -7,7 +7,7 @@ from conftest import grey_pictures, write_audio, write_video
 from vaclip.errors import VaclipError
 from vaclip.maps import arrays
 from vaclip.maps.arrays import ArrayMap, load_map, resize_area
-from vaclip.maps.source import Grid, MarkedClip, Timing
+from vaclip.maps.source import AnnotatedClip, Grid, Timing
 
 FRAMES = np.random.default_rng(0).uniform(0, 1, (6, 8, 10)).astype(np.float32)
 SHOWN = [0, 1, 1, 3, 5]
@@ -15,7 +15,7 @@ SHOWN = [0, 1, 1, 3, 5]
 
 def render(tmp_path, name, size=(8, 10), whole=True, count=6):
     grid = Grid(np.array(SHOWN), np.arange(len(SHOWN)) / 4, 0.25, count, whole, (80, 100), size)
-    return ArrayMap().render(name, MarkedClip("c", tmp_path), grid)
+    return ArrayMap().render(name, AnnotatedClip("c", tmp_path), grid)
 
 
 def refused(tmp_path, name, message):
@@ -172,7 +172,7 @@ def test_neither_array_nor_video(tmp_path):
 
 
 def test_missing_file_or_path_outside(tmp_path):
-    clip = MarkedClip("c", tmp_path)
+    clip = AnnotatedClip("c", tmp_path)
     assert "there is no file 'gone.npy'" in ArrayMap().problem("gone.npy", clip)
     assert "leaves the study folder" in ArrayMap().problem("../m.npy", clip)
     refused(tmp_path, "gone.npy", "cannot be read as an array")
@@ -225,5 +225,5 @@ def test_a_playlist_is_no_map(tmp_path):
 @pytest.mark.parametrize(("shape", "frames"), [((5, 4, 4), 5), ((1, 4, 4), None), ((4, 4), None)])
 def test_only_a_map_of_several_frames_counts_frames(tmp_path, shape, frames):
     np.save(tmp_path / "m.npy", np.zeros(shape))
-    timing = ArrayMap().timing("m.npy", MarkedClip("c", tmp_path))
+    timing = ArrayMap().timing("m.npy", AnnotatedClip("c", tmp_path))
     assert timing == (None if frames is None else Timing("frame", frames))

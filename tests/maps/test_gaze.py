@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from vaclip.errors import VaclipError
 from vaclip.maps.gaze import Gaze, draw_fixations, gaze_json, parse_gaze, write_gaze
-from vaclip.maps.source import Grid, MarkedClip, map_source
+from vaclip.maps.source import AnnotatedClip, Grid, map_source
 
 SIZE, SOURCE = (20, 30), (80, 120)
 
@@ -93,7 +93,7 @@ def test_pixels_may_be_those_of_a_screen():
 
 def test_nothing_looked_at_is_dark(tmp_path):
     write_gaze(tmp_path / "g.json", gaze())
-    drawn = map_source("gaze").render("g.json", MarkedClip("c", tmp_path), grid())
+    drawn = map_source("gaze").render("g.json", AnnotatedClip("c", tmp_path), grid())
     assert drawn.shape == (4, *SIZE)
     assert not drawn.any()
 

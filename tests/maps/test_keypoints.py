@@ -196,21 +196,21 @@ class Runs:
 @pytest.mark.parametrize("protocol", [0, 2, 4])
 @pytest.mark.parametrize("call", ["system", "eval", "exec", "popen", "load", "nested"])
 def test_malicious_pickle_is_refused_and_does_not_run(tmp_path, call, protocol):
-    mark = tmp_path / "was_run"
-    python = f"open({str(mark)!r}, 'w')"
+    annotation = tmp_path / "was_run"
+    python = f"open({str(annotation)!r}, 'w')"
     evil = {
-        "system": Runs(os.system, f"touch {mark}"),
+        "system": Runs(os.system, f"touch {annotation}"),
         "eval": Runs(builtins.eval, python),
         "exec": Runs(builtins.exec, python),
-        "popen": Runs(subprocess.check_call, ["touch", str(mark)]),
-        "load": Runs(np.load, str(mark)),
+        "popen": Runs(subprocess.check_call, ["touch", str(annotation)]),
+        "load": Runs(np.load, str(annotation)),
         "nested": Runs(builtins.eval, python),
     }[call]
     content = {"keypoints": POINTS, "more": [evil]} if call == "nested" else evil
     path = pickled(tmp_path / "k.pkl", content, protocol)
     with pytest.raises(VaclipError, match="which could run code"):
         load_keypoints(path)
-    assert not mark.exists()
+    assert not annotation.exists()
 
 
 def test_dotted_name_does_not_reach_past_an_admitted_one(tmp_path):

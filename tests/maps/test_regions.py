@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from vaclip.errors import VaclipError
 from vaclip.maps.regions import RegionMap, draw_box, draw_joints
-from vaclip.maps.source import COCO_17, Grid, MarkedClip, Region
+from vaclip.maps.source import COCO_17, AnnotatedClip, Grid, Region
 
 
 def grid(samples=1, source=(60, 90), size=(12, 18), sigma=0.08, frames=None, whole=True):
@@ -102,7 +102,7 @@ def clip_with(tmp_path, keypoints, names=COCO_17, joints=("left_hip",)):
     path = tmp_path / "k.npz"
     np.savez(path, keypoints=keypoints)
     regions = {"hip": Region(keypoints=joints), "box": Region(box=(0, 0, 1, 1))}
-    return MarkedClip("c", tmp_path, path, regions, names)
+    return AnnotatedClip("c", tmp_path, path, regions, names)
 
 
 def test_draws_the_named_joints_of_the_shown_frames(tmp_path):
@@ -147,6 +147,6 @@ def test_depends_on_the_keypoints_only_where_it_draws_joints(tmp_path):
 def test_problems_are_named(tmp_path):
     clip = clip_with(tmp_path, np.zeros((6, 17, 2)))
     assert "Did you mean 'hip'?" in RegionMap().problem("hipp", clip)
-    without = MarkedClip("c", tmp_path, None, clip.regions)
+    without = AnnotatedClip("c", tmp_path, None, clip.regions)
     assert "names no file in the column 'keypoints'" in RegionMap().problem("hip", without)
     assert RegionMap().problem("box", without) is None

@@ -22,7 +22,7 @@ from vaclip.maps.shapes import (
     shapes_json,
     write_shapes,
 )
-from vaclip.maps.source import Grid, MarkedClip, map_source
+from vaclip.maps.source import AnnotatedClip, Grid, map_source
 
 
 def grid(frames=(0, 1, 2, 3), *, size=(40, 60), source=(80, 120), count=4, sigma=0.05, fps=10):
@@ -32,7 +32,7 @@ def grid(frames=(0, 1, 2, 3), *, size=(40, 60), source=(80, 120), count=4, sigma
 
 def draw(tmp_path, shapes: Shapes, where: Grid | None = None):
     write_shapes(tmp_path / "s.json", shapes)
-    return map_source("shapes").render("s.json", MarkedClip("c", tmp_path), where or grid())
+    return map_source("shapes").render("s.json", AnnotatedClip("c", tmp_path), where or grid())
 
 
 def one(kind, *keys, size=(80, 120), **about):

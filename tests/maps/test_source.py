@@ -12,10 +12,10 @@ from vaclip.maps.shapes import Key, Shapes, Track, write_shapes
 from vaclip.maps.source import (
     COCO_17,
     KINDS,
+    AnnotatedClip,
+    Annotation,
     Grid,
     MapSource,
-    Mark,
-    MarkedClip,
     Region,
     combine_annotators,
     map_source,
@@ -35,7 +35,7 @@ BOXES = {
 
 
 def box_case(root: Path):
-    return "top", MarkedClip("c", root, regions=BOXES)
+    return "top", AnnotatedClip("c", root, regions=BOXES)
 
 
 def joints_case(root: Path):
@@ -45,19 +45,19 @@ def joints_case(root: Path):
         keypoints=random.uniform(-5, 40, (FRAMES, 17, 2)),
         scores=random.uniform(0, 1, (FRAMES, 17)),
     )
-    return "hips", MarkedClip(
+    return "hips", AnnotatedClip(
         "c", root, root / "k.npz", {"hips": Region(keypoints=("left_hip", "right_hip"))}
     )
 
 
 def drawn_case(root: Path):
     np.save(root / "m.npy", np.random.default_rng(0).uniform(0, 1, (FRAMES, 12, 15)))
-    return "m.npy", MarkedClip("c", root)
+    return "m.npy", AnnotatedClip("c", root)
 
 
 def still_case(root: Path):
     np.save(root / "still.npy", np.random.default_rng(0).uniform(0, 1, (12, 15)))
-    return "still.npy", MarkedClip("c", root)
+    return "still.npy", AnnotatedClip("c", root)
 
 
 def shapes_case(root: Path):
@@ -65,12 +65,12 @@ def shapes_case(root: Path):
         "", "box", (Key(0, ((0.0, 0.0), (9.0, 9.0))), Key(5, ((20.0, 9.0), (30.0, 20.0))))
     )
     write_shapes(root / "s.json", Shapes((24, 30), (track,), frames=FRAMES))
-    return "s.json", MarkedClip("c", root)
+    return "s.json", AnnotatedClip("c", root)
 
 
 def gaze_case(root: Path):
     write_gaze(root / "g.json", Gaze((24, 30), np.array([(0.0, 0.4, 9.0, 9.0)]), 4.0))
-    return "g.json", MarkedClip("c", root)
+    return "g.json", AnnotatedClip("c", root)
 
 
 CASES = {
@@ -150,24 +150,24 @@ def test_coco_names():
 # --- one annotator -------------------------------------------------------------------------------
 
 
-def marks(*names, annotator="ann"):
-    return [Mark(annotator, "region", name) for name in names]
+def annotations(*names, annotator="ann"):
+    return [Annotation(annotator, "region", name) for name in names]
 
 
-def test_marks_add_up_and_are_cut_at_one(tmp_path):
-    clip = MarkedClip("c", tmp_path, regions=BOXES)
-    total = render_annotator(marks("left", "top", "pixel"), clip, GRID)
+def test_annotations_add_up_and_are_cut_at_one(tmp_path):
+    clip = AnnotatedClip("c", tmp_path, regions=BOXES)
+    total = render_annotator(annotations("left", "top", "pixel"), clip, GRID)
     wanted = np.zeros((8, 10))
     wanted[:, :5] += 1
     wanted[:4] += 1
     np.testing.assert_array_equal(total, np.broadcast_to(np.minimum(wanted, 1), (5, 8, 10)))
-    quarters = render_annotator(marks("pixel", "pixel"), clip, GRID)
+    quarters = render_annotator(annotations("pixel", "pixel"), clip, GRID)
     assert quarters[:, 0, 0] == pytest.approx(0.5, abs=1e-6)
     assert quarters.sum() == pytest.approx(2.5, abs=1e-5)
 
 
-def test_no_mark_draws_nothing(tmp_path):
-    assert not render_annotator([], MarkedClip("c", tmp_path), GRID).any()
+def test_no_annotation_draws_nothing(tmp_path):
+    assert not render_annotator([], AnnotatedClip("c", tmp_path), GRID).any()
 
 
 # --- several annotators --------------------------------------------------------------------------
@@ -177,7 +177,7 @@ B = np.zeros((2, 3, 4), np.float32)
 B[0] = 0.5
 
 
-def test_mean_of_those_who_marked():
+def test_mean_of_those_who_annotated():
     np.testing.assert_array_equal(combine_annotators([A, B], "mean"), ((A + B) / 2)[None])
     np.testing.assert_array_equal(combine_annotators([None, B, None], "mean"), B[None])
 
@@ -199,7 +199,7 @@ def test_stack_keeps_each_annotator_in_its_channel():
 
 
 @pytest.mark.parametrize("how", ["mean", "max", "stack"])
-def test_nobody_marked(how):
+def test_nobody_annotated(how):
     assert combine_annotators([None, None], how) is None
     assert combine_annotators([], how) is None
 

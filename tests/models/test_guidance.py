@@ -196,7 +196,7 @@ def test_weighted_mean_against_a_naive_loop():
     np.testing.assert_allclose(weighted_mean(tokens, weights).numpy(), expected, rtol=1e-12)
 
 
-def test_weighted_pool_reads_only_the_marked_place():
+def test_weighted_pool_reads_only_the_annotated_place():
     tokens, attn_map, valid = batch(grid=(2, 2, 2))
     attn_map[:] = 0
     attn_map[:, :, 2:, :8, 8:] = 0.7  # the token (1, 0, 1)

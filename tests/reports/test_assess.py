@@ -6,9 +6,9 @@ from study_folder import SKILL, write_study
 
 from vaclip import keys
 from vaclip.errors import VaclipError
+from vaclip.evaluation.compare import HEADLINE, score_arm
 from vaclip.reports.assess import assess
 from vaclip.reports.gather import read_study
-from vaclip.reports.judge import HEADLINE, score_arm
 
 FAST = {"draws": 20, "swaps": 49}
 

@@ -6,8 +6,8 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from study_folder import write_study
 
+from study_folder import write_study
 from vaclip.errors import VaclipError
 from vaclip.reports.gather import read_study
 from vaclip.reports.pictures import gallery_cases
@@ -38,14 +38,14 @@ def test_video_map_and_gate_lie_under_each_other(cases):
 
 def test_what_is_absent_is_said(cases):
     assert cases[1].missing == ("The model has no gate in space.",)
-    assert cases[3].missing == ("No clinician marked this clip.",)
+    assert cases[3].missing == ("No clinician annotated this clip.",)
     assert [strip.title for strip in cases[3].strips] == ["Video", "Model's gate"]
 
 
 def test_an_overlay_is_seen_in_greyscale_where_the_map_is_and_nowhere_else(study, cases):
-    plain, marked = (pixels(strip)[:, :112] for strip in cases[0].strips[:2])
+    plain, annotated = (pixels(strip)[:, :112] for strip in cases[0].strips[:2])
     attn = study.images("gallery/case_0.npz")["map"][0] / 255
-    small = np.abs(np.asarray(Image.fromarray(plain - marked).resize(attn.shape[::-1])))
+    small = np.abs(np.asarray(Image.fromarray(plain - annotated).resize(attn.shape[::-1])))
     assert small[attn > 0.5].mean() > 25
     assert small[attn < 0.01].mean() < 6, "but for rounding to a few colours"
 

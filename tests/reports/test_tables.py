@@ -7,11 +7,11 @@ import math
 import pytest
 from study_folder import write_study
 
+from vaclip.evaluation.compare import HEADLINE
+from vaclip.evaluation.scores import METRICS
 from vaclip.reports import tables
 from vaclip.reports.assess import assess
 from vaclip.reports.gather import read_study
-from vaclip.reports.judge import HEADLINE
-from vaclip.reports.scores import METRICS
 from vaclip.reports.typeset import NONE, Table, interval_text, markdown, number
 
 ARMS = ("B0", "B3", "C3_linear", "K_shuffled")

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from vaclip.reports.stats import UNDEFINED, Interval
+from vaclip.evaluation.inference import UNDEFINED, Interval
 from vaclip.reports.typeset import (
     MINUS,
     NONE,

@@ -22,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import vaclip.maps  # noqa: F401 - registers the map kinds
-from vaclip.data.study import Clip, Study
 from vaclip.data.video import decode_clip
 from vaclip.errors import VaclipError
 from vaclip.files import atomic_file, atomic_folder
-from vaclip.maps.source import Grid, Mark, combine_annotators, map_source, render_annotator
+from vaclip.maps.source import Annotation, Grid, combine_annotators, map_source, render_annotator
+from vaclip.study.study import Clip, Study
 
 _VERSION = 1  # raise it when decoding or drawing changes
 _LOG = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class SampleSettings:
     Attributes:
         fps: Samples a second.
         size: (H, W) in pixels.
-        annotators: Whose marks count, in the order of the channels.
+        annotators: Whose annotations count, in the order of the channels.
         combine: See `combine_annotators`.
         keypoint_sigma: See `Grid`.
     """
@@ -60,7 +60,7 @@ class CachedClip:
         clip: The clip.
         frames: .npy of (S, H, W, 3) uint8.
         samples: S.
-        attn: .npy of (C, S, H, W) uint8; None where no chosen annotator marked the clip.
+        attn: .npy of (C, S, H, W) uint8; None where no chosen annotator annotated the clip.
     """
 
     clip: Clip
@@ -169,18 +169,23 @@ def _cache_map(
     meta: dict[str, Any],
 ) -> Path | None:
     chosen = [
-        mark for mark in study.marks.get(clip.clip_id, ()) if mark.annotator in settings.annotators
+        annotation
+        for annotation in study.annotations.get(clip.clip_id, ())
+        if annotation.annotator in settings.annotators
     ]
     if not chosen:
         return None
-    marked = study.marked(clip)
+    annotated = study.annotated(clip)
     source = {
         "version": _VERSION,
         "clip": clip_entry.name,
-        "marks": [
-            [mark.annotator, mark.kind, mark.value]
-            + [file_digest(f, root) for f in map_source(mark.kind).files(mark.value, marked)]
-            for mark in chosen
+        "annotations": [
+            [annotation.annotator, annotation.kind, annotation.value]
+            + [
+                file_digest(f, root)
+                for f in map_source(annotation.kind).files(annotation.value, annotated)
+            ]
+            for annotation in chosen
         ],
         "regions": {name: asdict(region) for name, region in study.regions.items()},
         "keypoint_names": study.keypoint_names,
@@ -199,7 +204,7 @@ def _cache_map(
             settings.keypoint_sigma,
         )
         drawn = [
-            render_annotator(own, marked, grid) if own else None
+            render_annotator(own, annotated, grid) if own else None
             for own in (_of(chosen, annotator) for annotator in settings.annotators)
         ]
         combined = combine_annotators(drawn, settings.combine)
@@ -223,8 +228,8 @@ def cache_map(root: Path, source: dict[str, Any], draw: Callable[[], NDArray[np.
     return entry / "map.npy"
 
 
-def _of(marks: Sequence[Mark], annotator: str) -> list[Mark]:
-    return [mark for mark in marks if mark.annotator == annotator]
+def _of(annotations: Sequence[Annotation], annotator: str) -> list[Annotation]:
+    return [annotation for annotation in annotations if annotation.annotator == annotator]
 
 
 def file_digest(path: Path, root: Path) -> str:
@@ -247,20 +252,20 @@ def file_digest(path: Path, root: Path) -> str:
 def map_identities(
     study: Study, settings: SampleSettings, root: Path
 ) -> dict[str, tuple[Any, ...]]:
-    """Returns for each marked clip a value that is equal exactly where annotations are.
+    """Returns for each annotated clip a value that is equal exactly where annotations are.
 
     Regions count by name, map files by content. Which annotator said what makes no
     difference, unless each has a channel of their own.
     """
     identities = {}
     for clip in study.clips:
-        marked = study.marked(clip)
+        annotated = study.annotated(clip)
         said: dict[str, list[str]] = {}
-        for mark in study.marks.get(clip.clip_id, ()):
-            if mark.annotator in settings.annotators:
-                drawing = map_source(mark.kind).drawing(mark.value, marked)
-                content = file_digest(drawing, root) if drawing else mark.value
-                said.setdefault(mark.annotator, []).append(f"{mark.kind}:{content}")
+        for annotation in study.annotations.get(clip.clip_id, ()):
+            if annotation.annotator in settings.annotators:
+                drawing = map_source(annotation.kind).drawing(annotation.value, annotated)
+                content = file_digest(drawing, root) if drawing else annotation.value
+                said.setdefault(annotation.annotator, []).append(f"{annotation.kind}:{content}")
         if said:
             named = settings.combine == "stack"
             rows = [(name if named else "", *sorted(values)) for name, values in said.items()]

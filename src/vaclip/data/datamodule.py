@@ -14,9 +14,9 @@ from vaclip.data.batches import SpreadBatches
 from vaclip.data.cache import CachedClip
 from vaclip.data.dataset import ClipItem, Noise, SegmentDataset, collate
 from vaclip.data.splits import SPLITS
-from vaclip.data.study import Study
 from vaclip.data.transforms import Augmentation
 from vaclip.errors import VaclipError
+from vaclip.study.study import Study
 
 
 class FoldData(L.LightningDataModule):

@@ -1,4 +1,4 @@
-"""What an importer is, and what it gives: clips, marks and poses by the names of the export."""
+"""What an importer is, and what it gives: clips, annotations and poses, named as exported."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class NewClip:
 
 
 @dataclass(frozen=True)
-class NewMark:
+class NewAnnotation:
     """What one annotator said of one video.
 
     Attributes:
@@ -71,7 +71,7 @@ class NewPose:
     """The joints of the patient in each frame of one video.
 
     Attributes:
-        video: As of `NewMark`.
+        video: As of `NewAnnotation`.
         keypoints: (T, J, 3): x, y in pixels of the video, confidence in [0, 1]; 0 where a joint
             was not found. T is the number of frames of the whole video.
         where: The place in the export, for messages.
@@ -93,15 +93,15 @@ class Export:
 
     Attributes:
         clips: Clips to add to the study.
-        marks: Annotations, of these clips or of those that the study has.
+        annotations: Annotations, of these clips or of those that the study has.
         poses: Keypoints of the same.
-        regions: Regions that marks name.
+        regions: Regions that annotations name.
         keypoint_names: The J joints of the poses; None where there is no pose.
         dropped: What was left out and why, counted: one line each.
     """
 
     clips: tuple[NewClip, ...] = ()
-    marks: tuple[NewMark, ...] = ()
+    annotations: tuple[NewAnnotation, ...] = ()
     poses: tuple[NewPose, ...] = ()
     regions: dict[str, Region] = field(default_factory=dict)
     keypoint_names: tuple[str, ...] | None = None

@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaclip.data.study_yaml import read_region
 from vaclip.data.video import timed_frames, upright_size
 from vaclip.errors import VaclipError
-from vaclip.importers.base import Export, NewClip, NewMark, NewPose
+from vaclip.importers.base import Export, NewAnnotation, NewClip, NewPose
 from vaclip.importers.names import VideoNames
 from vaclip.importers.plan import (
-    MARK_COLUMNS,
+    ANNOTATION_COLUMNS,
     Plan,
     Row,
     Rules,
@@ -31,8 +30,9 @@ from vaclip.importers.plan import (
 from vaclip.maps.gaze import Gaze, gaze_json
 from vaclip.maps.shapes import shapes_json
 from vaclip.maps.source import COCO_17, Region
+from vaclip.study.study_yaml import read_region
 
-MARKS, KEYPOINTS = "marks", "keypoints"
+ANNOTATIONS, KEYPOINTS = "annotations", "keypoints"
 _TIMES = ("start_s", "end_s")
 _SHOWN = 50
 
@@ -49,8 +49,8 @@ def plan_import(root: Path, exports: Sequence[Export], rules: Rules) -> Plan:
         VaclipError: If the study cannot be read, or the exports contradict it or themselves; all
             contradictions of a kind are listed.
     """
-    clips, marks = (read_rows(root, name) for name in ("clips.csv", "attention.csv"))
-    plan = Plan(root, study_head(root), clips, marks)
+    clips, annotations = (read_rows(root, name) for name in ("clips.csv", "attention.csv"))
+    plan = Plan(root, study_head(root), clips, annotations)
     for export in exports:
         plan.dropped += export.dropped
         _add_clips(plan, export.clips, rules)
@@ -59,7 +59,7 @@ def plan_import(root: Path, exports: Sequence[Export], rules: Rules) -> Plan:
             _add_joints(plan, export)
         _add_regions(plan, {**export.regions, **rules.regions}, rules)
         _add_poses(plan, export, names, rules)
-        _add_marks(plan, export.marks, names, rules)
+        _add_annotations(plan, export.annotations, names, rules)
     if plan.unmatched and not rules.skip_unmatched:
         raise VaclipError(
             _listed(f"{len(plan.unmatched)} item(s) belong to no clip", plan.unmatched)
@@ -73,7 +73,7 @@ def plan_import(root: Path, exports: Sequence[Export], rules: Rules) -> Plan:
 
 def _add_clips(plan: Plan, clips: Sequence[NewClip], rules: Rules) -> None:
     rows = {row["clip_id"]: row for row in plan.clips}
-    annotated = {row["clip_id"] for row in plan.marks} | {
+    annotated = {row["clip_id"] for row in plan.annotations} | {
         row["clip_id"] for row in plan.clips if row.get("keypoints")
     }
     wrong: list[str] = []
@@ -92,7 +92,9 @@ def _add_clips(plan: Plan, clips: Sequence[NewClip], rules: Rules) -> None:
         elif not rules.replace:
             wrong.append(f"{what} is there already, and differs")
         elif old["video"] != new["video"] and clip.clip_id in annotated:
-            wrong.append(f"{what} has marks or keypoints of its old video: delete these rows first")
+            wrong.append(
+                f"{what} has annotations or keypoints of its old video: delete these rows first"
+            )
         else:
             old.update(new)
             plan.counts["clips replaced"] += 1
@@ -271,64 +273,66 @@ def _npz(keypoints: NDArray[np.float32]) -> bytes:
     return buffer.getvalue()
 
 
-# --- marks ---------------------------------------------------------------------------------------
+# --- annotations ---------------------------------------------------------------------------
 
 
-def _add_marks(plan: Plan, marks: Sequence[NewMark], names: VideoNames, rules: Rules) -> None:
+def _add_annotations(
+    plan: Plan, annotations: Sequence[NewAnnotation], names: VideoNames, rules: Rules
+) -> None:
     videos = {row["clip_id"]: row["video"] for row in plan.clips}
     new: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     where: dict[tuple[str, str, str], str] = {}
-    for mark in marks:
-        if not mark.annotator.strip():
-            raise VaclipError(f"{mark.where}: nobody is named; say --annotator NAME")
-        drawn = not isinstance(mark.content, str)
-        clip_ids = names.clips(mark.video, mark.where, plan.unmatched, of_video=drawn)
+    for annotation in annotations:
+        if not annotation.annotator.strip():
+            raise VaclipError(f"{annotation.where}: nobody is named; say --annotator NAME")
+        drawn = not isinstance(annotation.content, str)
+        clip_ids = names.clips(annotation.video, annotation.where, plan.unmatched, of_video=drawn)
         if not clip_ids:
             continue
-        kind, value = _value(plan, mark, videos[clip_ids[0]])
+        kind, value = _value(plan, annotation, videos[clip_ids[0]])
         for clip_id in clip_ids:
-            said = new[clip_id, mark.annotator.strip(), kind]
-            where.setdefault((clip_id, mark.annotator.strip(), kind), mark.where)
+            said = new[clip_id, annotation.annotator.strip(), kind]
+            where.setdefault((clip_id, annotation.annotator.strip(), kind), annotation.where)
             if value not in said:
                 said.append(value)
     _check_regions(plan, new, where)
     old: dict[tuple[str, str, str], list[str]] = defaultdict(list)
-    for row in plan.marks:
+    for row in plan.annotations:
         old[row["clip_id"], row["annotator"], row["kind"]].append(row["value"])
     changed = {key for key in new if old[key] and not set(new[key]) <= set(old[key])}
     if changed and not (rules.replace or rules.add):
         lines = [f"{where[key]}: clip '{key[0]}', {key[1]}, {key[2]}" for key in sorted(changed)]
         raise VaclipError(
-            _listed(f"{len(lines)} clip(s) have other marks of that annotator already", lines)
-            + "\n--replace takes the new marks in their place, --add lets both count"
+            _listed(f"{len(lines)} clip(s) have other annotations of that annotator already", lines)
+            + "\n--replace takes the new annotations in their place, --add lets both count"
         )
     if rules.replace:
-        plan.marks = [
+        plan.annotations = [
             row
-            for row in plan.marks
+            for row in plan.annotations
             if row["value"]
             in new.get((row["clip_id"], row["annotator"], row["kind"]), (row["value"],))
         ]
     for key, values in new.items():
         for value in values:
             if value not in old[key]:
-                plan.marks.append(dict(zip(MARK_COLUMNS, (*key, value), strict=True)))
-                plan.counts[f"marks of kind {key[2]}"] += 1
+                plan.annotations.append(dict(zip(ANNOTATION_COLUMNS, (*key, value), strict=True)))
+                plan.counts[f"annotations of kind {key[2]}"] += 1
 
 
-def _value(plan: Plan, mark: NewMark, video: str) -> tuple[str, str]:
+def _value(plan: Plan, annotation: NewAnnotation, video: str) -> tuple[str, str]:
     """Returns kind and value of a row, and plans the file that the value names."""
-    if isinstance(mark.content, str):
-        return "region", mark.content
-    if isinstance(mark.content, Gaze):
-        if not len(mark.content.fixations):
-            raise VaclipError(f"{mark.where}: there is no gaze at the video")
-        kind, content = "gaze", gaze_json(mark.content)
+    if isinstance(annotation.content, str):
+        return "region", annotation.content
+    if isinstance(annotation.content, Gaze):
+        if not len(annotation.content.fixations):
+            raise VaclipError(f"{annotation.where}: there is no gaze at the video")
+        kind, content = "gaze", gaze_json(annotation.content)
     else:
-        kind, content = "shapes", shapes_json(mark.content)
+        kind, content = "shapes", shapes_json(annotation.content)
     data = (json.dumps(content, ensure_ascii=False) + "\n").encode()
     stem = PurePosixPath(video).stem
-    path = f"{MARKS}/{_slug(stem)}_{_slug(mark.annotator)}_{_short_hash(data)}.json"
+    path = f"{ANNOTATIONS}/{_slug(stem)}_{_slug(annotation.annotator)}_{_short_hash(data)}.json"
     plan.files[path] = data
     return kind, path
 
@@ -347,7 +351,9 @@ def _check_regions(
     ]
     if wrong:
         raise VaclipError(
-            _listed(f"{len(wrong)} mark(s) name a region that study.yaml does not have", wrong)
+            _listed(
+                f"{len(wrong)} annotation(s) name a region that study.yaml does not have", wrong
+            )
             + "\nDefine it there, or with --region NAME=joint,..."
         )
 

@@ -83,5 +83,5 @@ class VideoNames:
 
 
 def composed(name: str) -> str:
-    """Returns a name in Unicode's composed form: macOS takes letters with marks apart."""
+    """Returns a name in Unicode's composed form: macOS takes accented letters apart."""
     return unicodedata.normalize("NFC", name)

@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from vaclip.data.study_yaml import read_head
 from vaclip.errors import VaclipError
 from vaclip.files import inside_folder
 from vaclip.importers.reading import read_table
 from vaclip.maps.source import Region
-
-CLIP_COLUMNS = ("clip_id", "video", "patient_id", "label", "start_s", "end_s", "keypoints")
-MARK_COLUMNS = ("clip_id", "annotator", "kind", "value")
+from vaclip.study.study import ANNOTATION_COLUMNS, REQUIRED_CLIP_COLUMNS
+from vaclip.study.study_yaml import read_head
 
 VIDEOS = "videos"
 
@@ -29,7 +27,7 @@ class Rules:
         classes: The study's classes in label order; None takes those of the clips, sorted.
         regions: Regions to define beside those of the export.
         replace: Rows of the same clip (and annotator and kind) give way to the new ones.
-        add: Marks count beside those that an annotator has made already.
+        add: Annotations count beside those that an annotator has made already.
         skip_unmatched: Leave out what belongs to no clip, rather than refuse the whole.
     """
 
@@ -48,7 +46,7 @@ class Plan:
         root: The study folder.
         head: The content of study.yaml.
         clips: The rows of clips.csv.
-        marks: The rows of attention.csv.
+        annotations: The rows of attention.csv.
         videos: Where to copy videos from, by path in the study.
         files: The content of other files, by path in the study.
         imported: Ids of the clips that the exports bring.
@@ -60,7 +58,7 @@ class Plan:
     root: Path
     head: dict[str, Any]
     clips: list[Row]
-    marks: list[Row]
+    annotations: list[Row]
     videos: dict[str, Path] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     imported: set[str] = field(default_factory=set)
@@ -111,6 +109,6 @@ def read_rows(root: Path, name: str) -> list[Row]:
     if not (root / name).exists():
         return []
     table = read_table(root / name, separators=",")
-    for column in CLIP_COLUMNS[:4] if name == "clips.csv" else MARK_COLUMNS:
+    for column in REQUIRED_CLIP_COLUMNS if name == "clips.csv" else ANNOTATION_COLUMNS:
         table.require(column)
     return [row for _, row in table.rows]

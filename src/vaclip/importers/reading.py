@@ -127,9 +127,9 @@ def decode_text(content: bytes, name: str, encoding: str | None = None) -> str:
     Raises:
         VaclipError: If it is neither, or the encoding is unknown.
     """
-    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    annotated = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return content.decode(encoding or ("utf-16" if marked else "utf-8-sig"))
+        return content.decode(encoding or ("utf-16" if annotated else "utf-8-sig"))
     except (UnicodeDecodeError, LookupError) as error:
         raise VaclipError(
             f"{name}: the text cannot be read ({error}); save it as UTF-8, or say --encoding"

@@ -9,7 +9,7 @@ from vaclip.data.video import picture_size
 from vaclip.files import inside_folder
 from vaclip.importers.names import VideoNames
 from vaclip.importers.plan import path_in_study, read_rows
-from vaclip.importers.table import read_clips
+from vaclip.importers.tables.table import read_clips
 
 
 class VideoSizes:

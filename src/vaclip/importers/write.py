@@ -9,10 +9,11 @@ from pathlib import Path
 
 import yaml
 
-from vaclip.data.tables import write_table
 from vaclip.errors import VaclipError
 from vaclip.files import atomic_file, inside_folder
-from vaclip.importers.plan import CLIP_COLUMNS, MARK_COLUMNS, Plan, Row, read_rows, study_head
+from vaclip.importers.plan import Plan, Row, read_rows, study_head
+from vaclip.study.study import ANNOTATION_COLUMNS, CLIP_COLUMNS
+from vaclip.study.tables import write_table
 
 
 def carry_out(
@@ -41,7 +42,7 @@ def carry_out(
         _write(plan.root / "study.yaml", head.encode())
     for name, rows, columns in (
         ("clips.csv", plan.clips, CLIP_COLUMNS),
-        ("attention.csv", plan.marks, MARK_COLUMNS),
+        ("attention.csv", plan.annotations, ANNOTATION_COLUMNS),
     ):
         if rows and rows != read_rows(plan.root, name):
             _write_rows(plan.root / name, rows, columns)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vaclip.errors import VaclipError
 from vaclip.files import LARGEST_ARRAYS, inside_folder, read_arrays
-from vaclip.maps.source import FileMap, Grid, MarkedClip, Timing
+from vaclip.maps.source import AnnotatedClip, FileMap, Grid, Timing
 from vaclip.media import failure, open_video
 
 
@@ -25,11 +25,11 @@ class ArrayMap(FileMap):
         if not path.is_file():
             raise VaclipError(f"there is no file '{value}' in the study folder")
 
-    def timing(self, value: str, clip: MarkedClip) -> Timing | None:
+    def timing(self, value: str, clip: AnnotatedClip) -> Timing | None:
         frames = len(load_map(inside_folder(clip.root, value), value))
         return Timing("frame", frames) if frames > 1 else None
 
-    def render(self, value: str, clip: MarkedClip, grid: Grid) -> NDArray[np.float32]:
+    def render(self, value: str, clip: AnnotatedClip, grid: Grid) -> NDArray[np.float32]:
         frames = _in_unit_range(load_map(inside_folder(clip.root, value), value), value)
         if len(frames) != 1:
             grid.check_length(len(frames), f"map '{value}'")

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from vaclip.errors import VaclipError
 from vaclip.files import inside_folder, read_json, write_json
-from vaclip.maps.source import FileMap, Grid, MarkedClip, Timing
+from vaclip.maps.source import AnnotatedClip, FileMap, Grid, Timing
 
 _NARROWEST = 0.1  # pixels
 MOST_FIXATIONS = 1_000_000
@@ -56,11 +56,11 @@ class GazeMap(FileMap):
     def look_at(self, path: Path, value: str) -> None:
         load_gaze(path, value)
 
-    def timing(self, value: str, clip: MarkedClip) -> Timing | None:
+    def timing(self, value: str, clip: AnnotatedClip) -> Timing | None:
         ends = load_gaze(inside_folder(clip.root, value), value).fixations[:, 1]
         return Timing("second", ends_s=float(ends.max())) if len(ends) else None
 
-    def render(self, value: str, clip: MarkedClip, grid: Grid) -> NDArray[np.float32]:
+    def render(self, value: str, clip: AnnotatedClip, grid: Grid) -> NDArray[np.float32]:
         gaze = load_gaze(inside_folder(clip.root, value), value)
         return draw_fixations(gaze, grid)
 

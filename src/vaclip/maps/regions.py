@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from vaclip.errors import VaclipError, did_you_mean
 from vaclip.maps.keypoints import load_keypoints
-from vaclip.maps.source import Grid, MapSource, MarkedClip
+from vaclip.maps.source import AnnotatedClip, Grid, MapSource
 
 
 class RegionMap(MapSource):
@@ -17,7 +17,7 @@ class RegionMap(MapSource):
 
     kind = "region"
 
-    def problem(self, value: str, clip: MarkedClip) -> str | None:
+    def problem(self, value: str, clip: AnnotatedClip) -> str | None:
         region = clip.regions.get(value)
         if region is None:
             known = ", ".join(clip.regions) or "none"
@@ -30,11 +30,11 @@ class RegionMap(MapSource):
             )
         return None
 
-    def files(self, value: str, clip: MarkedClip) -> list[Path]:
+    def files(self, value: str, clip: AnnotatedClip) -> list[Path]:
         joints = clip.regions[value].keypoints
         return [clip.keypoints] if joints and clip.keypoints else []
 
-    def render(self, value: str, clip: MarkedClip, grid: Grid) -> NDArray[np.float32]:
+    def render(self, value: str, clip: AnnotatedClip, grid: Grid) -> NDArray[np.float32]:
         region = clip.regions[value]
         if region.box is not None:
             picture = draw_box(region.box, grid.size)

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from vaclip.errors import VaclipError
 from vaclip.files import inside_folder, read_json, write_json
 from vaclip.maps.outlines import Key, Points, draw_shape
-from vaclip.maps.source import FileMap, Grid, MarkedClip, Timing
+from vaclip.maps.source import AnnotatedClip, FileMap, Grid, Timing
 
 TYPES = ("box", "ellipse", "polygon", "polyline", "points", "mask")
 UNITS = ("frame", "second")
@@ -81,12 +81,12 @@ class ShapesMap(FileMap):
     def look_at(self, path: Path, value: str) -> None:
         load_shapes(path, value)
 
-    def timing(self, value: str, clip: MarkedClip) -> Timing | None:
+    def timing(self, value: str, clip: AnnotatedClip) -> Timing | None:
         shapes = load_shapes(inside_folder(clip.root, value), value)
         frames = shapes.frames if shapes.source_frames is None else len(shapes.source_frames)
         return Timing(shapes.unit, frames, shapes.fps)
 
-    def render(self, value: str, clip: MarkedClip, grid: Grid) -> NDArray[np.float32]:
+    def render(self, value: str, clip: AnnotatedClip, grid: Grid) -> NDArray[np.float32]:
         shapes = load_shapes(inside_folder(clip.root, value), value)
         _check_size(shapes.size, grid.source_size, value)
         moments = _moments(shapes, grid, value)

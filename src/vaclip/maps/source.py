@@ -35,7 +35,7 @@ class Region:
 
 
 @dataclass(frozen=True)
-class Mark:
+class Annotation:
     """One row of attention.csv: what one annotator said of one clip."""
 
     annotator: str
@@ -44,7 +44,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class MarkedClip:
+class AnnotatedClip:
     """What a map kind may know of the clip that it is drawn for."""
 
     clip_id: str
@@ -115,23 +115,23 @@ class MapSource(ABC):
             KINDS[cls.kind] = cls()
 
     @abstractmethod
-    def problem(self, value: str, clip: MarkedClip) -> str | None:
+    def problem(self, value: str, clip: AnnotatedClip) -> str | None:
         """Returns what is wrong with ``value``, without reading large files; None if nothing."""
 
     @abstractmethod
-    def files(self, value: str, clip: MarkedClip) -> list[Path]:
+    def files(self, value: str, clip: AnnotatedClip) -> list[Path]:
         """Returns the files that the map depends on."""
 
-    def drawing(self, value: str, clip: MarkedClip) -> Path | None:
+    def drawing(self, value: str, clip: AnnotatedClip) -> Path | None:
         """Returns the file that is the annotation itself; None where the value says it all."""
         return None
 
-    def timing(self, value: str, clip: MarkedClip) -> Timing | None:
+    def timing(self, value: str, clip: AnnotatedClip) -> Timing | None:
         """Returns how the annotation counts time; None where it does not move by frames."""
         return None
 
     @abstractmethod
-    def render(self, value: str, clip: MarkedClip, grid: Grid) -> NDArray[np.float32]:
+    def render(self, value: str, clip: AnnotatedClip, grid: Grid) -> NDArray[np.float32]:
         """Returns the map, (S, H, W) in [0, 1].
 
         Raises:
@@ -142,7 +142,7 @@ class MapSource(ABC):
 class FileMap(MapSource):
     """A kind whose value names the file that is the annotation."""
 
-    def problem(self, value: str, clip: MarkedClip) -> str | None:
+    def problem(self, value: str, clip: AnnotatedClip) -> str | None:
         try:
             self.look_at(inside_folder(clip.root, value), value)
         except VaclipError as error:
@@ -153,10 +153,10 @@ class FileMap(MapSource):
     def look_at(self, path: Path, value: str) -> None:
         """Raises a VaclipError where the file is missing or, if it is small, damaged."""
 
-    def files(self, value: str, clip: MarkedClip) -> list[Path]:
+    def files(self, value: str, clip: AnnotatedClip) -> list[Path]:
         return [inside_folder(clip.root, value)]
 
-    def drawing(self, value: str, clip: MarkedClip) -> Path | None:
+    def drawing(self, value: str, clip: AnnotatedClip) -> Path | None:
         return inside_folder(clip.root, value)
 
 
@@ -181,11 +181,13 @@ def unknown_kind(kind: str) -> str:
     return f"unknown kind '{kind}' (known kinds: {known}).{did_you_mean(kind, KINDS)}"
 
 
-def render_annotator(marks: Sequence[Mark], clip: MarkedClip, grid: Grid) -> NDArray[np.float32]:
-    """Returns one annotator's map, (S, H, W): the sum of their marks, cut off at 1."""
+def render_annotator(
+    annotations: Sequence[Annotation], clip: AnnotatedClip, grid: Grid
+) -> NDArray[np.float32]:
+    """Returns one annotator's map, (S, H, W): the sum of their annotations, cut off at 1."""
     total = np.zeros((len(grid.frame_index), *grid.size), np.float32)
-    for mark in marks:
-        total += map_source(mark.kind).render(mark.value, clip, grid)
+    for annotation in annotations:
+        total += map_source(annotation.kind).render(annotation.value, clip, grid)
     return np.minimum(total, 1.0, out=total)
 
 
@@ -195,12 +197,12 @@ def combine_annotators(
     """Combines the annotators' maps of one clip to (C, S, H, W).
 
     Args:
-        maps: One map (S, H, W) an annotator, None for one who did not mark the clip.
-        how: ``mean`` over those who marked it (two of two weigh 1.0, one of two 0.5), ``max``,
-            or ``stack``: one channel an annotator, zero for one who did not mark it.
+        maps: One map (S, H, W) an annotator, None for one who did not annotate the clip.
+        how: ``mean`` over those who annotated it (two of two weigh 1.0, one of two 0.5), ``max``,
+            or ``stack``: one channel an annotator, zero for one who did not annotate it.
 
     Returns:
-        The map, or None where nobody marked the clip.
+        The map, or None where nobody annotated the clip.
     """
     drawn = [one for one in maps if one is not None]
     if not drawn:

@@ -11,11 +11,11 @@ import pandas as pd
 
 from vaclip import keys
 from vaclip.errors import VaclipError
-from vaclip.reports.cases import UNITS, Unit
+from vaclip.evaluation.compare import HEADLINE, ArmScores, Contrast, compare_families, score_arm
+from vaclip.evaluation.predictions import UNITS, Unit
+from vaclip.evaluation.scores import METRICS
+from vaclip.evaluation.verdict import Verdict, verdict
 from vaclip.reports.gather import Study
-from vaclip.reports.judge import HEADLINE, ArmScores, Contrast, compare_families, score_arm
-from vaclip.reports.scores import METRICS
-from vaclip.reports.verdict import Verdict, verdict
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with how many steps are done and how many there are."""

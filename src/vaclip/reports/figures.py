@@ -19,11 +19,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
+from vaclip.evaluation.compare import BASELINE, CONTROLS, HEADLINE, METHOD, ArmScores
+from vaclip.evaluation.inference import ALPHA, Interval
 from vaclip.files import atomic_file
 from vaclip.reports.assess import Curves, Results
 from vaclip.reports.gather import Study
-from vaclip.reports.judge import BASELINE, CONTROLS, HEADLINE, METHOD, ArmScores
-from vaclip.reports.stats import ALPHA, Interval
 from vaclip.reports.tables import FAMILIES, SIDES, contrast_name
 from vaclip.reports.typeset import number, p_text
 

@@ -14,8 +14,8 @@ from pyarrow import ArrowException
 
 from vaclip import keys
 from vaclip.errors import VaclipError
+from vaclip.evaluation.predictions import Predictions, read_predictions
 from vaclip.files import inside_folder, read_arrays
-from vaclip.reports.cases import Predictions, read_predictions
 
 _JOB_COLUMNS: Final = ("arm", "fold", "seed", "state", "reason")
 _RETRIEVAL_COLUMNS: Final = ("arm", "fold", "seed", "name", "value")

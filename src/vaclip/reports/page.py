@@ -15,12 +15,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vaclip import keys
 from vaclip.errors import VaclipError
+from vaclip.evaluation.compare import BOOTSTRAP_DRAWS, SWAPS
 from vaclip.files import atomic_file
 from vaclip.reports import record, tables
 from vaclip.reports.assess import Progress, Results, assess
 from vaclip.reports.figures import Figure, draw_figures
 from vaclip.reports.gather import Study, read_study
-from vaclip.reports.judge import BOOTSTRAP_DRAWS, SWAPS
 from vaclip.reports.pictures import gallery_cases
 from vaclip.reports.pseudonyms import Pseudonyms, pseudonyms
 from vaclip.reports.typeset import Table, latex, markdown
@@ -60,7 +60,7 @@ class Tables:
     agreement: Table | None
     annotators: list[Table]
     classes: Table | None
-    marked: Table | None
+    annotated: Table | None
     excluded: Table | None
     findings: Table | None
     holes: Table | None
@@ -69,7 +69,7 @@ class Tables:
         """Those that name no patient or clip, whatever ids were asked for."""
         several = [self.experiment, *self.metrics, *self.contrasts.values(), self.controls]
         several += [self.curves, self.calibration, self.confusion, *self.retrieval]
-        several += [self.alignment, self.agreement, *self.annotators, self.classes, self.marked]
+        several += [self.alignment, self.agreement, *self.annotators, self.classes, self.annotated]
         return [table for table in several if table is not None]
 
 
@@ -138,7 +138,7 @@ def _tables(study: Study, results: Results, *, real_ids: bool) -> Tables:
         agreement=record.agreement_table(card) if card else None,
         annotators=tables.annotator_tables(study, results),
         classes=record.class_table(card) if card else None,
-        marked=record.annotator_table(card) if card else None,
+        annotated=record.annotator_table(card) if card else None,
         excluded=record.excluded_table(card, names) if card else None,
         findings=record.findings_table(card, names) if card else None,
         holes=record.holes_table(study, reasons=real_ids),

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vaclip.errors import VaclipError
-from vaclip.metrics.functional import FloatArray
 from vaclip.reports.gather import Study
 from vaclip.reports.pseudonyms import Pseudonyms
 from vaclip.reports.typeset import number
@@ -23,6 +22,7 @@ _LEVELS: Final = (0.25, 0.75)
 """Where contour lines run; they and brightness tell the map in greyscale."""
 _WARM: Final = np.array([255.0, 205.0, 90.0])
 _COLOURS: Final = 96
+FloatArray = NDArray[np.floating]
 Bytes = NDArray[np.uint8]
 
 
@@ -82,7 +82,7 @@ def _case(study: Study, case: dict[str, Any], names: Pseudonyms) -> Case:
         shown = [_overlay(*pair) for pair in zip(grey, _scaled(attn, 255), strict=True)]
         strips.append(_strip("Clinician's map", f"Clinician's map on the frames of {clip}", shown))
     else:
-        missing.append("No clinician marked this clip.")
+        missing.append("No clinician annotated this clip.")
     if gate is not None:
         shown = [_overlay(*pair) for pair in zip(grey, _scaled(gate, gate.max()), strict=True)]
         strips.append(_strip("Model's gate", f"Model's gate on the frames of {clip}", shown))

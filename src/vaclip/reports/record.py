@@ -25,9 +25,9 @@ def class_table(card: dict[str, Any]) -> Table:
 
 
 def annotator_table(card: dict[str, Any]) -> Table | None:
-    """Clips that each annotator marked."""
+    """Clips that each annotator annotated."""
     rows = tuple((a["annotator"], str(a["clips"])) for a in card["annotators"])
-    caption = "Clips that each annotator marked."
+    caption = "Clips that each annotator annotated."
     return Table("annotators", caption, ("Annotator", "Clips"), rows) if rows else None
 
 
@@ -96,11 +96,11 @@ def agreement_table(card: dict[str, Any]) -> Table | None:
         rows += (row,)
     return Table(
         "agreement",
-        "Agreement of the annotators on the clips that both marked: share with exactly the same "
-        "marks, kappa of the set of marks (Cohen's; Fleiss' for all of them, on the clips that "
-        "everyone marked), and Pearson correlation (CC) and histogram "
+        "Agreement of the annotators on the clips that both annotated: share with exactly the same "
+        "annotations, kappa of the set of annotations (Cohen's; Fleiss' for all of them, on the "
+        "clips that everyone annotated), and Pearson correlation (CC) and histogram "
         "intersection (SIM) of the two maps (mean ± standard deviation over clips).",
-        ("Annotators", "Clips", "Same marks", "Kappa", "CC", "SIM"),
+        ("Annotators", "Clips", "Same annotations", "Kappa", "CC", "SIM"),
         rows,
     ) if rows else None  # fmt: skip
 

@@ -8,11 +8,11 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
+from vaclip.evaluation.compare import CONTROLS, HEADLINE, METHOD, Contrast, Score
+from vaclip.evaluation.predictions import UNITS, Job, Unit
+from vaclip.evaluation.scores import METRICS
 from vaclip.reports.assess import Results
-from vaclip.reports.cases import UNITS, Job, Unit
 from vaclip.reports.gather import Arm, Study
-from vaclip.reports.judge import CONTROLS, HEADLINE, METHOD, Contrast, Score
-from vaclip.reports.scores import METRICS
 from vaclip.reports.typeset import MINUS, NONE, Table, interval_text, number, p_text
 
 METRIC_NAMES: Final = {

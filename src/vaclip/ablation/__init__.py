@@ -1,0 +1,1 @@
+"""Many arms over folds and seeds: planned, run as jobs, put together."""

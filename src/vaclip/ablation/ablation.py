@@ -1,0 +1,291 @@
+"""A whole study: settings in, a folder with everything that a report needs out."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from vaclip import keys
+from vaclip.ablation import arms
+from vaclip.ablation.collect import collect
+from vaclip.ablation.gallery import write_gallery
+from vaclip.ablation.job import is_complete
+from vaclip.ablation.plan import Compose, Job, plan_jobs
+from vaclip.ablation.pool import (
+    available_cores,
+    job_folder,
+    launch_jobs,
+    run_jobs,
+    threads_each,
+)
+from vaclip.audit.data_card import data_card
+from vaclip.config import Config, StudyConfig, StudyRunConfig
+from vaclip.errors import VaclipError
+from vaclip.files import write_json
+from vaclip.runs.folder import (
+    CONFIG_FILE,
+    NOT_COMPARED,
+    STUDY_FILE,
+    describe_environment,
+    flat_settings,
+    read_config,
+    unequal_keys,
+    write_yaml,
+)
+from vaclip.runs.prepare import (
+    PreparedStudy,
+    check_maps,
+    chosen_annotators,
+    describe_study,
+    prepare_study,
+    split_plan,
+)
+from vaclip.runs.run import check_settings
+from vaclip.study.study import Study
+
+GALLERY_ARM = "B3"  # the full method
+# Settings that each job has its own value of.
+_OF_JOBS = frozenset({"arm", "seed", "split.fold", "split.seed"})
+_MOST_JOBS = 4
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A study that is planned and has its folder.
+
+    Attributes:
+        config: The settings that its jobs share.
+        study: What it runs.
+        folder: Where it lies.
+        prepared: The clips.
+        jobs: All jobs, in order.
+    """
+
+    config: Config
+    study: StudyConfig
+    folder: Path
+    prepared: PreparedStudy
+    jobs: tuple[Job, ...]
+
+    def complete(self) -> list[Job]:
+        """Returns the jobs that need not be run."""
+        return [job for job in self.jobs if is_complete(job, job_folder(self.folder, job.name))]
+
+    def collect(self, done: Sequence[Job]) -> None:
+        """Brings what finished jobs found together."""
+        collect(self.folder, self.jobs, {job.name for job in done})
+
+
+def plan_study(settings: StudyRunConfig, compose: Compose) -> Ablation:
+    """Checks a study, decodes its clips and plans its jobs.
+
+    Raises:
+        VaclipError: For any mistake of the user.
+    """
+    config = _for_jobs(plain_config(settings))
+    if config.trainer.devices not in (1, "1"):
+        raise VaclipError(
+            f"trainer.devices is {config.trainer.devices}; a job of a study has one device. Use "
+            "study.jobs, or a launcher, to use several"
+        )
+    study = check_settings(config)
+    jobs = plan_jobs(
+        settings.study,
+        lambda arm, seed: _for_jobs(compose(arm, seed)),
+        chosen_annotators(config.data, study)[0],
+        config.split.folds,
+    )
+    _check_jobs(jobs, study, settings.study)
+    prepared = prepare_study(config.data, study)
+    for job in jobs:
+        if job.config.data.train_annotators is None:
+            check_maps(job.config, prepared)
+    usual = _usual_folder(config, settings.runs_dir)
+    folder = Path(settings.run_dir).expanduser() if settings.run_dir else usual
+    return Ablation(config, settings.study, folder, prepared, tuple(jobs))
+
+
+def plain_config(settings: Config) -> Config:
+    """Returns the settings of a run without those of the study."""
+    return Config(**{f.name: getattr(settings, f.name) for f in dataclasses.fields(Config)})
+
+
+def _for_jobs(config: Config) -> Config:
+    """Leaves out where the study's folder is, and fixes where its videos are."""
+    root = config.data.root and str(Path(config.data.root).expanduser().resolve())
+    data = replace(config.data, root=root)
+    return replace(config, data=data, run_dir=None, runs_dir="", resume=False)
+
+
+def _check_jobs(jobs: Sequence[Job], study: Study, settings: StudyConfig) -> None:
+    """Finds what every job would fail of."""
+    for seed in settings.seeds:
+        split_plan(next(job.config for job in jobs if job.seed == seed), study)
+    if settings.annotator_arms and jobs[0].config.data.combine == "stack":
+        raise VaclipError(
+            "study.annotator_arms trains with one annotator at a time, which has one channel, but "
+            "data.combine=stack has one for each; use study.annotator_arms=[]"
+        )
+
+
+def _usual_folder(config: Config, runs_dir: str) -> Path:
+    """Equal settings share a folder, so that the same command goes on where it was stopped."""
+    content = [_shared_settings(config), config.data.root, config.split.seed]
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    source = Path(config.data.root).name if config.data.root else config.data.source
+    return Path(runs_dir).expanduser() / f"study_{source}_{digest[:8]}"
+
+
+def _shared_settings(config: Config) -> dict[str, Any]:
+    """What the jobs of a study have in common, as its report shows it."""
+    left_out = NOT_COMPARED | _OF_JOBS
+    settings = flat_settings(dataclasses.asdict(config))
+    shared = {key: value for key, value in settings.items() if key not in left_out}
+    if config.data.root:  # where it lies is nobody's business; what it is stands in study.json
+        shared["data.root"] = Path(config.data.root).name
+    return shared
+
+
+def open_study_folder(ablation: Ablation) -> None:
+    """Makes the folder of a study, or goes on in it.
+
+    Raises:
+        VaclipError: If it holds another study, or the clips changed since.
+    """
+    folder, settings = ablation.folder, _shared_settings(ablation.config)
+    origin = describe_study(ablation.prepared)
+    if (folder / CONFIG_FILE).exists():
+        before = read_config(folder)
+        before = {
+            key: value
+            for key, value in flat_settings(before).items()
+            if not key.startswith("study.") and key not in _OF_JOBS
+        }
+        if different := unequal_keys(settings, before):
+            raise VaclipError(
+                f"{folder} holds a study with other settings: {', '.join(different)}; name "
+                "another run_dir"
+            )
+        if json.loads((folder / STUDY_FILE).read_text(encoding="utf-8")) != origin:
+            raise VaclipError(
+                f"the study changed since {folder} was begun (classes, clips, labels, videos or "
+                "maps); name another run_dir"
+            )
+    write_json(folder / STUDY_FILE, origin)
+    shown = settings | flat_settings({"study": dataclasses.asdict(ablation.study)})
+    shown["split.seed"] = sorted({job.config.split.seed for job in ablation.jobs})
+    for key in ("study.jobs", "study.dry_run"):
+        del shown[key]  # they make no difference to the result
+    write_yaml(folder / CONFIG_FILE, _nested(shown))
+    environment = describe_environment(ablation.config)
+    for key in ("command", "seed", "split_seed"):  # of this process, not of the jobs
+        del environment[key]
+    write_json(folder / keys.ENVIRONMENT_FILE, environment)
+    named = {job.config.arm: job.config for job in ablation.jobs}
+    named |= {test.arm: test for job in ablation.jobs for test in job.tests}
+    write_json(
+        folder / keys.ARMS_FILE, [arms.describe_arm(named[arm]) for arm in ablation.study.arms]
+    )
+    card = data_card(ablation.config.data, ablation.prepared, folds=ablation.config.split.folds)
+    write_json(folder / keys.DATA_CARD_FILE, card)
+
+
+def _nested(settings: dict[str, Any]) -> dict[str, Any]:
+    """The opposite of `flat_settings`."""
+    tree: dict[str, Any] = {}
+    for key, value in settings.items():
+        *groups, name = key.split(".")
+        branch = tree
+        for group in groups:
+            branch = branch.setdefault(group, {})
+        branch[name] = value
+    return tree
+
+
+@contextmanager
+def study_lock(folder: Path) -> Generator[None]:
+    """Keeps a study to one process.
+
+    Raises:
+        VaclipError: If another one runs it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / "lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise VaclipError(f"{folder} is being run by another process") from error
+
+
+def run_study(
+    ablation: Ablation,
+    complete: Sequence[Job],
+    launcher: Sequence[str] = (),
+    *,
+    started: Callable[[Job], None],
+    finished: Callable[[Job, bool], None],
+) -> list[Job]:
+    """Runs what is missing of a study, and collects after each job.
+
+    Args:
+        ablation: The study, with its folder opened.
+        complete: Its jobs that need not be run.
+        launcher: Of Hydra, see `launch_jobs`; without one the jobs are local processes.
+        started: Called when a job starts; not by a launcher.
+        finished: Called when a job ends, with whether it succeeded; not by a launcher.
+
+    Returns:
+        The jobs that are complete.
+
+    Raises:
+        VaclipError: If a launcher fails.
+    """
+    done = list(complete)
+    left = [job for job in ablation.jobs if job not in done]
+    ablation.collect(done)
+
+    def collected(job: Job, succeeded: bool) -> None:
+        if succeeded:
+            done.append(job)
+        ablation.collect(done)
+        finished(job, succeeded)
+
+    if launcher and left:
+        at_once = ablation.study.jobs
+        threads = threads_each(at_once) if at_once else None
+        launch_jobs(ablation.folder, left, launcher, threads)
+        done = ablation.complete()
+        ablation.collect(done)
+    elif left:
+        at_once = jobs_at_once(ablation)
+        run_jobs(ablation.folder, left, at_once, started=started, finished=collected)
+    _write_gallery(ablation, done)
+    return done
+
+
+def jobs_at_once(ablation: Ablation) -> int:
+    """Returns how many local jobs run at once."""
+    if ablation.study.jobs is not None:
+        return ablation.study.jobs
+    gpu = ablation.config.trainer.accelerator != "cpu" and torch.accelerator.is_available()
+    return 1 if gpu else min(available_cores(), _MOST_JOBS)
+
+
+def _write_gallery(ablation: Ablation, done: Sequence[Job]) -> None:
+    """Shows the first finished model of `GALLERY_ARM`, if the study has one."""
+    for job in [job for job in ablation.jobs if job in done]:
+        for config in (job.config, *job.tests):
+            if config.arm == GALLERY_ARM:
+                where = job_folder(ablation.folder, job.name)
+                write_gallery(config, ablation.prepared, where, job.fold, ablation.folder)
+                return
+    (ablation.folder / keys.GALLERY_FILE).unlink(missing_ok=True)

@@ -1,0 +1,172 @@
+"""One job of a study, in a process and a folder of its own: ``python -m vaclip.ablation.job``."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import os
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from filelock import FileLock, Timeout
+from omegaconf import OmegaConf
+
+from vaclip.ablation.plan import Job, folder_name
+from vaclip.config import Config
+from vaclip.console import setup_logging
+from vaclip.errors import VaclipError
+from vaclip.files import atomic_file, write_json
+from vaclip.runs.folder import (
+    CONFIG_FILE,
+    FOLD_METRICS_FILE,
+    PREDICTIONS_FILE,
+    compared_settings,
+    fold_folder,
+)
+from vaclip.runs.run import finish_run, open_run, retest_fold
+
+SPEC_FILE = "job.yaml"
+DONE_FILE = "done.json"
+BUSY_STATUS = 75  # EX_TEMPFAIL of sysexits.h
+
+
+class JobBusyError(VaclipError):
+    """Another process runs the job, such as one that a cluster started before."""
+
+
+def arm_folder(folder: Path, job: Job, arm: str) -> Path:
+    """Returns where a job's folder holds the prediction table of an arm or variant."""
+    if arm == job.config.arm:
+        return fold_folder(folder, job.fold)
+    return folder / "tests" / folder_name(arm)
+
+
+def save_job(job: Job, folder: Path) -> None:
+    """Writes what a job is to its folder; one that was done otherwise is to be finished anew."""
+    (folder / DONE_FILE).unlink(missing_ok=True)
+    content = {
+        "name": job.name,
+        "config": dataclasses.asdict(job.config),
+        "tests": [dataclasses.asdict(test) for test in job.tests],
+    }
+    with atomic_file(folder / SPEC_FILE) as temporary:
+        temporary.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+
+def load_job(folder: Path) -> Job:
+    """Reads what `save_job` wrote."""
+    content = yaml.safe_load((folder / SPEC_FILE).read_text(encoding="utf-8"))
+    return Job(content["name"], _config(content["config"]), tuple(map(_config, content["tests"])))
+
+
+def _config(content: dict[str, Any]) -> Config:
+    merged = OmegaConf.merge(OmegaConf.structured(Config), content)
+    return cast(Config, OmegaConf.to_object(merged))
+
+
+def run_job(folder: Path) -> None:
+    """Trains a job's model, or goes on training it, and makes all of its tests.
+
+    Raises:
+        VaclipError: For what the user can mend, and where another process runs the job.
+    """
+    started = time.monotonic()
+    job = load_job(folder)
+    try:
+        with FileLock(folder / "lock", timeout=0):
+            resume = (folder / CONFIG_FILE).exists()
+            config = replace(job.config, run_dir=str(folder), resume=resume)
+            opened = open_run(config, workers=1)
+            finish_run(opened)
+            for test in job.tests:
+                retest_fold(opened, test, job.fold, arm_folder(folder, job, test.arm))
+            _finish(job, folder, time.monotonic() - started)
+    except Timeout as error:
+        raise JobBusyError(f"{job.name} is being run by another process") from error
+
+
+def _finish(job: Job, folder: Path, seconds: float) -> None:
+    # As large as the best one, and of no more use.
+    (fold_folder(folder, job.fold) / "checkpoints" / "last.ckpt").unlink(missing_ok=True)
+    files = {path.relative_to(folder).as_posix(): _digest(path) for path in _artefacts(job, folder)}
+    write_json(folder / DONE_FILE, {"seconds": round(seconds, 1), "files": files})
+
+
+def _artefacts(job: Job, folder: Path) -> list[Path]:
+    own = [arm_folder(folder, job, arm) for arm in job.arms]
+    return [
+        folder / SPEC_FILE,
+        folder / CONFIG_FILE,
+        fold_folder(folder, job.fold) / "checkpoints" / "best.ckpt",
+        *(place / name for place in own for name in (PREDICTIONS_FILE, FOLD_METRICS_FILE)),
+    ]
+
+
+def is_complete(job: Job, folder: Path) -> bool:
+    """Whether a job was run to its end, as it is now planned, and nothing of it was lost.
+
+    Raises:
+        VaclipError: If one of its files was changed since.
+    """
+    done = folder / DONE_FILE
+    if not done.exists() or _compared(load_job(folder)) != _compared(job):
+        return False
+    files = json.loads(done.read_text(encoding="utf-8"))["files"]
+    for name, digest in files.items():
+        path = folder / name
+        if not path.exists() or _digest(path) != digest:
+            raise VaclipError(
+                f"{path} was changed or lost after its job was done; delete {folder}, and the "
+                "study makes it anew"
+            )
+    return True
+
+
+def _compared(job: Job) -> list[dict[str, Any]]:
+    configs = (job.config, *job.tests)
+    return [compared_settings(dataclasses.asdict(config)) for config in configs]
+
+
+def seconds_taken(folder: Path) -> float:
+    """Returns how long the last process of a finished job took."""
+    return float(json.loads((folder / DONE_FILE).read_text(encoding="utf-8"))["seconds"])
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _stop_with_parent() -> None:
+    """Ends this process when the one that started it is gone, however it went."""
+
+    def wait() -> None:
+        os.read(sys.stdin.fileno(), 1)  # ends when the other end of the pipe closes
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def main() -> None:
+    """Runs the job of a folder; exits with status 1 after a user's mistake."""
+    parser = argparse.ArgumentParser(prog="python -m vaclip.ablation.job", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder
+    _stop_with_parent()
+    setup_logging()
+    try:
+        run_job(folder)
+    except VaclipError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(BUSY_STATUS if isinstance(error, JobBusyError) else 1)
+
+
+if __name__ == "__main__":
+    main()

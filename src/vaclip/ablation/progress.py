@@ -1,0 +1,124 @@
+"""What a person sees of a study: the plan before, and the jobs while they run."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from types import TracebackType
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from vaclip.ablation.ablation import Ablation, jobs_at_once
+from vaclip.ablation.estimate import training_seconds
+from vaclip.ablation.job import seconds_taken
+from vaclip.ablation.plan import Job
+from vaclip.ablation.pool import job_folder, threads_each
+from vaclip.console import console
+
+
+def cost(job: Job) -> float:
+    """What a job costs, as a share of a training on all patients."""
+    return job.config.split.train_fraction
+
+
+class JobProgress:
+    """Shows jobs done, running, failed and left, and the time left."""
+
+    def __init__(self, ablation: Ablation, complete: Sequence[Job]) -> None:
+        self.ablation = ablation
+        self.counts = Counter(done=len(complete))
+        self.left = sum(cost(job) for job in ablation.jobs if job not in complete)
+        self.begun = time.monotonic()
+        self.spent = 0.0
+        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+        self.bar = Progress(*columns, console=console, transient=True)
+        self.task = self.bar.add_task("", total=len(ablation.jobs), completed=len(complete))
+
+    def __enter__(self) -> JobProgress:
+        self.bar.start()
+        self._show()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bar.stop()
+
+    def started(self, job: Job) -> None:
+        """Takes note that a job runs."""
+        self.counts["running"] += 1
+        self._show()
+
+    def finished(self, job: Job, succeeded: bool) -> None:
+        """Takes note that a job ended, and prints a line."""
+        self.counts["running"] -= 1
+        self.counts["done" if succeeded else "failed"] += 1
+        self.left -= cost(job)
+        self.spent += cost(job)
+        self._show()
+        state = "done" if succeeded else f"FAILED, see jobs/{job.name}/job.log"
+        console.print(f"{job.name}: {state}; {self._summary()}", highlight=False, soft_wrap=True)
+
+    def _show(self) -> None:
+        self.bar.update(
+            self.task,
+            completed=self.counts["done"] + self.counts["failed"],
+            description=self._summary(),
+        )
+
+    def _summary(self) -> str:
+        ended = self.counts["done"] + self.counts["failed"]
+        waiting = len(self.ablation.jobs) - ended - self.counts["running"]
+        failed = f", {self.counts['failed']} failed" if self.counts["failed"] else ""
+        said = (
+            f"{self.counts['done']} done{failed}, {self.counts['running']} running, {waiting} left"
+        )
+        if not self.spent:
+            return said
+        seconds = (time.monotonic() - self.begun) / self.spent * self.left
+        return f"{said}, about {duration(seconds)} to go"
+
+
+def duration(seconds: float) -> str:
+    """Returns a rough duration in words."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def print_plan(ablation: Ablation) -> None:
+    """Prints the jobs of a study, which are done, and an estimate of the time for the others."""
+    complete = ablation.complete()
+    table = Table(title=f"{len(ablation.jobs)} jobs, one training each")
+    for name in ("job", "also tested as", "state"):
+        table.add_column(name, overflow="fold")
+    for job in ablation.jobs:
+        tests = ", ".join(test.arm for test in job.tests)
+        table.add_row(job.name, tests, "done" if job in complete else "to run")
+    console.print(table)
+    left = [job for job in ablation.jobs if job not in complete]
+    at_once = jobs_at_once(ablation)
+    if complete:
+        per_job = sum(
+            seconds_taken(job_folder(ablation.folder, job.name)) for job in complete
+        ) / sum(map(cost, complete))
+        source = f"from the {len(complete)} jobs that are done"
+    else:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(threads_each(at_once))
+        per_job = training_seconds(ablation.jobs[0].config, ablation.prepared)
+        torch.set_num_threads(threads)
+        source = "from a few steps timed just now; tests with other maps not counted"
+    seconds = per_job * sum(map(cost, left)) / at_once
+    console.print(
+        f"{len(left)} to run, {at_once} at once: about {duration(seconds)} on this machine "
+        f"({source}).",
+        highlight=False,
+    )

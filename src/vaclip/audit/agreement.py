@@ -1,0 +1,212 @@
+"""How far annotators agree: on what they annotated, and on where that lies in the picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import cohen_kappa_score
+from statsmodels.stats import inter_rater
+
+from vaclip.data.cache import SampleSettings, cache_study, map_identities
+from vaclip.data.dataset import map_array
+from vaclip.study.study import Study
+
+Map = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class PairAgreement:
+    """Two annotators over the N clips that both annotated.
+
+    Attributes:
+        first: An annotator.
+        second: Another.
+        clip_ids: The N clips, in the study's order.
+        exact: Share of them with exactly the same set of annotations; NaN for N = 0.
+        kappa: `cohen_kappa` of the sets of annotations.
+        cc: (N,) `map_correlation` of the two maps of each clip.
+        sim: (N,) `map_intersection` of the two maps of each clip.
+    """
+
+    first: str
+    second: str
+    clip_ids: tuple[str, ...]
+    exact: float
+    kappa: float
+    cc: NDArray[np.float64]
+    sim: NDArray[np.float64]
+
+
+def annotator_agreement(
+    study: Study,
+    settings: SampleSettings,
+    root: Path,
+    *,
+    workers: int = -1,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[PairAgreement]:
+    """Compares every two of the annotators that the settings name.
+
+    Regions are the same by name, map files by content. Only clips that two of them annotated are
+    looked at, and a clip that is in the cache is not decoded again.
+
+    Args:
+        study: The study.
+        settings: How clips and maps are sampled, and who is compared.
+        root: The cache folder.
+        workers: Processes; -1 for one a core.
+        progress: Called with (done, total), once anew for each annotator.
+
+    Returns:
+        One item a pair, in the order of ``settings.annotators``.
+
+    Raises:
+        VaclipError: If clips or maps cannot be read; the message names every one of them.
+    """
+    alone = {
+        name: dataclasses.replace(settings, annotators=(name,), combine="mean")
+        for name in settings.annotators
+    }
+    said = {name: map_identities(study, own, root) for name, own in alone.items()}
+    shared = tuple(
+        clip for clip in study.clips if sum(clip.clip_id in own for own in said.values()) > 1
+    )
+    compared = dataclasses.replace(study, clips=shared)
+    maps = {
+        name: {
+            one.clip.clip_id: one.attn
+            for one in cache_study(compared, own, root, workers=workers, progress=progress)
+            if one.attn is not None
+        }
+        for name, own in alone.items()
+    }
+    return [
+        _compare(pair, [said[name] for name in pair], [maps[name] for name in pair])
+        for pair in combinations(settings.annotators, 2)
+    ]
+
+
+def _compare(
+    pair: tuple[str, str],
+    said: Sequence[dict[str, tuple[Any, ...]]],
+    maps: Sequence[dict[str, Path]],
+) -> PairAgreement:
+    clip_ids = tuple(clip_id for clip_id in maps[0] if clip_id in maps[1])
+    first, second = ([own[clip_id] for clip_id in clip_ids] for own in said)
+    same = [one == other for one, other in zip(first, second, strict=True)]
+    scores = np.empty((len(clip_ids), 2))
+    for row, clip_id in enumerate(clip_ids):
+        one, other = (map_array(own[clip_id]).numpy() for own in maps)
+        scores[row] = map_correlation(one, other), map_intersection(one, other)
+    return PairAgreement(
+        *pair,
+        clip_ids,
+        float(np.mean(same)) if same else math.nan,
+        cohen_kappa(first, second),
+        *scores.T,
+    )
+
+
+def cohen_kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> float:
+    """Cohen's kappa of two raters: agreement beyond chance, over agreement that chance leaves.
+
+    Args:
+        first: (N,) categories.
+        second: (N,) categories of the other rater.
+
+    Returns:
+        At most 1; NaN where both always say the same one thing, or N = 0.
+    """
+    number = _numbers([*first, *second])
+    if len(number) < 2:
+        return math.nan
+    return float(cohen_kappa_score([number[c] for c in first], [number[c] for c in second]))
+
+
+def fleiss_kappa(ratings: Sequence[Sequence[Hashable]]) -> float:
+    """Fleiss' kappa of several raters: as Cohen's, with the raters' categories pooled.
+
+    See J. L. Fleiss, "Measuring nominal scale agreement among many raters", 1971.
+
+    Args:
+        ratings: For each rater, (N,) categories of the same N clips.
+
+    Returns:
+        At most 1; NaN where all always say the same one thing, or N = 0.
+    """
+    number = _numbers([category for own in ratings for category in own])
+    if len(number) < 2:
+        return math.nan
+    rows = [[number[category] for category in clip] for clip in zip(*ratings, strict=True)]
+    return float(inter_rater.fleiss_kappa(inter_rater.aggregate_raters(np.array(rows))[0]))
+
+
+def joint_agreement(study: Study, settings: SampleSettings, root: Path) -> tuple[int, float]:
+    """Compares all annotators at once on the clips that every one of them annotated.
+
+    Args:
+        study: The study.
+        settings: Who is compared.
+        root: The cache folder.
+
+    Returns:
+        The number of those clips, and `fleiss_kappa` of the sets of annotations; NaN for fewer than
+        three annotators, whom `PairAgreement` compares.
+    """
+    said = [
+        map_identities(
+            study, dataclasses.replace(settings, annotators=(name,), combine="mean"), root
+        )
+        for name in settings.annotators
+    ]
+    shared = [clip for clip in said[0] if all(clip in own for own in said)] if said else []
+    if len(said) < 3:
+        return len(shared), math.nan
+    return len(shared), fleiss_kappa([[own[clip] for clip in shared] for own in said])
+
+
+def _numbers(categories: Sequence[Hashable]) -> dict[Hashable, int]:
+    return {category: number for number, category in enumerate(dict.fromkeys(categories))}
+
+
+def map_correlation(one: Map, other: Map) -> float:
+    """CC of the saliency literature: Pearson correlation over all pixels and samples.
+
+    See Bylinskii et al., "What do different evaluation metrics tell us about saliency models?",
+    TPAMI 2019.
+
+    Args:
+        one: A map of any shape.
+        other: Of the same shape.
+
+    Returns:
+        In [-1, 1]; NaN where one of them is constant.
+    """
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return math.nan
+    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
+
+
+def map_intersection(one: Map, other: Map) -> float:
+    """SIM of the saliency literature: sum of the smaller of two maps that each sum to 1.
+
+    Source as of `map_correlation`.
+
+    Args:
+        one: A map of any shape, not negative.
+        other: Of the same shape.
+
+    Returns:
+        In [0, 1], 1 for equal maps; NaN where one of them is empty.
+    """
+    if not (one.any() and other.any()):
+        return math.nan
+    return float(np.minimum(one / one.sum(), other / other.sum()).sum())

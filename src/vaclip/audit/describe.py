@@ -1,0 +1,35 @@
+"""What a study folder holds, and what will mislead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_module
+
+from vaclip.audit.data_card import data_card
+from vaclip.compose import explained
+from vaclip.config import typed_config
+from vaclip.runs.prepare import open_study, prepare_study
+
+
+def describe_folder(folder: Path, overrides: Sequence[str] = (), *, workers: int = -1) -> Any:
+    """Describes a study folder as `data_card` does.
+
+    The clips are decoded with the settings of a run, so that training finds them in the cache.
+
+    Args:
+        folder: The study folder.
+        overrides: Settings as for ``vaclip train``, ``KEY=VALUE``.
+        workers: Processes; -1 for one a core.
+
+    Raises:
+        VaclipError: If a setting is wrong, or the study has an error.
+    """
+    with explained(), initialize_config_module("vaclip.conf", version_base="1.3"):
+        composed = compose("config", ["data=folder", *overrides])
+        composed.data.root = str(folder)  # not an override, which some paths would need quotes in
+        config = typed_config(composed)
+    prepared = prepare_study(config.data, open_study(config.data), workers=workers)
+    return data_card(config.data, prepared, folds=config.split.folds, workers=workers)

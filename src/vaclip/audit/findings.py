@@ -1,0 +1,173 @@
+"""What will mislead a study, found in a prepared one: see `vaclip data describe`."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from vaclip.audit import pitfalls
+from vaclip.audit.duplicates import clip_distances, duplicates, frame_hashes, same_recording
+from vaclip.audit.pitfalls import ALPHA, Finding
+from vaclip.audit.shortcuts import (
+    PERMUTATIONS,
+    Score,
+    column_features,
+    file_facts,
+    one_hot,
+    patient_scores,
+)
+from vaclip.config import DataConfig
+from vaclip.console import progress_bar
+from vaclip.data.cache import file_digest, map_identities
+from vaclip.data.splits import patient_labels
+from vaclip.errors import VaclipError
+from vaclip.files import cache_root
+from vaclip.runs.prepare import PreparedStudy, sample_settings
+from vaclip.study.study import Study
+
+SEVERITIES = ("error", "warning", "note")
+ANNOTATIONS = "annotations"
+
+
+def study_findings(data: DataConfig, prepared: PreparedStudy, folds: int) -> dict[str, Any]:
+    """Looks for what will mislead a study.
+
+    Args:
+        data: The settings that the study was prepared with.
+        prepared: The study.
+        folds: Of the split, and of the shortcut score.
+
+    Returns:
+        ``findings``, each with the fields of `Finding`, the gravest first, and ``shortcuts``:
+        ``scores`` (fields of `Score`) of metadata and, last, of `ANNOTATIONS`; ``chance``;
+        ``permutations``; the ``left_out`` columns; and ``why_none``, where there are no scores.
+    """
+    study = prepared.study
+    labels = patient_labels([(clip.patient_id, clip.label) for clip in study.clips])
+    by_annotator, by_region = defaultdict(list), defaultdict(list)
+    for clip in study.clips:
+        annotations = study.annotations.get(clip.clip_id, ())
+        for annotator in {annotation.annotator for annotation in annotations}:
+            by_annotator[annotator].append(clip.label)
+        for region in {
+            annotation.value for annotation in annotations if annotation.kind == "region"
+        }:
+            by_region[region].append((clip.patient_id, clip.label))
+    annotated = [clip.patient_id for clip in study.clips if clip.clip_id in study.annotations]
+    shortcuts = _shortcuts(data, study, folds)
+    found = [
+        *pitfalls.no_split(labels, folds),
+        *pitfalls.no_shuffle(labels, Counter(annotated), folds),
+        *pitfalls.small_classes(labels),
+        *pitfalls.unequal_classes(labels),
+        *pitfalls.mixed_patients(labels),
+        *pitfalls.unannotated_classes(
+            [(c.clip_id, c.label) for c in study.clips], study.annotations
+        ),
+        *pitfalls.one_class_annotators(dict(sorted(by_annotator.items())), len(study.classes)),
+        *pitfalls.one_class_annotations(dict(sorted(by_region.items())), labels),
+        *shortcut_findings(shortcuts),
+        *_duplicates(data, prepared),
+    ]
+    found.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+    return {"findings": [asdict(finding) for finding in found], "shortcuts": shortcuts}
+
+
+def shortcut_findings(shortcuts: dict[str, Any]) -> list[Finding]:
+    """Tells whether metadata, or annotations, predict the label better than chance.
+
+    Args:
+        shortcuts: As `study_findings` returns it.
+    """
+    if shortcuts["why_none"]:
+        advice = "see what the split needs"
+        what = f"the shortcut score cannot be computed: {shortcuts['why_none']}"
+        return [Finding("note", "metadata", what, advice)]
+    told = [score for score in shortcuts["scores"] if score["p_adjusted"] <= ALPHA]
+    metadata = sorted(
+        (score for score in told if score["feature"] != ANNOTATIONS),
+        key=lambda score: -score["score"],
+    )
+    found = []
+    if metadata:
+        each = "; ".join(f"{s['feature']}: {s['score']:.2f}" for s in metadata)
+        what = (
+            "the class can be told without looking at a video: balanced accuracy, by patient, from "
+            f"{each} (chance {shortcuts['chance']:.2f})"
+        )
+        advice = (
+            "make all classes alike in it (one device, site and export; vaclip data reencode), "
+            "or else show that the model does better than these numbers"
+        )
+        found.append(Finding("warning", "metadata", what, advice))
+    for score in told[len(metadata) :]:
+        what = (
+            f"what is annotated tells the class with a balanced accuracy of {score['score']:.2f} "
+            f"by patient (chance {shortcuts['chance']:.2f})"
+        )
+        advice = "a guided model may read this hint alone: compare with experiment=K_map_only"
+        found.append(Finding("note", ANNOTATIONS, what, advice))
+    return found
+
+
+def _shortcuts(data: DataConfig, study: Study, folds: int) -> dict[str, Any]:
+    patients = [clip.patient_id for clip in study.clips]
+    labels = [clip.label for clip in study.clips]
+    facts = pd.DataFrame([file_facts(c.video, c.start_s, c.end_s) for c in study.clips])
+    facts["clips of the patient"] = pd.Series(patients).map(pd.Series(patients).value_counts())
+    columns, left_out = column_features([clip.extra for clip in study.clips], patients)
+    table = facts.join(columns.add_prefix("column "))
+    scores: list[Score] = []
+    why_none = ""
+    try:
+        scores = patient_scores(
+            {n: one_hot(table[n]) for n in table}, patients, labels, folds=folds
+        )
+        scores += patient_scores(
+            {ANNOTATIONS: _annotations(data, study)}, patients, labels, folds=folds
+        )
+    except VaclipError as error:  # too few patients for the folds, which is a finding of its own
+        why_none = str(error)
+    return {
+        "scores": [asdict(score) for score in scores],
+        "chance": 1 / len(set(labels)),
+        "permutations": PERMUTATIONS,
+        "left_out": left_out,
+        "why_none": why_none,
+    }
+
+
+def _annotations(data: DataConfig, study: Study) -> NDArray[np.float64]:
+    """Which of the annotations that patients share each clip has, and whether it has none."""
+    root = cache_root(data.cache_dir) / "segments"
+    said = map_identities(study, sample_settings(data, study.annotators), root)
+    rows = [
+        (number, annotation, clip.patient_id)
+        for number, clip in enumerate(study.clips)
+        for annotation in {m for own in said.get(clip.clip_id, ()) for m in own[1:]} or {""}
+    ]
+    table = pd.DataFrame(rows, columns=["clip", "annotation", "patient"])
+    shared = table.groupby("annotation")["patient"].transform("nunique") > 1
+    design = pd.crosstab(table["clip"], table["annotation"].where(shared, "of one patient"))
+    return design.clip(upper=1).to_numpy(float)
+
+
+def _duplicates(data: DataConfig, prepared: PreparedStudy) -> list[Finding]:
+    clips = [item.cached.clip for item in prepared.items]
+    root = cache_root(data.cache_dir) / "segments"
+    same = same_recording(
+        [file_digest(clip.video, root) for clip in clips], [(c.start_s, c.end_s) for c in clips]
+    )
+    hashes = []
+    with progress_bar("Looking for duplicates") as progress:
+        for number, item in enumerate(prepared.items, start=1):
+            hashes.append(frame_hashes(np.load(item.cached.frames, mmap_mode="r")))
+            progress(number, len(clips))
+        distances = clip_distances(hashes, progress)
+    clip_ids, patients = [c.clip_id for c in clips], [c.patient_id for c in clips]
+    return duplicates(clip_ids, patients, [c.label for c in clips], same, distances)

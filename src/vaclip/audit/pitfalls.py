@@ -1,0 +1,223 @@
+"""What will mislead a study: too few patients, and maps that give the diagnosis away."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from statsmodels.stats.proportion import proportion_confint
+
+from vaclip.data.splits import SPLITS, make_plan
+from vaclip.errors import VaclipError
+
+FEW_PATIENTS = 10
+UNEQUAL = 3.0
+"""How many times the smallest class the largest may be."""
+ALPHA = 0.05
+"""Chance below which a tie between an annotation, or metadata, and a class is told."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to know of a study before a number of it is believed.
+
+    Attributes:
+        severity: An ``error``: the study cannot be run like this; a ``warning``: its numbers will
+            mislead; a ``note``: worth knowing.
+        subject: What it is about.
+        what: What was found. Ids of patients and clips stand beside it, never in it.
+        advice: What to do.
+        clips: Ids of the clips that it is about, where it is about some.
+        patients: Ids of the patients likewise.
+    """
+
+    severity: Literal["error", "warning", "note"]
+    subject: str
+    what: str
+    advice: str
+    clips: tuple[str, ...] = ()
+    patients: tuple[str, ...] = ()
+
+
+def no_split(labels: Mapping[str, Sequence[str]], folds: int) -> list[Finding]:
+    """Tells of patients that cannot be dealt into folds.
+
+    Args:
+        labels: The labels of each patient's clips.
+        folds: How many.
+    """
+    try:
+        make_plan(labels, folds, seed=0)
+    except VaclipError as error:
+        advice = "add patients to the class, leave it out, or use fewer folds (split.folds)"
+        return [Finding("error", "split", str(error), advice)]
+    return []
+
+
+def no_shuffle(
+    labels: Mapping[str, Sequence[str]], annotated: Mapping[str, int], folds: int
+) -> list[Finding]:
+    """Tells of parts of the split whose maps cannot be shuffled between patients.
+
+    That is where one patient has more than half of the clips with maps.
+
+    Args:
+        labels: The labels of each patient's clips.
+        annotated: How many clips with a map each patient has.
+        folds: How many.
+    """
+    try:
+        plan = make_plan(labels, folds, seed=0)
+    except VaclipError:  # told by `no_split`
+        return []
+    counts = [[annotated.get(p, 0) for p in fold[part]] for fold in plan.folds for part in SPLITS]
+    lost = sum(2 * max(own) > sum(own) > 0 for own in counts)
+    if not lost:
+        return []
+    what = (
+        f"in {lost} of {len(counts)} parts of the split one patient has more than half of the "
+        "clips with maps, which cannot be shuffled between patients there: K_shuffled will fail"
+    )
+    advice = "use fewer folds (split.folds), or have more clips annotated"
+    return [Finding("warning", "control maps", what, advice)]
+
+
+def small_classes(labels: Mapping[str, Sequence[str]]) -> list[Finding]:
+    """Tells of classes with fewer than `FEW_PATIENTS` patients, and how sure a recall would be.
+
+    Args:
+        labels: The labels of each patient's clips.
+    """
+    found = []
+    for name, count in _patients_by_class(labels).items():
+        if count < FEW_PATIENTS:
+            right = round(0.8 * count)
+            low, high = proportion_confint(right, count, method="wilson")
+            what = (
+                f"{_count(count, 'patient')}: if {right} of {count} were recognised, the Wilson "
+                f"95 % interval of the recall would be {low:.2f} to {high:.2f}, "
+                f"{high - low:.2f} wide"
+            )
+            advice = "read intervals, not means; add patients rather than clips or seeds"
+            found.append(Finding("warning", f"class {name}", what, advice))
+    return found
+
+
+def unequal_classes(labels: Mapping[str, Sequence[str]]) -> list[Finding]:
+    """Tells of a largest class with more than `UNEQUAL` times the patients of the smallest.
+
+    Args:
+        labels: The labels of each patient's clips.
+    """
+    ranked = _patients_by_class(labels).most_common()
+    (most, many), (least, few) = ranked[0], ranked[-1]
+    if many <= UNEQUAL * few:
+        return []
+    what = (
+        f"'{most}' has {_count(many, 'patient')}, '{least}' {few}: to call everyone '{most}' is "
+        f"right for {many / sum(count for _, count in ranked):.0%}"
+    )
+    return [Finding("warning", "balance", what, "judge by balanced accuracy and AUROC (macro)")]
+
+
+def mixed_patients(labels: Mapping[str, Sequence[str]]) -> list[Finding]:
+    """Tells of patients with clips of several classes.
+
+    Args:
+        labels: The labels of each patient's clips.
+    """
+    mixed = tuple(sorted(patient for patient, own in labels.items() if len(set(own)) > 1))
+    if not mixed:
+        return []
+    what = f"{_count(len(mixed), 'patient')} with clips of several classes"
+    advice = "see whether it is a mistake; such a patient counts in each of these classes"
+    return [Finding("warning", "labels", what, advice, patients=mixed)]
+
+
+def unannotated_classes(
+    clips: Iterable[tuple[str, str]], annotated: Iterable[str]
+) -> list[Finding]:
+    """Tells of classes of which no clip has a map, where clips of others have.
+
+    Args:
+        clips: (clip id, label) of every clip.
+        annotated: Ids of the clips that anybody annotated.
+    """
+    annotated = set(annotated)
+    by_class = defaultdict(list)
+    for clip_id, label in clips:
+        by_class[label].append(clip_id in annotated)
+    if not annotated:
+        return [
+            Finding(
+                "note", "maps", "no clip has a map",
+                "add attention.csv, or train on video alone (experiment=B0)",
+            )
+        ]  # fmt: skip
+    advice = "have some of them annotated: whether there is a map must not tell the class"
+    return [
+        Finding("warning", f"class {name}", f"none of its {len(own)} clips has a map", advice)
+        for name, own in by_class.items()
+        if not any(own)
+    ]
+
+
+def one_class_annotators(annotations: Mapping[str, Iterable[str]], classes: int) -> list[Finding]:
+    """Tells of annotators all of whose clips have one label.
+
+    Args:
+        annotations: The labels of the clips that each annotator annotated.
+        classes: How many classes the study has.
+    """
+    found = []
+    for annotator, labels in annotations.items():
+        counts = Counter(labels)
+        if classes > 1 and len(counts) == 1:
+            ((label, clips),) = counts.items()
+            what = f"annotated clips of '{label}' only ({clips})"
+            advice = "let everyone annotate clips of every class, or leave the annotator out"
+            found.append(
+                Finding("warning", f"annotator {annotator}", what, f"{advice} (data.annotators)")
+            )
+    return found
+
+
+def one_class_annotations(
+    annotations: Mapping[str, Iterable[tuple[str, str]]], labels: Mapping[str, Sequence[str]]
+) -> list[Finding]:
+    """Tells of annotations that are used for one class only, more often than by chance.
+
+    Chance: that as many patients, drawn without regard to their class, all have it, is below
+    `ALPHA`.
+
+    Args:
+        annotations: For each annotation, such as a region's name, (patient, label) of every
+            clip that has it.
+        labels: The labels of each patient's clips.
+    """
+    per_class = _patients_by_class(labels)
+    found = []
+    for annotation, uses in annotations.items():
+        uses = list(uses)
+        patients = len({patient for patient, _ in uses})
+        if len({label for _, label in uses}) != 1:
+            continue
+        label = uses[0][1]
+        chance = math.comb(per_class[label], patients) / math.comb(len(labels), patients)
+        if chance < ALPHA:
+            clips, people = _count(len(uses), "clip"), _count(patients, "patient")
+            what = f"used for '{label}' only ({clips} of {people}): such a map gives the class away"
+            advice = "compare with the map alone (experiment=K_map_only)"
+            found.append(Finding("warning", f"annotation {annotation}", what, advice))
+    return found
+
+
+def _patients_by_class(labels: Mapping[str, Sequence[str]]) -> Counter[str]:
+    return Counter(name for own in labels.values() for name in dict.fromkeys(own))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,176 @@
+"""Clips under their attention maps, as a sheet or a video: what `vaclip data preview` draws."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import av
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from vaclip.data.video import decode_clip
+from vaclip.errors import VaclipError
+from vaclip.files import atomic_file
+from vaclip.maps.source import render_annotator
+from vaclip.study.load import load_study
+from vaclip.study.study import Clip, Study
+
+_SIDE = 224
+_SHEET_FPS, _VIDEO_FPS = 4.0, 10.0
+_LONGEST_S = 20.0  # of a clip in a video
+_TITLE = 16  # pixels above a panel
+_RED = np.array([255, 38, 0], np.float32)
+
+
+def draw_preview(
+    root: Path, out: Path, *, clips: int = 6, clip_ids: Sequence[str] | None = None
+) -> None:
+    """Draws clips with each annotator's map over them, red where they look.
+
+    As PNG: one column a clip, showing its middle picture, and one row an annotator. As MP4: the
+    clips one after the other, one panel an annotator.
+
+    Args:
+        root: The study folder.
+        out: The PNG or MP4 to write.
+        clips: How many, spread over the classes.
+        clip_ids: These clips instead.
+
+    Raises:
+        VaclipError: If the study or one of the clips cannot be read, or there is no such clip.
+    """
+    suffix = out.suffix.lower()
+    if suffix not in (".png", ".mp4"):
+        raise VaclipError(f"--out is {out}; give a name that ends in .png or .mp4")
+    study = load_study(root)
+    chosen = spread_over_classes(study, clips) if clip_ids is None else _named(study, clip_ids)
+    if suffix == ".png":
+        _draw_sheet(study, chosen, out)
+    else:
+        _write_video(study, chosen, out)
+
+
+def _named(study: Study, clip_ids: Sequence[str]) -> list[Clip]:
+    by_id = {clip.clip_id: clip for clip in study.clips}
+    if unknown := [name for name in clip_ids if name not in by_id]:
+        raise VaclipError(f"the study has no clip {', '.join(unknown)}")
+    return [by_id[name] for name in clip_ids]
+
+
+def _draw_sheet(study: Study, clips: Sequence[Clip], out: Path) -> None:
+    annotators = study.annotators or ("nobody",)
+    figure = Figure(figsize=(2.2 * len(clips), 2.4 * len(annotators) + 0.3), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(annotators), len(clips), squeeze=False)
+    for column, clip in enumerate(clips):
+        panels, annotated = overlaid_clip(study, clip, annotators, fps=_SHEET_FPS)
+        for row, annotator in enumerate(annotators):
+            cell = axes[row, column]
+            cell.imshow(panels[row, panels.shape[1] // 2])
+            if not annotated[row]:
+                cell.text(0.5, 0.04, "not annotated", transform=cell.transAxes, ha="center",
+                          color="white", backgroundcolor="black", fontsize=7)  # fmt: skip
+            cell.set_xticks([])
+            cell.set_yticks([])
+            if row == 0:
+                cell.set_title(f"{clip.clip_id}\n{clip.label}", fontsize=8)
+            if column == 0:
+                cell.set_ylabel(annotator, fontsize=9)
+    with atomic_file(out) as temporary:
+        figure.savefig(temporary, dpi=110)
+
+
+def _write_video(study: Study, clips: Sequence[Clip], out: Path) -> None:
+    annotators = study.annotators or ("nobody",)
+    heights = [_panel_size(clip)[0] for clip in clips]
+    height = _TITLE + max(heights) + max(heights) % 2
+    font = ImageFont.truetype(findfont("DejaVu Sans"), 11)
+    with atomic_file(out) as temporary, av.open(str(temporary), "w") as container:
+        stream = container.add_stream("libx264", rate=round(_VIDEO_FPS), options={"crf": "20"})
+        stream.width, stream.height, stream.pix_fmt = _SIDE * len(annotators), height, "yuv420p"
+        for clip in clips:
+            panels, annotated = overlaid_clip(study, clip, annotators, fps=_VIDEO_FPS)
+            for moment in range(panels.shape[1]):
+                page = Image.new("RGB", (_SIDE * len(annotators), height))
+                for number, annotator in enumerate(annotators):
+                    who = annotator if annotated[number] else f"{annotator}: not annotated"
+                    place = (_SIDE * number + 3, 1)
+                    ImageDraw.Draw(page).text(place, f"{clip.clip_id}  {who}", font=font)
+                    page.paste(Image.fromarray(panels[number, moment]), (_SIDE * number, _TITLE))
+                frame = av.VideoFrame.from_ndarray(np.asarray(page), format="rgb24")
+                container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def overlaid_clip(
+    study: Study, clip: Clip, annotators: Sequence[str], *, fps: float
+) -> tuple[NDArray[np.uint8], list[bool]]:
+    """Draws the maps of some annotators over a clip.
+
+    Args:
+        study: The study.
+        clip: One of its clips; of a longer one the first 20 s.
+        annotators: Whose maps.
+        fps: Pictures a second.
+
+    Returns:
+        (A, S, H, W, 3), one row of pictures an annotator, the longer side 224 pixels; and whether
+        each of them annotated the clip.
+
+    Raises:
+        VaclipError: If the clip or a map cannot be read.
+    """
+    size, end_s = _panel_size(clip), _end_s(clip)
+    decoded = decode_clip(clip.video, fps=fps, size=size, start_s=clip.start_s, end_s=end_s)
+    panels, annotated = [], []
+    for annotator in annotators:
+        own = [m for m in study.annotations.get(clip.clip_id, ()) if m.annotator == annotator]
+        annotated.append(bool(own))
+        attn = render_annotator(own, study.annotated(clip), decoded.grid(size))
+        panels.append(overlay(decoded.frames, attn))
+    return np.stack(panels), annotated
+
+
+def _end_s(clip: Clip) -> float:
+    return min(clip.start_s + _LONGEST_S, clip.end_s or np.inf)
+
+
+def _panel_size(clip: Clip) -> tuple[int, int]:
+    """Returns (height, width) of a clip in the preview: its aspect, the longer side 224."""
+    height, width = decode_clip(
+        clip.video, fps=1e-3, size=(16, 16), start_s=clip.start_s, end_s=_end_s(clip)
+    ).source_size
+    scale = _SIDE / max(height, width)
+    return max(16, round(height * scale)), max(16, round(width * scale))
+
+
+def overlay(pictures: NDArray[np.uint8], attn: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Blends red over pictures, by at most 45 %.
+
+    Args:
+        pictures: (..., H, W, 3) RGB.
+        attn: (..., H, W) in [0, 1].
+    """
+    share = 0.45 * attn[..., None]
+    return np.rint(pictures * (1 - share) + _RED * share).astype(np.uint8)
+
+
+def spread_over_classes(study: Study, count: int) -> list[Clip]:
+    """Returns clips class by class in turn, patients that were not shown first."""
+    queues: dict[str, list[Clip]] = defaultdict(list)
+    seen: set[str] = set()
+    again: list[Clip] = []
+    for clip in study.clips:
+        (again if clip.patient_id in seen else queues[clip.label]).append(clip)
+        seen.add(clip.patient_id)
+    for clip in again:
+        queues[clip.label].append(clip)
+    rounds = range(max(len(queue) for queue in queues.values()))
+    order = [queues[name][i] for i in rounds for name in study.classes if i < len(queues[name])]
+    return order[: max(1, count)]

@@ -1,0 +1,26 @@
+"""The jobs of a study as a Hydra sweep, so that any launcher of Hydra can run them.
+
+    python -m vaclip.commands.launch --multirun folder=FOLDER job=A,B hydra/launcher=NAME
+
+`vaclip study hydra/launcher=...` calls this.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import hydra
+
+
+@hydra.main(version_base="1.3", config_path="pkg://vaclip.conf", config_name="launch")
+def main(composed: Any) -> None:
+    """Runs one job; a failure is noted in its folder and does not stop the others."""
+    from vaclip.ablation.pool import available_cores, job_folder, start_job
+
+    folder = job_folder(Path(composed.folder), composed.job)
+    start_job(folder, composed.threads or available_cores())
+
+
+if __name__ == "__main__":
+    main()

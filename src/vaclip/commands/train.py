@@ -1,0 +1,38 @@
+"""``vaclip train`` and ``python -m vaclip.commands.train``: Hydra composes the settings of one run.
+
+A module of its own, because a distributed launcher starts its further processes by it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hydra
+
+from vaclip.commands.main import user_errors
+from vaclip.compose import explained
+from vaclip.config import typed_config
+
+
+@hydra.main(version_base="1.3", config_path="pkg://vaclip.conf", config_name="config")
+def _train(composed: Any) -> None:
+    config = typed_config(composed)
+    # Imported here, so that a mistyped key answers without waiting for torch.
+    from vaclip.console import console, setup_logging
+    from vaclip.runs.run import run
+    from vaclip.runs.summary import result_table
+
+    setup_logging()
+    result = run(config)
+    console.print(result_table(result, config))
+    console.print(f"Everything lies in {result.folder}", highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Trains and tests as the command line says; exits with status 1 after a user's mistake."""
+    with user_errors(), explained():
+        _train()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""From a prediction table to scores, comparisons and a verdict; without torch."""

@@ -1,0 +1,351 @@
+"""Scores of arms and contrasts between them, from checked predictions.
+
+Headline: balanced accuracy per patient. All draws come from a seed, so equal tables give
+equal results.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaclip import keys
+from vaclip.evaluation import inference as stats
+from vaclip.evaluation import scores
+from vaclip.evaluation.inference import Interval, ResampledT, Spread
+from vaclip.evaluation.predictions import Cases, Job, Predictions, Unit, arm_cases, paired_cases
+from vaclip.metrics.functional import FloatArray, IntArray, alignment_metrics
+
+HEADLINE: Final = "acc_macro"
+BASELINE: Final = "B0"
+METHOD: Final = "B3"
+CONTROLS: Final = (
+    "K_shuffled",
+    "K_uniform",
+    "K_centre",
+    "K_random",
+    "K_map_only",
+    "K_withheld",
+)
+NAMED: Final = (
+    ("B3", "B1"),
+    ("B3", "B2"),
+    ("B4", "B3"),
+    ("B3", "C1"),
+    ("B3", "C2"),
+    ("B3", "C3_linear"),
+    ("B3", "C3_sigmoid"),
+)
+BOOTSTRAP_DRAWS: Final = 2000
+SWAPS: Final = 9999
+_RANGE = {"brier": 2.0, "log_loss": math.inf}  # of the others it is 1
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric of an arm."""
+
+    per_seed: dict[int, float]
+    """Value of each seed, its folds pooled: every patient once."""
+    mean: float
+    """Over seeds; one that lacks folds weighs less."""
+    sd: float
+    """Over the seeds that lack nothing; NaN for one."""
+    interval: Interval
+    """Over patients and trained models; of ``ece`` none, because its bias is not known."""
+    percentile: Interval
+    """From the bootstrap over patients, the trained models taken as they are."""
+
+
+@dataclass(frozen=True)
+class ArmScores:
+    """All that is said of one arm per patient or per clip."""
+
+    arm: str
+    unit: Unit
+    jobs: int
+    patients: int
+    scores: dict[str, Score]
+    """By name in `scores.METRICS`."""
+    alignment: dict[str, tuple[float, float]]
+    """Mean and standard deviation over seeds of `alignment_metrics`."""
+    confusion: IntArray
+    """(K, K) counts by (label, diagnosis), summed over seeds."""
+    reliability: scores.Reliability
+    """Over all seeds."""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """The difference ``first - second`` over the cases and jobs that both arms have."""
+
+    first: str
+    second: str
+    metric: str
+    jobs: int
+    jobs_of_either: int
+    patients: int
+    value_first: float
+    value_second: float
+    difference: float
+    spread: Spread
+    interval: Interval
+    """Over patients and trained models."""
+    percentile: Interval
+    """From the paired bootstrap over patients, the trained models taken as they are."""
+    p_patients: float
+    """Two-sided, of the patient-level permutation test, the trained models as they are."""
+    p_models: float
+    """Two-sided, of the t-test that belongs to ``interval``."""
+    p: float
+    """The larger of the two: the difference must stand against both."""
+    p_holm: float
+    """Corrected for the family that the contrast stands in; NaN outside of one."""
+    resampled_t: ResampledT
+    """Nadeau and Bengio's test over folds and seeds."""
+    detectable: float
+    """Smallest true difference that one test at 5 % finds with a chance of 80 %; NaN where the
+    patients do not differ."""
+    identical: bool = False
+    """Whether both predict the very same for every case, as one model under two names does."""
+
+
+def score_arm(
+    predictions: Predictions,
+    arm: str,
+    unit: Unit = "patient",
+    *,
+    metrics: Sequence[str] = scores.METRICS,
+    draws: int = BOOTSTRAP_DRAWS,
+    seed: int = 0,
+) -> ArmScores:
+    """Scores one arm over all jobs that it has."""
+    cases = arm_cases(predictions, arm, unit)
+    per_seed = scores.seed_metrics(cases)
+    rows = {s: int(np.sum(cases.seed == s)) for s in per_seed}
+    weights = stats.bootstrap_weights(cases.strata(), draws, np.random.default_rng(seed))
+    drawn = scores.resampled_metrics(cases, weights, metrics)
+    spreads = _spreads(
+        lambda unit, strata: scores.left_out_metrics(cases, unit, metrics, strata), cases, metrics
+    )
+    found = {}
+    for name in metrics:
+        values = {s: value[name] for s, value in per_seed.items()}
+        mean, sd = scores.mean_and_sd(values, rows)
+        interval = _interval(name, mean, spreads[name], cases)
+        found[name] = Score(values, mean, sd, interval, stats.percentile_interval(drawn[name]))
+    return ArmScores(
+        arm=arm,
+        unit=unit,
+        jobs=len(predictions.jobs[arm]),
+        patients=cases.patients,
+        scores=found,
+        alignment=_alignment(cases, rows),
+        confusion=scores.confusion_matrix(cases.probs, cases.label),
+        reliability=scores.reliability(cases.probs, cases.label),
+    )
+
+
+def _spreads(
+    left_out: Callable[[IntArray, IntArray], dict[str, FloatArray]],
+    cases: Cases,
+    metrics: Sequence[str],
+) -> dict[str, Spread]:
+    """Spread of each metric over patients and models.
+
+    Args:
+        left_out: From (N,) units of the rows and (U,) their strata to the metrics without each.
+        cases: Whose rows they are.
+        metrics: Which.
+    """
+    training, seed = cases.training_sets()
+    strata = cases.strata()
+    cells, cell = np.unique(np.stack([cases.patient, training]), axis=1, return_inverse=True)
+    of_cell = np.stack([strata[cells[0]], seed[cells[1]]])
+    cell_strata = np.unique(of_cell, axis=1, return_inverse=True)[1].reshape(-1)
+    over_patients = left_out(cases.patient, strata)
+    over_models = left_out(training, seed)
+    over_cells = left_out(cell.reshape(-1), cell_strata)
+    found = {}
+    for name in metrics:
+        patients = stats.patient_spread(over_patients[name], strata, _share(cases, name))
+        models, df = stats.jackknife_variance(over_models[name], seed)
+        alike = stats.jackknife_variance(over_cells[name], cell_strata)[0]
+        found[name] = stats.with_models(patients, models, df, alike)
+    return found
+
+
+def _share(cases: Cases, metric: str) -> FloatArray:
+    """What each patient weighs in a metric, (P,), summing to 1."""
+    weight = np.ones(len(cases.label))
+    if metric in scores.MACRO:
+        counts = np.bincount(cases.label)
+        weight = 1 / (counts[cases.label] * np.count_nonzero(counts))
+    return np.bincount(cases.patient, weight) / weight.sum()
+
+
+def _interval(metric: str, value: float, spread: Spread, cases: Cases) -> Interval:
+    if metric == "ece":
+        return stats.UNDEFINED
+    if metric in ("log_loss", "brier"):
+        return stats.positive_interval(value, spread)
+    return stats.fraction_interval(value, spread, cases.patients, len(cases.label))
+
+
+def _alignment(cases: Cases, rows: dict[int, int]) -> dict[str, tuple[float, float]]:
+    per_seed = {}
+    for seed in rows:
+        own = cases.of((cases.seed == seed) & np.isfinite(cases.similarity))
+        per_seed[seed] = alignment_metrics(own.similarity, own.probs.argmax(axis=1) == own.label)
+    names = next(iter(per_seed.values()))
+    return {
+        name: scores.mean_and_sd({s: value[name] for s, value in per_seed.items()}, rows)
+        for name in names
+    }
+
+
+def compare(
+    predictions: Predictions,
+    first: str,
+    second: str,
+    metric: str = HEADLINE,
+    *,
+    draws: int = BOOTSTRAP_DRAWS,
+    swaps: int = SWAPS,
+    seed: int = 0,
+) -> Contrast:
+    """Compares two arms on what both have; works for every name in `scores.METRICS`."""
+    one, two = paired_cases(predictions, first, second)
+    jobs = predictions.jobs[first], predictions.jobs[second]
+    common = sorted(jobs[0] & jobs[1])
+
+    def apart(function: Callable[..., dict[str, FloatArray]], given: Any, *more: Any) -> FloatArray:
+        a, b = (function(part, given, [metric], *more)[metric] for part in (one, two))
+        return a - b
+
+    everyone = np.ones((1, one.patients))
+    values = [
+        float(scores.resampled_metrics(part, everyone, [metric])[metric][0]) for part in (one, two)
+    ]
+    difference = values[0] - values[1]
+    spread = _spreads(
+        lambda unit, strata: {metric: apart(scores.left_out_metrics, unit, strata)}, one, [metric]
+    )[metric]
+    drawn = stats.bootstrap_weights(one.strata(), draws, np.random.default_rng(seed))
+    by_patients = stats.swap_p(
+        _swapped(one, two, metric), one.patients, swaps, np.random.default_rng([seed, 1])
+    )
+    by_models = stats.t_p(difference, spread)
+    return Contrast(
+        first=first,
+        second=second,
+        metric=metric,
+        jobs=len(common),
+        jobs_of_either=len(jobs[0] | jobs[1]),
+        patients=one.patients,
+        value_first=values[0],
+        value_second=values[1],
+        difference=difference,
+        spread=spread,
+        interval=stats.difference_interval(
+            difference, spread, one.patients, _RANGE.get(metric, 1.0)
+        ),
+        percentile=stats.percentile_interval(apart(scores.resampled_metrics, drawn)),
+        p_patients=by_patients,
+        p_models=by_models,
+        p=float(np.maximum(by_patients, by_models)),
+        p_holm=math.nan,
+        resampled_t=_fold_test(
+            predictions, common, one, two, metric, min(map(_train_fraction, (first, second)))
+        ),
+        detectable=stats.detectable_difference(spread),
+        identical=one.patients > 0 and np.array_equal(one.probs, two.probs),
+    )
+
+
+def _swapped(one: Cases, two: Cases, metric: str) -> stats.Swapped:
+    """The difference of two arms after swaps: both lie in one table, weighted 0 or 1."""
+    patients = one.patients
+    both = Cases(
+        **{name: np.concatenate([getattr(one, name), getattr(two, name)]) for name in vars(one)}
+    )
+    both.patient[len(one.patient) :] += patients
+
+    def statistic(swaps: NDArray[np.bool_]) -> FloatArray:
+        swapped = swaps.astype(float)
+        sides = [np.hstack([1 - swapped, swapped]), np.hstack([swapped, 1 - swapped])]
+        values = [scores.resampled_metrics(both, side, [metric])[metric] for side in sides]
+        return values[0] - values[1]
+
+    return statistic
+
+
+def _fold_test(
+    predictions: Predictions,
+    common: Sequence[Job],
+    one: Cases,
+    two: Cases,
+    metric: str,
+    fraction: float,
+) -> ResampledT:
+    differences, everyone = [], np.ones((1, one.patients))
+    for fold, seed in common:
+        own = (one.fold == fold) & (one.seed == seed)
+        both = [scores.resampled_metrics(x.of(own), everyone, [metric]) for x in (one, two)]
+        differences.append(float(both[0][metric][0] - both[1][metric][0]))
+    test = [predictions.sizes[job][0] for job in common]
+    train = [fraction * predictions.sizes[job][1] for job in common]
+    return stats.corrected_resampled_t(differences, test, train)
+
+
+def _train_fraction(arm: str) -> float:
+    """Share of the training patients that an arm learns from."""
+    _, axis, value = keys.split_variant(arm)
+    return float(value) if value and axis == keys.AXIS_TRAIN_FRACTION else 1.0
+
+
+def families(arms: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
+    """The contrasts of each family, of the arms that are there; variants stand in none.
+
+    ``baseline``: every arm against B0. ``named``: `NAMED`. ``controls``: B3 against each of
+    `CONTROLS`.
+    """
+    present = [arm for arm in arms if keys.split_variant(arm)[1] is None]
+    wanted = {
+        "baseline": [(arm, BASELINE) for arm in present if arm != BASELINE],
+        "named": list(NAMED),
+        "controls": [(METHOD, control) for control in CONTROLS],
+    }
+    return {
+        name: [pair for pair in pairs if set(pair) <= set(present)]
+        for name, pairs in wanted.items()
+    }
+
+
+def compare_families(
+    predictions: Predictions,
+    metric: str = HEADLINE,
+    *,
+    draws: int = BOOTSTRAP_DRAWS,
+    swaps: int = SWAPS,
+    seed: int = 0,
+) -> dict[str, list[Contrast]]:
+    """All contrasts by family, each family with its own Holm correction."""
+    wanted = families(predictions.jobs)
+    pairs = {pair for family in wanted.values() for pair in family}
+    found = {
+        pair: compare(predictions, *pair, metric, draws=draws, swaps=swaps, seed=seed)
+        for pair in sorted(pairs)
+    }
+    return {name: corrected([found[pair] for pair in family]) for name, family in wanted.items()}
+
+
+def corrected(family: Sequence[Contrast]) -> list[Contrast]:
+    """Fills in ``p_holm`` for contrasts that form a family."""
+    adjusted = stats.holm([contrast.p for contrast in family])
+    return [replace(c, p_holm=p) for c, p in zip(family, adjusted, strict=True)]

@@ -1,0 +1,1 @@
+"""Shapes drawn on videos, one file a tool."""

@@ -1,0 +1,382 @@
+"""``label_studio``: Label Studio's JSON export of videos, and of stills that stand for a video.
+
+Facts from "Label Studio JSON format of annotated tasks", the tags Video, VideoRectangle,
+RectangleLabels and BrushLabels, and, for what these pages leave open, from the editor's
+VideoRegion.js, VideoRectangleRegion.js, VideoCanvas.tsx, Rectangle.tsx and utils/props:
+
+- ``frame`` counts from 1, at the frame rate of the tag Video (24 unless it says another one), which
+  need not be the video's. ``time`` is frame / rate. Frame F is shown at (F - 1) / rate; so it is
+  since early 2025, before that at F / rate. So shapes are kept in seconds.
+- x, y, width, height are percent of the picture; ``rotation`` turns a rectangle about its top left
+  corner, an ellipse about its centre, in degrees, clockwise.
+- Between key frames corner, size and angle go in a straight line. A key frame with ``enabled``
+  false is the last frame of a span. Before the first one there is nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from vaclip.errors import VaclipError
+from vaclip.importers.base import MOST_FRAMES, Export, Importer, NewAnnotation
+from vaclip.importers.drawings.brush import decode_brush, mask_key
+from vaclip.importers.drawings.common import (
+    add_label_option,
+    check_labels,
+    checked_shapes,
+)
+from vaclip.importers.reading import SourceFile, parse_json, source_files
+from vaclip.importers.video_sizes import VideoSizes
+from vaclip.maps.shapes import Key, Points, Shapes, Track
+
+_STILLS = ("rectangle", "ellipse", "polygon", "keypoint", "brush")
+_UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
+_FINEST_TURN = 5.0  # degrees between two keys of a box that turns about its corner
+_UNMATCHED = (100, 100)  # the size of a video that the study does not have: nobody draws on it
+_STAMP_S = 0.001  # time stamps of pictures are rounded: a key counts a little earlier
+
+
+class LabelStudioImporter(Importer):
+    """Reads video rectangles, and rectangles, ellipses, polygons, points and masks of stills."""
+
+    kind = "label_studio"
+    summary = "Label Studio: the JSON export (not JSON-MIN)"
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        group = add_label_option(parser)
+        group.add_argument("--video-field", default="video", metavar="NAME",
+                           help="which field of a task's data names the video "
+                           "(default: video)")  # fmt: skip
+        group.add_argument("--frame-rate", type=float, metavar="FPS",
+                           help="of the tag Video, where the key frames have no time")  # fmt: skip
+
+    def read(self, sources: Sequence[Path], options: argparse.Namespace) -> Export:
+        reader = _Reader(options)
+        annotations = []
+        for source in sources:
+            for file in source_files(source, (".json",)):
+                annotations += reader.annotations(file)
+        check_labels(options.label, reader.labels)
+        people = {annotation.annotator for annotation in annotations}
+        if options.annotator and len(people) > 1:
+            raise VaclipError(f"{len(people)} people annotated: --annotator would make one of them")
+        if options.annotator:
+            annotations = [
+                NewAnnotation(m.video, options.annotator, m.content, m.where) for m in annotations
+            ]
+        lines = tuple(f"{count} {what}" for what, count in sorted(reader.dropped.items()))
+        return Export(annotations=tuple(annotations), dropped=lines)
+
+
+class _Reader:
+    """Reads files with the same options, and counts what is left out."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.dropped: Counter[str] = Counter()
+        self.labels: set[str] = set()
+        self._sizes = VideoSizes(options)
+
+    def annotations(self, file: SourceFile) -> Iterator[NewAnnotation]:
+        content = parse_json(file.read(), file.name)
+        tasks = content if isinstance(content, list) else [content]
+        for number, task in enumerate(tasks):
+            match task:
+                case {"data": dict(), "annotations": list()}:
+                    yield from self._task(task, f"{file.name}: task {task.get('id', number)!s:.40}")
+                case _:
+                    raise VaclipError(
+                        f"{file.name}: task {number} has no 'data' and 'annotations'; export in "
+                        "the format JSON, not JSON-MIN or another one"
+                    )
+
+    def _task(self, task: dict[str, Any], where: str) -> Iterator[NewAnnotation]:
+        field = self.options.video_field
+        value = task["data"].get(field)
+        if not isinstance(value, str) or not value:
+            known = ", ".join(map(str, task["data"]))
+            raise VaclipError(
+                f"{where}: its data has no '{field}' (it has: {known:.200}); say --video-field NAME"
+            )
+        video = video_name(value)
+        self.dropped["predictions"] += len(_list(task.get("predictions"), where))
+        for number, annotation in enumerate(task["annotations"]):
+            if not isinstance(annotation, dict):
+                raise VaclipError(f"{where}: annotation {number} is no object")
+            place = f"{where}, annotation {annotation.get('id', number)!s:.40}"
+            if annotation.get("was_cancelled"):
+                self.dropped["skipped annotations"] += 1
+            elif shapes := self._shapes(annotation, video, place):
+                yield NewAnnotation(
+                    video, _annotator(annotation.get("completed_by")), shapes, place
+                )
+            else:
+                self.dropped["annotations without any shape that is taken"] += 1
+        self.dropped = +self.dropped
+
+    def _shapes(self, annotation: dict[str, Any], video: str, where: str) -> Shapes | None:
+        tracks: list[Track] = []
+        sizes: set[tuple[int, int]] = set()
+        clocks: set[tuple[float, int | None]] = set()
+        for number, result in enumerate(_list(annotation.get("result"), where)):
+            place = f"{where}, result {number}"
+            if not isinstance(result, dict) or not isinstance(result.get("type"), str):
+                raise VaclipError(f"{place}: expected an object with 'type' and 'value'")
+            if not (value := self._wanted(result, place)):
+                continue
+            size = _stated_size(result, place) or self._sizes.find(video) or _UNMATCHED
+            if result["type"] == "videorectangle":
+                rate, frames = self._clock(value, place)
+                clocks.add((rate, frames))
+                kind, keys = "box", _moving_box(value["sequence"], size, rate, place)
+            else:
+                kind, key = _still(result["type"].removesuffix("labels"), value, size, place)
+                keys = (key,) if key else ()
+            if not keys:
+                self.dropped["empty shapes"] += 1
+                continue
+            sizes.add(size)
+            tracks.append(Track("; ".join(_labels(result)), kind, keys))
+        if len(sizes) > 1 or len({round(rate, 2) for rate, _ in clocks}) > 1:
+            raise VaclipError(f"{where}: its shapes are of pictures of different size or rate")
+        if not tracks:
+            return None
+        rate, frames = next(iter(clocks), (None, None))
+        shapes = Shapes(sizes.pop(), tuple(tracks), "second", frames, rate)
+        return checked_shapes(shapes, where)
+
+    def _wanted(self, result: dict[str, Any], where: str) -> dict[str, Any] | None:
+        kind, value = result["type"], result.get("value")
+        if kind != "videorectangle" and kind.removesuffix("labels") not in _STILLS:
+            self.dropped[f"results of type {kind:.40}"] += 1
+        elif result.get("image_rotation"):
+            self.dropped["shapes on pictures that were turned in Label Studio"] += 1
+        elif not isinstance(value, dict) or (
+            kind == "videorectangle" and not isinstance(value.get("sequence"), list)
+        ):
+            raise VaclipError(f"{where}: expected an object 'value', of a video with 'sequence'")
+        else:
+            labels = _labels(result)
+            self.labels.update(labels)
+            if not self.options.label or set(labels) & set(self.options.label):
+                return value
+            self.dropped["shapes of other labels"] += 1
+        return None
+
+    def _clock(self, value: dict[str, Any], where: str) -> tuple[float, int | None]:
+        """Returns the frame rate by which frames were counted, and how many there were."""
+        keys = [key for key in value["sequence"] if isinstance(key, dict) and key.get("time")]
+        rate = self.options.frame_rate
+        if rate is None:
+            if not keys:
+                raise VaclipError(
+                    f"{where}: its key frames have no 'time'; say --frame-rate FPS, the frameRate "
+                    "of the tag Video (24 unless it says another one)"
+                )
+            frame, time_s = (_number(keys[-1], name, where) for name in ("frame", "time"))
+            rate = frame / time_s if time_s else 0.0
+        if not 0.01 <= rate <= 1000:
+            raise VaclipError(f"{where}: a frame rate of {rate:g}; say --frame-rate FPS")
+        match value.get("framesCount"):
+            case int(frames) if 0 < frames <= MOST_FRAMES:
+                return rate, frames
+            case _:
+                return rate, None
+
+
+def video_name(value: str) -> str:
+    """Returns the path or file name behind a task's data.
+
+    A URL's path; of ``/data/local-files/?d=PATH`` the path; of an uploaded file the name without
+    the eight characters that Label Studio puts before it.
+
+    Example:
+        >>> video_name("/data/upload/8/1fd99634-walk_01.mp4")
+        'walk_01.mp4'
+        >>> video_name("/data/local-files/?d=gait/walk%2001.mp4")
+        'gait/walk 01.mp4'
+    """
+    if "://" not in value and not value.startswith("/data/"):
+        return value
+    try:
+        url = urlsplit(value)
+        local = parse_qs(url.query).get("d")
+    except ValueError as error:
+        raise VaclipError(f"'{value:.80}' is no address of a video: {error}") from error
+    if url.path.rstrip("/").endswith("/data/local-files") and local:
+        return local[0]
+    path = unquote(url.path).lstrip("/")
+    if "data/upload/" in path:
+        return _UPLOADED.sub("", path.rpartition("/")[2], count=1)
+    return path
+
+
+def _annotator(completed_by: Any) -> str:
+    person = completed_by if isinstance(completed_by, dict) else {"id": completed_by}
+    for field in ("email", "username"):
+        if isinstance(name := person.get(field), str) and name.strip():
+            return name.strip()
+    match person.get("id"):
+        case int(number):
+            return f"user {number}"
+        case _:
+            return ""
+
+
+def _labels(result: dict[str, Any]) -> list[str]:
+    value = result.get("value")
+    listed = value.get(result["type"], value.get("labels")) if isinstance(value, dict) else None
+    return [str(label) for label in listed] if isinstance(listed, list) else []
+
+
+def _list(value: Any, where: str) -> list[Any]:
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise VaclipError(f"{where}: expected lists of results and predictions")
+    return value
+
+
+def _stated_size(result: dict[str, Any], where: str) -> tuple[int, int] | None:
+    match result.get("original_height"), result.get("original_width"):
+        case (None, None):
+            return None
+        case (int(height), int(width)) if height > 0 and width > 0:
+            return height, width
+        case _:
+            raise VaclipError(f"{where}: 'original_height' or 'original_width' is no size")
+
+
+def _number(values: Mapping[str, Any], name: str, where: str) -> float:
+    """Returns a number that can be drawn."""
+    value = values.get(name)
+    if not isinstance(value, int | float) or not -1e6 <= value <= 1e6:
+        raise VaclipError(f"{where}: '{name}' is {value!s:.40}; expected a number")
+    return float(value)
+
+
+# --- video rectangles ----------------------------------------------------------------------------
+
+
+def _moving_box(
+    sequence: Sequence[Any], size: tuple[int, int], rate: float, where: str
+) -> tuple[Key, ...]:
+    rows = [_row(row, f"{where}, key frame {i}") for i, row in enumerate(sequence)]
+    rows.sort(key=lambda row: row["frame"])
+    if any(one["frame"] == other["frame"] for one, other in pairwise(rows)):
+        raise VaclipError(f"{where}: two key frames are of the same frame")
+    keys: list[Key] = []
+    for number, row in enumerate(rows):
+        before = rows[number - 1] if number else None
+        after = rows[number + 1] if number + 1 < len(rows) else None
+        if before and not before["enabled"] and not row["enabled"]:
+            continue  # nothing begins here
+        if before and before["enabled"]:
+            keys += [_box(between, size, rate) for between in _turning(before, row)]
+        keys.append(_box(row, size, rate))
+        end = row["frame"] + 1
+        if not row["enabled"] and not (after and after["enabled"] and after["frame"] <= end):
+            keys.append(Key(_seconds(end, rate), outside=True))
+    return tuple(keys)
+
+
+def _row(row: Any, where: str) -> dict[str, float]:
+    if not isinstance(row, dict):
+        raise VaclipError(f"{where}: expected an object with 'frame', 'x', 'y' and so on")
+    row = {"rotation": 0.0} | row
+    names = ("frame", "x", "y", "width", "height", "rotation")
+    enabled = float(row.get("enabled", True) is not False)
+    return {name: _number(row, name, where) for name in names} | {"enabled": enabled}
+
+
+def _turning(one: dict[str, float], other: dict[str, float]) -> Iterator[dict[str, float]]:
+    """Yields steps of a rectangle that turns about its corner: its centre goes along an arc."""
+    arc = (other["rotation"] - one["rotation"] + 180) % 360 - 180
+    steps = math.ceil(abs(arc) / _FINEST_TURN)
+    for step in range(1, steps):
+        share = step / steps
+        yield {name: one[name] + share * (other[name] - one[name]) for name in one} | {
+            "rotation": one["rotation"] + share * arc
+        }
+
+
+def _seconds(frame: float, rate: float) -> float:
+    return max(0.0, (frame - 1) / rate - _STAMP_S)
+
+
+def _box(row: Mapping[str, float], size: tuple[int, int], rate: float) -> Key:
+    points, turn = _rectangle(row, size)
+    return Key(_seconds(row["frame"], rate), points, turn)
+
+
+def _rectangle(row: Mapping[str, float], size: tuple[int, int]) -> tuple[Points, float]:
+    """Returns the corners of a rectangle that is turned about its centre, and the angle."""
+    x, y, width, height = (
+        row[name] * whole / 100
+        for name, whole in zip(("x", "y", "width", "height"), (size[1], size[0]) * 2, strict=True)
+    )
+    angle = math.radians(row["rotation"])
+    cos, sin = math.cos(angle), math.sin(angle)
+    centre_x = x + (cos * width - sin * height) / 2
+    centre_y = y + (sin * width + cos * height) / 2
+    return (
+        (centre_x - width / 2, centre_y - height / 2),
+        (centre_x + width / 2, centre_y + height / 2),
+    ), row["rotation"]
+
+
+# --- stills --------------------------------------------------------------------------------------
+
+
+def _still(
+    kind: str, value: dict[str, Any], size: tuple[int, int], where: str
+) -> tuple[str, Key | None]:
+    """Returns the type of a track and its only key: it stays for the whole clip."""
+    if kind == "brush":
+        return "mask", _mask(value, size, where)
+    if kind == "polygon":
+        return "polygon", Key(0.0, _corners(value.get("points"), size, where))
+    value = {"rotation": 0.0} | value
+    x, y = _number(value, "x", where), _number(value, "y", where)
+    if kind == "keypoint":
+        return "points", Key(0.0, ((x * size[1] / 100, y * size[0] / 100),))
+    turn = _number(value, "rotation", where)
+    if kind == "ellipse":
+        a, b = (_number(value, name, where) for name in ("radiusX", "radiusY"))
+        centre, radii = ((u * size[1] / 100, v * size[0] / 100) for u, v in ((x, y), (a, b)))
+        return "ellipse", Key(0.0, (centre, radii), turn)
+    row = {name: _number(value, name, where) for name in ("x", "y", "width", "height", "rotation")}
+    points, turn = _rectangle(row, size)
+    return "box", Key(0.0, points, turn)
+
+
+def _corners(points: Any, size: tuple[int, int], where: str) -> Points:
+    if not isinstance(points, list) or not all(
+        isinstance(point, list) and len(point) == 2 for point in points
+    ):
+        raise VaclipError(f"{where}: 'points' must be a list of [x, y] in percent")
+    pairs = [{"x": point[0], "y": point[1]} for point in points]
+    return tuple(
+        (_number(p, "x", where) * size[1] / 100, _number(p, "y", where) * size[0] / 100)
+        for p in pairs
+    )
+
+
+def _mask(value: dict[str, Any], size: tuple[int, int], where: str) -> Key | None:
+    code = value.get("rle")
+    if value.get("format") != "rle" or not isinstance(code, list):
+        raise VaclipError(f"{where}: expected a mask with 'format' rle and a list 'rle'")
+    if not all(type(byte) is int and 0 <= byte <= 255 for byte in code):
+        raise VaclipError(f"{where}: 'rle' must list numbers from 0 to 255")
+    try:
+        return mask_key(decode_brush(bytes(code), size))
+    except VaclipError as error:
+        raise VaclipError(f"{where}: {error}") from error

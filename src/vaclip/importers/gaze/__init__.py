@@ -1,0 +1,1 @@
+"""Gaze of eye trackers: one importer, and a file a format."""

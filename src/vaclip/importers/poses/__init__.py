@@ -1,0 +1,1 @@
+"""Joints of people from pose tools, one file a tool."""

@@ -1,0 +1,251 @@
+"""``coco``: keypoints in COCO's JSON, of pictures that were cut from videos.
+
+Facts from "COCO Data Format" (Keypoint Detection) and "Results Format"; ``videos``, ``video_id``
+and ``frame_id`` from CocoVID as MMTracking describes it; ``track_id`` as in PoseTrack 2018, or
+among ``attributes`` as in CVAT's exports. Which frame a picture is, is said by ``frame_id`` or by
+its file name; whether the first one is 0 or 1 depends on how pictures were cut (FFmpeg: 1) and must
+be said where none is numbered 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections import Counter
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from vaclip.errors import VaclipError
+from vaclip.importers.base import Export, Importer
+from vaclip.importers.poses.people import (
+    Person,
+    PoseVideo,
+    add_pose_options,
+    frame_number,
+    join,
+    joint_names,
+    number_array,
+    poses_export,
+)
+from vaclip.importers.reading import SourceFile, parse_json, read_bytes, source_files
+
+# VIDEO_000012, VIDEO_frame_12, frame12 or 000012: then the folder is the video's.
+_PICTURE = re.compile(
+    r"(?:(?P<video>.+?)[ _.-])??(?:(?:frame|image|img)[ _.-]?)?(?P<number>[0-9]+)", re.IGNORECASE
+)
+
+
+class CocoImporter(Importer):
+    """Reads keypoint annotations or detections of pictures, and puts them together to videos."""
+
+    kind = "coco"
+    summary = "COCO keypoints: JSON annotations or detections of pictures cut from videos"
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        group = add_pose_options(parser, video=True, first_frame=True)
+        group.add_argument(
+            "--images",
+            type=Path,
+            metavar="FILE",
+            help="the annotation file that lists the pictures of a results file",
+        )
+        group.add_argument("--category", metavar="NAME",
+                           help="which category, where several have keypoints")  # fmt: skip
+
+    def read(self, sources: Sequence[Path], options: argparse.Namespace) -> Export:
+        dropped: Counter[str] = Counter()
+        videos: list[PoseVideo] = []
+        for source in sources:
+            for file in source_files(source, (".json",)):
+                videos += _videos(file, options, dropped)
+        return poses_export(videos, options, dropped)
+
+
+@dataclass(frozen=True)
+class _Picture:
+    video: str
+    number: int
+    size: tuple[int, int] | None
+
+
+def _videos(
+    file: SourceFile, options: argparse.Namespace, dropped: Counter[str]
+) -> list[PoseVideo]:
+    content = parse_json(file.read(), file.name)
+    detections = isinstance(content, list)
+    if detections and options.images is None:
+        raise VaclipError(
+            f"{file.name} is a results file, which does not name its pictures; say --images "
+            "ANNOTATIONS.json, the file with 'images' and 'categories' that it belongs to"
+        )
+    base = parse_json(read_bytes(options.images), options.images.name) if detections else content
+    name = options.images.name if detections else file.name
+    annotations = content if detections else _rows(base, "annotations", name)
+    category, names = _category(base, options.category, name)
+    pictures = _pictures(base, name)
+    if not options.video and any(picture.video == "." for picture in pictures.values()):
+        raise VaclipError(f"{name}: pictures do not name their video; say --video NAME")
+    first = _first(pictures, options.first_frame, name)
+    videos, frames = _grouped(pictures, names, first, file.name)
+    for number, row in enumerate(annotations):
+        where = f"{file.name}: annotation {number}"
+        if not isinstance(row, dict):
+            raise VaclipError(f"{where}: expected an object")
+        if _key(row.get("image_id"), where) not in frames:
+            raise VaclipError(f"{where}: there is no picture with the id {row['image_id']!r}")
+        if row.get("category_id") != category or not row.get("keypoints"):
+            dropped["annotations of other categories, or without keypoints"] += 1
+            continue
+        person = _person(row, len(names), where, detections=detections)
+        if not person.joints[:, 2].any():
+            dropped["people without a labelled joint"] += 1
+            continue
+        video, frame = frames[row["image_id"]]
+        video.people[frame].append(person)
+    return videos
+
+
+def _rows(base: Any, key: str, name: str) -> list[Any]:
+    rows = base.get(key) if isinstance(base, dict) else None
+    if not isinstance(rows, list):
+        raise VaclipError(f"{name}: expected COCO's lists 'images', 'annotations' and 'categories'")
+    return rows
+
+
+def _key(value: Any, where: str) -> int | str:
+    if not isinstance(value, int | str):
+        raise VaclipError(f"{where}: {str(value)[:40]!r} is no id")
+    return value
+
+
+def _new_key(row: dict[str, Any], taken: Container[int | str], where: str) -> int | str:
+    if (key := _key(row.get("id"), where)) in taken:
+        raise VaclipError(
+            f"{where}: a second one with the id {key!r}; where files were put together, import "
+            "each of them by itself"
+        )
+    return key
+
+
+def _category(base: Any, wanted: str | None, name: str) -> tuple[Any, tuple[str, ...]]:
+    found = [
+        row
+        for row in _rows(base, "categories", name)
+        if isinstance(row, dict) and row.get("keypoints") and wanted in (None, row.get("name"))
+    ]
+    if len(found) != 1:
+        known = ", ".join(str(row.get("name")) for row in found)
+        raise VaclipError(
+            f"{name}: {len(found)} categories with 'keypoints' ({known or 'none'}); "
+            "choose one with --category NAME"
+        )
+    return found[0].get("id"), joint_names(found[0]["keypoints"], f"{name}: 'keypoints'")
+
+
+# --- pictures ------------------------------------------------------------------------------------
+
+
+def _pictures(base: Any, name: str) -> dict[int | str, _Picture]:
+    titles: dict[int | str, str] = {}
+    for number, row in enumerate(_rows(base, "videos", name) if "videos" in base else []):
+        where = f"{name}: videos[{number}]"
+        title = row.get("name", row.get("file_name")) if isinstance(row, dict) else None
+        if not isinstance(title, str):
+            raise VaclipError(f"{where}: expected 'id' and 'name'")
+        titles[_new_key(row, titles, where)] = title
+    pictures: dict[int | str, _Picture] = {}
+    for number, row in enumerate(_rows(base, "images", name)):
+        where = f"{name}: images[{number}]"
+        if not isinstance(row, dict) or not isinstance(row.get("file_name"), str):
+            raise VaclipError(f"{where}: expected 'id' and 'file_name'")
+        pictures[_new_key(row, pictures, where)] = _picture(row, titles, where)
+    if not pictures:
+        raise VaclipError(f"{name}: there is no picture in 'images'")
+    return pictures
+
+
+def _picture(row: dict[str, Any], titles: dict[int | str, str], where: str) -> _Picture:
+    match row.get("height"), row.get("width"):
+        case (int(height), int(width)) if min(height, width) > 0:
+            size = height, width
+        case _:
+            size = None
+    path = PurePosixPath(row["file_name"].replace("\\", "/"))
+    match = _PICTURE.fullmatch(path.stem)
+    video = titles.get(_key(row["video_id"], where)) if "video_id" in row else None
+    number = row.get("frame_id") if video is not None else None
+    if number is None:
+        if match is None:
+            raise VaclipError(
+                f"{where}: '{path}' has no frame number; expected VIDEO/000012.jpg or "
+                "VIDEO_000012.jpg"
+            )
+        number = match["number"]
+    if video is None:
+        video = str(path.parent / match["video"] if match and match["video"] else path.parent)
+    return _Picture(video, frame_number(number, where), size)
+
+
+def _first(pictures: dict[int | str, _Picture], stated: int | None, name: str) -> int:
+    if stated is not None:
+        return stated
+    if min(picture.number for picture in pictures.values()) > 0:
+        raise VaclipError(
+            f"{name}: no picture is numbered 0; say --first-frame 1 where the first picture of a "
+            "video has the number 1 (as FFmpeg writes them), otherwise --first-frame 0"
+        )
+    return 0
+
+
+def _grouped(
+    pictures: dict[int | str, _Picture], names: tuple[str, ...], first: int, name: str
+) -> tuple[list[PoseVideo], dict[int | str, tuple[PoseVideo, int]]]:
+    """Returns the videos, and where each picture belongs."""
+    videos: dict[str, PoseVideo] = {}
+    frames = {}
+    for key, picture in pictures.items():
+        where = f"{name}: {picture.video}"
+        video = videos.setdefault(
+            picture.video, PoseVideo(picture.video, names, where, 0, size=picture.size)
+        )
+        # Pictures without anybody are often left out, at the end too.
+        video.open_ended = True
+        frame = frame_number(picture.number, where, first)
+        if frame in video.people:
+            raise VaclipError(f"{where}: two pictures are frame {picture.number}")
+        if picture.size != video.size:
+            raise VaclipError(f"{where}: its pictures have different sizes")
+        video.people[frame] = []
+        video.frames = max(video.frames, frame + 1)
+        frames[key] = video, frame
+    return list(videos.values()), frames
+
+
+# --- people --------------------------------------------------------------------------------------
+
+
+def _person(row: dict[str, Any], joints: int, where: str, *, detections: bool) -> Person:
+    values = number_array(row["keypoints"], f"{where}: 'keypoints'")
+    if values.shape != (3 * joints,):
+        raise VaclipError(
+            f"{where}: {values.size} values in 'keypoints'; {joints} joints have {3 * joints}"
+        )
+    x_y_v = values.reshape(-1, 3)
+    scores = x_y_v[:, 2]
+    if not detections:
+        if not np.isin(scores, (0, 1, 2)).all():
+            raise VaclipError(
+                f"{where}: the visibility of a joint must be 0, 1 or 2; is it a results file? "
+                "Save the list of detections alone, and say --images for the rest"
+            )
+        scores = (scores > 0).astype(float)  # where an occluded joint lies was said as well
+    attributes = row.get("attributes")
+    track = row.get("track_id", row.get("instance_id"))
+    if track is None and isinstance(attributes, dict):  # CVAT puts it there
+        track = attributes.get("track_id")
+    identity = None if track is None else str(_key(track, f"{where}: 'track_id'"))
+    return Person(join(x_y_v[:, :2], scores, where), identity)

@@ -1,0 +1,1 @@
+"""Spreadsheets of clips and of named regions, one file a layout."""

@@ -1,0 +1,227 @@
+"""``table``: a spreadsheet of clips, its columns named by flags."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from vaclip.errors import VaclipError
+from vaclip.files import inside_folder
+from vaclip.importers.base import Export, Importer, NewClip
+from vaclip.importers.reading import Table, read_table
+from vaclip.study.study import CLIP_COLUMNS
+
+
+@dataclass(frozen=True)
+class Columns:
+    """How a table names what clips.csv needs.
+
+    Attributes:
+        video: The file, relative to the folder of videos.
+        patient_id: The patient.
+        label: The diagnosis.
+        clip_id: The clip; None takes the video's path without its suffix.
+        start_s: Where the clip begins, in seconds; None where clips are whole videos.
+        end_s: Where it ends.
+    """
+
+    video: str = "video"
+    patient_id: str = "patient_id"
+    label: str = "label"
+    clip_id: str | None = None
+    start_s: str | None = None
+    end_s: str | None = None
+
+
+class TableImporter(Importer):
+    """Reads clips from CSV, TSV or Excel."""
+
+    kind = "table"
+    summary = "a spreadsheet of clips (CSV, TSV, Excel), its columns named by flags"
+
+    def read(self, sources: Sequence[Path], options: argparse.Namespace) -> Export:
+        exports = [read_clips(source, options) for source in sources]
+        return Export(
+            clips=tuple(clip for export in exports for clip in export.clips),
+            dropped=tuple(line for export in exports for line in export.dropped),
+        )
+
+
+def add_column_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that say how a table of clips is read; every kind takes one as ``--clips``."""
+    group = parser.add_argument_group("columns of the table of clips")
+    for name, default in (
+        ("video", "video"), ("patient", "patient_id"), ("label", "label"),
+        ("clip", "clip_id"), ("start", "start_s"), ("end", "end_s"),
+    ):  # fmt: skip
+        group.add_argument(f"--{name}-column", metavar="NAME", help=f"default: {default}")
+    group.add_argument(
+        "--drop-column", action="append", default=[], metavar="NAME",
+        help="a further column that shall not come along (names, dates of birth); repeatable",
+    )  # fmt: skip
+    group.add_argument(
+        "--rename-label", action="append", default=[], metavar="OLD=NEW",
+        help="another name for a diagnosis; repeatable",
+    )  # fmt: skip
+    group.add_argument("--sheet", metavar="NAME", help="of an Excel file (default: the first)")
+    group.add_argument("--encoding", metavar="NAME", help="of text (default: UTF-8 or UTF-16)")
+
+
+def read_clips(path: Path, options: argparse.Namespace) -> Export:
+    """Reads a table of clips with the flags of `add_column_options`."""
+    table = read_table(path, encoding=options.encoding, sheet=options.sheet)
+
+    def optional(flag: str | None, usual: str) -> str | None:
+        return flag or (usual if usual in table.header else None)
+
+    columns = Columns(
+        video=options.video_column or "video",
+        patient_id=options.patient_column or "patient_id",
+        label=options.label_column or "label",
+        clip_id=optional(options.clip_column, "clip_id"),
+        start_s=optional(options.start_column, "start_s"),
+        end_s=optional(options.end_column, "end_s"),
+    )
+    videos = options.videos or path.parent
+    if not videos.is_dir():
+        raise VaclipError(f"there is no folder of videos '{videos}'; see --videos")
+    return clips_of_table(
+        table,
+        videos,
+        columns,
+        drop=options.drop_column,
+        renamed_labels=renamed_labels(options),
+    )
+
+
+def renamed_labels(options: argparse.Namespace) -> dict[str, str]:
+    """Returns what ``--rename-label`` says: new names of labels by old ones.
+
+    Raises:
+        VaclipError: If a word is not OLD=NEW.
+    """
+    return dict(_pair(word) for word in options.rename_label)
+
+
+def _pair(word: str) -> tuple[str, str]:
+    old, equals, new = word.partition("=")
+    if not equals or not new:
+        raise VaclipError(f"--rename-label {word}: expected OLD=NEW")
+    return old, new
+
+
+def clips_of_table(
+    table: Table,
+    videos: Path,
+    columns: Columns,
+    *,
+    drop: Sequence[str] = (),
+    renamed_labels: dict[str, str] | None = None,
+) -> Export:
+    """Turns the rows of a table into clips.
+
+    Args:
+        table: The table.
+        videos: The folder that its videos lie in.
+        columns: How it names what is needed.
+        drop: Further columns that are left out.
+        renamed_labels: New names of labels by old ones.
+
+    Raises:
+        VaclipError: If a column or a value is missing, a time is none, or a video is not there;
+            all such rows are listed.
+    """
+    used = [name for name in vars(columns).values() if name is not None]
+    for name in (*used, *drop):
+        table.require(name)
+    for name in table.header:
+        if name in CLIP_COLUMNS and name not in (*used, *drop):
+            raise VaclipError(
+                f"{table.name}: the column '{name}' means something else in a study; rename it, or "
+                f"leave it out by --drop-column {name} (keypoints are imported from pose files)"
+            )
+    renamed = renamed_labels or {}
+    clips, wrong = [], []
+    for number, row in table.rows:
+        where = f"{table.name}:{number}"
+        try:
+            for column in (columns.start_s, columns.end_s):
+                if column is not None and (number, column) in table.clocks:
+                    raise VaclipError(
+                        f"Excel made a time of day of the cell '{column}' ({row[column]}), and it "
+                        "may mean m:s or h:m: type seconds as a number, or format the column as "
+                        "text and type it again"
+                    )
+            clips.append(_clip(row, where, videos, columns, renamed, {*used, *drop}))
+        except VaclipError as error:
+            wrong.append(f"{where}: {error}")
+    if wrong:
+        raise VaclipError(f"{len(wrong)} row(s) cannot be used:\n  " + "\n  ".join(wrong))
+    labels = {row[columns.label] for _, row in table.rows}
+    unused = [
+        f"{table.name}: no row has the label '{old}' of --rename-label"
+        for old in renamed
+        if old not in labels
+    ]
+    return Export(clips=tuple(clips), dropped=tuple(unused))
+
+
+def _clip(
+    row: dict[str, str],
+    where: str,
+    videos: Path,
+    columns: Columns,
+    renamed: dict[str, str],
+    not_extra: set[str],
+) -> NewClip:
+    needed = [columns.video, columns.patient_id, columns.label]
+    for name in needed + ([columns.clip_id] if columns.clip_id else []):
+        if not row[name]:
+            raise VaclipError(f"the cell '{name}' is empty")
+    name, path = _find(videos, row[columns.video].replace("\\", "/"))
+    label = row[columns.label]
+    start_s, end_s = (_seconds(row, column) for column in (columns.start_s, columns.end_s))
+    if end_s is not None and end_s <= (start_s or 0.0):
+        raise VaclipError(f"the clip ends at {end_s:g} s, before it begins")
+    return NewClip(
+        clip_id=row[columns.clip_id]
+        if columns.clip_id
+        else str(PurePosixPath(name).with_suffix("")),
+        video=path,
+        name=str(PurePosixPath(name)),
+        patient_id=row[columns.patient_id],
+        label=renamed.get(label, label),
+        where=where,
+        start_s=start_s,
+        end_s=end_s,
+        extra={key: value for key, value in row.items() if key not in not_extra},
+    )
+
+
+def _find(videos: Path, name: str) -> tuple[str, Path]:
+    """Returns a video's name and path, also where the disk spells accented letters otherwise."""
+    for form in (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))):
+        if (path := inside_folder(videos, form, "the folder of videos")).is_file():
+            return form, path
+    raise VaclipError(f"there is no video '{name}' in the folder '{videos}'")
+
+
+def _seconds(row: dict[str, str], column: str | None) -> float | None:
+    """Reads seconds, also with a decimal comma or as minutes:seconds."""
+    text = row[column] if column else ""
+    if not text:
+        return None
+    *above, last = text.replace(",", ".").split(":")
+    try:
+        value = float(last)
+        for number, part in enumerate(reversed(above), start=1):
+            value += int(part) * 60**number
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf or len(above) > 2:
+        raise VaclipError(f"'{text}' in '{column}' is no time: use seconds, m:s or h:m:s")
+    return value

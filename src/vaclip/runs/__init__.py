@@ -1,0 +1,1 @@
+"""One arm: prepared, trained, tested, its folder, prediction."""

@@ -1,0 +1,253 @@
+"""From settings to a study that can be trained on: decoded, numbered, split, with its maps."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vaclip.cohort.synthetic_gait import GaitCohort, cohort_folder
+from vaclip.config import Config, DataConfig, uses_maps
+from vaclip.console import progress_bar
+from vaclip.data.cache import SampleSettings, cache_study, map_identities
+from vaclip.data.control_maps import with_control_maps
+from vaclip.data.datamodule import clip_items, fold_datasets
+from vaclip.data.dataset import ClipItem, SegmentDataset
+from vaclip.data.splits import SPLITS, SplitPlan, make_plan, patient_labels, train_subset
+from vaclip.data.transforms import Augmentation
+from vaclip.errors import VaclipError, did_you_mean
+from vaclip.files import cache_root
+from vaclip.maps import CONTROLS, NOISE, MapNoise
+from vaclip.study.load import load_study
+from vaclip.study.study import Study
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PreparedStudy:
+    """A study, decoded, with its clips numbered.
+
+    Attributes:
+        study: The study.
+        items: Its clips with the maps of training and validation.
+        test_items: The same clips with the maps of the test patients; ``items`` itself where
+            the annotators are the same.
+        annotators: Whose annotations training gets.
+        channels: Of the maps.
+    """
+
+    study: Study
+    items: list[ClipItem]
+    test_items: list[ClipItem]
+    annotators: tuple[str, ...]
+    channels: int
+
+
+def open_study(data: DataConfig) -> Study:
+    """Loads the study that the settings name; the default cohort is made if need be."""
+    return load_study(study_folder(data, cache_root(data.cache_dir)))
+
+
+def prepare_study(data: DataConfig, study: Study, *, workers: int = -1) -> PreparedStudy:
+    """Fills the cache, and numbers clips and annotations.
+
+    Args:
+        data: The settings.
+        study: The study.
+        workers: Processes that decode; -1 for one a core.
+    """
+    trained, tested = chosen_annotators(data, study)
+    items = _cached_items(data, study, trained, workers)
+    test_items = items if tested == trained else _cached_items(data, study, tested, workers)
+    channels = len(trained) if data.combine == "stack" else 1
+    if data.combine == "stack" and len(tested) != len(trained):
+        raise VaclipError(
+            f"data.combine=stack gives one channel an annotator, but data.test_annotators names "
+            f"{len(tested)} of them and training has {len(trained)}"
+        )
+    return PreparedStudy(study, items, test_items, trained, channels)
+
+
+def _cached_items(
+    data: DataConfig, study: Study, annotators: tuple[str, ...], workers: int
+) -> list[ClipItem]:
+    root = cache_root(data.cache_dir) / "segments"
+    settings = sample_settings(data, annotators)
+    with progress_bar("Decoding clips (once)") as progress:
+        cached = cache_study(study, settings, root, workers=workers, progress=progress)
+    return clip_items(study, cached, map_identities(study, settings, root))
+
+
+def sample_settings(data: DataConfig, annotators: tuple[str, ...]) -> SampleSettings:
+    """Returns how clips and the maps of some annotators are sampled."""
+    size = (data.size[0], data.size[1])
+    return SampleSettings(data.fps, size, annotators, data.combine, data.keypoint_sigma)
+
+
+def study_folder(data: DataConfig, root: Path) -> Path:
+    """Returns the folder of the study, making the default cohort under ``root`` if need be."""
+    if data.source == "folder":
+        return Path(str(data.root)).expanduser()
+    cohort = GaitCohort(**dataclasses.asdict(data.synthetic))
+    with progress_bar("Making the default cohort (once)") as progress:
+        return cohort_folder(cohort, root, progress)
+
+
+def chosen_annotators(data: DataConfig, study: Study) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Returns whose annotations training gets, and whose the test patients get.
+
+    Raises:
+        VaclipError: If the settings name somebody who did not annotate the study.
+    """
+    chosen = [study.annotators]
+    for key in ("annotators", "train_annotators", "test_annotators"):
+        names = getattr(data, key)
+        for name in names or ():
+            if name not in study.annotators:
+                known = ", ".join(study.annotators) or "nobody"
+                raise VaclipError(
+                    f"data.{key} names '{name}', but the study was annotated by: {known}."
+                    f"{did_you_mean(name, study.annotators)}"
+                )
+        chosen.append(chosen[-1] if names is None else tuple(names))
+    return chosen[2], chosen[3]
+
+
+def check_map_settings(config: Config) -> None:
+    """Raises a VaclipError for a control map or a noise that there is not."""
+    for key, known in (("control", CONTROLS), ("test_control", CONTROLS), ("test_noise", NOISE)):
+        name = getattr(config.data, key)
+        if name is not None and name not in known:
+            raise VaclipError(
+                f"data.{key} is '{name}'; use one of {', '.join(known)}, or null."
+                f"{did_you_mean(name, known)}"
+            )
+
+
+def check_maps(config: Config, prepared: PreparedStudy) -> None:
+    """Raises a VaclipError where the maps do not fit what the model does with them."""
+    model = config.model
+    if model.attn_in_channels != prepared.channels:
+        raise VaclipError(
+            f"model.attn_in_channels is {model.attn_in_channels}, but data.combine=stack gives "
+            f"{prepared.channels} channel(s), one an annotator"
+        )
+    if uses_maps(config) and all(item.cached.attn is None for item in prepared.items):
+        raise VaclipError(
+            "no clip of the study is annotated by the chosen annotators, so nothing can guide or "
+            "align; add attention.csv, or train on video alone with model.map_guided=false "
+            "loss.clip_weight=0 model.lambda_token=0"
+        )
+
+
+def split_plan(config: Config, study: Study) -> SplitPlan:
+    """Deals the study's patients as the settings say."""
+    labels = patient_labels([(clip.patient_id, clip.label) for clip in study.clips])
+    return make_plan(labels, config.split.folds, config.split.seed)
+
+
+def prepare_fold(
+    config: Config, prepared: PreparedStudy, fold: dict[str, tuple[str, ...]]
+) -> dict[str, SegmentDataset]:
+    """Returns the segments of a fold by split, with the maps that the settings ask for."""
+    data = config.data
+    if config.split.train_fraction < 1:
+        fold = {**fold, "train": _fewer_to_train_on(config, prepared.study, fold)}
+    used = {patient for split in SPLITS for patient in fold[split]}
+    items = [
+        item
+        for item in _with_controls(config, prepared, fold)
+        if item.cached.clip.patient_id in used
+    ]
+    noise = (
+        MapNoise(data.test_noise, data.test_noise_strength, config.seed)
+        if data.test_noise
+        else None
+    )
+    return fold_datasets(
+        items,
+        fold,
+        frames=data.frames,
+        stride=data.stride,
+        channels=prepared.channels,
+        augmentation=training_augmentation(data),
+        seed=config.seed,
+        test_noise=noise,
+    )
+
+
+def _fewer_to_train_on(
+    config: Config, study: Study, fold: dict[str, tuple[str, ...]]
+) -> tuple[str, ...]:
+    labels = patient_labels([(clip.patient_id, clip.label) for clip in study.clips])
+    return train_subset(fold["train"], labels, config.split.train_fraction, config.split.seed)
+
+
+def _with_controls(
+    config: Config, prepared: PreparedStudy, fold: dict[str, tuple[str, ...]]
+) -> list[ClipItem]:
+    """Gives a fold's clips their own maps, or control maps where the settings ask for them."""
+    data = config.data
+    test_control = data.control if data.test_control is None else data.test_control
+
+    def replaced(items: list[ClipItem], control: str | None) -> list[ClipItem]:
+        if control is None:
+            return items
+        root = cache_root(data.cache_dir) / "segments"
+        groups = [fold[split] for split in SPLITS]
+        return with_control_maps(items, groups, control, fps=data.fps, seed=config.seed, root=root)
+
+    trained = replaced(prepared.items, data.control)
+    if test_control == data.control and prepared.test_items is prepared.items:
+        return trained
+    return [
+        tested if tested.cached.clip.patient_id in fold["test"] else own
+        for own, tested in zip(trained, replaced(prepared.test_items, test_control), strict=True)
+    ]
+
+
+def training_augmentation(data: DataConfig) -> Augmentation | None:
+    """Returns the augmentation of training segments, None where it is off."""
+    settings = dataclasses.asdict(data.augment)
+    enabled = settings.pop("enabled")
+    return Augmentation(**settings) if enabled else None
+
+
+def describe_study(prepared: PreparedStudy) -> dict[str, Any]:
+    """Returns the study's counts, and a hash that changes with anything a model sees of it."""
+    rows = [
+        [item.cached.clip.clip_id, item.cached.clip.patient_id, item.cached.clip.label]
+        # The cache names its entries by what they were made from.
+        + [path.parent.name if path else "" for path in (item.cached.frames, item.cached.attn)]
+        for item in prepared.items
+    ]
+    content = json.dumps([prepared.study.classes, rows], ensure_ascii=False)
+    return {
+        "name": prepared.study.name,
+        "classes": list(prepared.study.classes),
+        "annotators": list(prepared.annotators),
+        "patients": len(prepared.study.patients),
+        "clips": len(rows),
+        "content_hash": hashlib.sha256(content.encode()).hexdigest(),
+    }
+
+
+def report_maps(prepared: PreparedStudy) -> None:
+    """Says how many clips and distinct annotations there are."""
+    without = sum(item.cached.attn is None for item in prepared.items)
+    distinct = len({item.map_id for item in prepared.items} - {-1})
+    _LOG.info(
+        "%s: %d patients, %d clips (%d excluded), %d distinct annotations, %d clips without one%s",
+        prepared.study.name,
+        len(prepared.study.patients),
+        len(prepared.items),
+        len(prepared.study.excluded),
+        distinct,
+        without,
+        " (these are pooled without guidance and stay out of the CLIP term)" if without else "",
+    )

@@ -1,0 +1,96 @@
+"""What a run reports: the prediction table, a majority guess beside it, means over folds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vaclip import keys
+from vaclip.config import Config
+from vaclip.data.dataset import SegmentDataset
+from vaclip.files import atomic_file, write_json
+from vaclip.metrics.functional import classification_metrics
+from vaclip.metrics.modules import PROBS, alignment_similarity
+from vaclip.runs.folder import METRICS_FILE, PREDICTIONS_FILE, fold_folder
+from vaclip.study.study import Study
+
+
+def majority_guess(datasets: dict[str, SegmentDataset]) -> dict[str, float]:
+    """Scores a constant guess of the commonest class of the training clips.
+
+    Returns:
+        ``test/clip/...`` and ``test/patient/...`` as the model's own metrics are named.
+    """
+    labels = [item.label for item in datasets["train"].items]
+    test = datasets["test"].items
+    classes = max([*labels, *(item.label for item in test)]) + 1
+    guess = np.bincount(labels, minlength=classes) == np.max(np.bincount(labels))
+    probs = np.zeros(classes)
+    probs[np.flatnonzero(guess)[0]] = 1.0
+    clips = np.array([item.label for item in test])
+    patients = np.array(sorted({(item.patient, item.label) for item in test}))[:, 1]
+    scores = {}
+    for unit, truth in (("clip", clips), ("patient", patients)):
+        values = classification_metrics(np.tile(probs, (len(truth), 1)), truth)
+        del values["log_loss"]  # of a certain guess it is infinite
+        scores |= {f"test/{unit}/{name}": value for name, value in values.items()}
+    return scores
+
+
+def prediction_table(
+    table: dict[str, Any], config: Config, study: Study, fold: int, split: str
+) -> pd.DataFrame:
+    """Turns a split's predictions to the table of `vaclip.keys.PREDICTION_COLUMNS`."""
+    clips = [study.clips[row] for row in table[keys.CLIP]]
+    columns = {
+        keys.PRED_STUDY: study.name,
+        keys.PRED_ARM: config.arm,
+        keys.PRED_FOLD: fold,
+        keys.PRED_SEED: config.seed,
+        keys.PRED_SPLIT: split,
+        keys.PRED_PATIENT: [clip.patient_id for clip in clips],
+        keys.PRED_CLIP: [clip.clip_id for clip in clips],
+        keys.PRED_SEGMENT: table[keys.SEGMENT],
+        keys.PRED_LABEL: [clip.label for clip in clips],
+        keys.PRED_SIM: alignment_similarity(table, aligned=config.loss.clip_weight > 0),
+        keys.PRED_MAP_ID: table[keys.MAP_ID],
+    }
+    for index, name in enumerate(study.classes):
+        columns[f"{keys.PRED_PROB_PREFIX}{name}"] = table[PROBS][:, index]
+    return pd.DataFrame(columns)
+
+
+def write_parquet(table: pd.DataFrame, path: Path) -> None:
+    """Writes a table, whole or not at all."""
+    with atomic_file(path) as temporary:
+        table.to_parquet(temporary, index=False)
+
+
+def write_summary(folder: Path, metrics: dict[int, dict[str, Any]]) -> None:
+    """Joins the folds' prediction tables and metrics in the run folder."""
+    tables = [pd.read_parquet(fold_folder(folder, fold) / PREDICTIONS_FILE) for fold in metrics]
+    write_parquet(pd.concat(tables), folder / PREDICTIONS_FILE)
+    write_json(
+        folder / METRICS_FILE,
+        {"summary": fold_summary(metrics), "folds": {str(k): v for k, v in metrics.items()}},
+    )
+
+
+def fold_summary(metrics: dict[int, dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Mean and standard deviation (n - 1) over folds of every test metric.
+
+    A fold whose value is undefined is left out and shows in ``folds``; one fold has no
+    deviation (NaN).
+    """
+    tests = pd.DataFrame([fold["test"] for fold in metrics.values()], dtype=float)
+    return {
+        name: {
+            "mean": float(tests[name].mean()),
+            "std": float(tests[name].std(ddof=1)),
+            "folds": int(tests[name].notna().sum()),
+        }
+        for name in map(str, tests)
+    }

@@ -1,0 +1,384 @@
+"""One arm: config in, a finished run folder out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import pickle
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pandas as pd
+import torch
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from vaclip import keys
+from vaclip.config import Config
+from vaclip.console import console
+from vaclip.data.datamodule import FoldData
+from vaclip.data.dataset import SegmentDataset
+from vaclip.data.splits import SplitPlan
+from vaclip.errors import VaclipError
+from vaclip.files import write_json
+from vaclip.losses import ClipLoss, CompositeLoss
+from vaclip.models import VideoAttentionCLIP
+from vaclip.runs.folder import (
+    CONFIG_FILE,
+    FOLD_METRICS_FILE,
+    PLAN_FILE,
+    PREDICTIONS_FILE,
+    STUDY_FILE,
+    compared_settings,
+    fold_folder,
+    open_run_folder,
+    read_config,
+    write_yaml,
+)
+from vaclip.runs.prepare import (
+    PreparedStudy,
+    check_map_settings,
+    check_maps,
+    chosen_annotators,
+    describe_study,
+    open_study,
+    prepare_fold,
+    prepare_study,
+    report_maps,
+    split_plan,
+    training_augmentation,
+)
+from vaclip.runs.results import majority_guess, prediction_table, write_parquet, write_summary
+from vaclip.study.study import Study
+from vaclip.training.memory import keep_freed_memory
+from vaclip.training.module import MONITOR, Optimisation, VaclipModule
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run leaves.
+
+    Attributes:
+        folder: The run folder.
+        metrics: For each fold: ``test`` metrics by their logged names, ``majority`` the same
+            for a constant guess of the commonest training class, and what else is in
+            ``test_metrics.json``.
+    """
+
+    folder: Path
+    metrics: dict[int, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run that has its folder, its study and its split plan."""
+
+    config: Config
+    folder: Path
+    prepared: PreparedStudy
+    plan: SplitPlan
+
+
+def run(config: Config) -> RunResult:
+    """Trains on the chosen folds and tests each once.
+
+    A fold that is finished already (in a resumed run) is not touched again.
+
+    Raises:
+        VaclipError: For any mistake of the user: settings, study, resume.
+    """
+    return finish_run(open_run(config))
+
+
+def open_run(config: Config, *, workers: int = -1) -> OpenRun:
+    """Checks all settings, prepares the study and opens the run folder.
+
+    Args:
+        config: The settings.
+        workers: Processes that decode; -1 for one a core.
+
+    Raises:
+        VaclipError: For any mistake of the user.
+    """
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    keep_freed_memory()
+    study = check_settings(config)
+    plan = split_plan(config, study)
+    prepared = prepare_study(config.data, study, workers=workers)
+    check_maps(config, prepared)
+    folder = open_run_folder(config)
+    console.print(f"Run folder: {folder}", highlight=False, soft_wrap=True)
+    _save_origin(plan, prepared, folder)
+    return OpenRun(config, folder, prepared, plan)
+
+
+def check_settings(config: Config) -> Study:
+    """Checks what shows before anything is decoded, and returns the study.
+
+    Raises:
+        VaclipError: For a mistake in the settings, or in the study.
+    """
+    build_loss(config)
+    check_map_settings(config)
+    study = open_study(config.data)
+    build_model(config, study)
+    return study
+
+
+def finish_run(opened: OpenRun) -> RunResult:
+    """Trains and tests the folds that are not finished yet, and writes the summary."""
+    report_maps(opened.prepared)
+    split = opened.config.split
+    chosen = range(split.folds) if split.fold == "all" else [int(split.fold)]
+    metrics = {fold: _run_fold(opened, fold) for fold in chosen}
+    if getattr(rank_zero_only, "rank", 0) == 0:
+        write_summary(opened.folder, metrics)
+    return RunResult(opened.folder, metrics)
+
+
+def retest_fold(opened: OpenRun, config: Config, fold: int, out: Path) -> None:
+    """Tests the chosen model of a finished fold under other settings of the test maps.
+
+    Args:
+        opened: The run that trained it.
+        config: The settings of the run but for ``arm`` and what concerns the test alone.
+        fold: Which.
+        out: Folder for the prediction table and the metrics; one that has them, made with these
+            settings, is left alone.
+    """
+    settings = dataclasses.asdict(config)
+    done = out / FOLD_METRICS_FILE
+    if done.exists() and compared_settings(read_config(out)) == compared_settings(settings):
+        return
+    done.unlink(missing_ok=True)
+    write_yaml(out / CONFIG_FILE, settings)
+    prepared = opened.prepared
+    study = prepared.study
+    if chosen_annotators(config.data, study) != chosen_annotators(opened.config.data, study):
+        prepared = prepare_study(config.data, study, workers=1)
+    batches = fold_data(config, prepare_fold(config, prepared, opened.plan.folds[fold]))
+    module = build_module(config, prepared)
+    _load_best(module, fold_folder(opened.folder, fold))
+    trainer = silent_trainer(config, enable_checkpointing=False)
+    test = trainer.test(module, datamodule=batches, verbose=False)[0]
+    if trainer.is_global_zero:
+        table = prediction_table(module.tables["test"], config, study, fold, "test")
+        write_parquet(table, out / PREDICTIONS_FILE)
+        write_json(done, {"test": dict(test)})
+
+
+def _save_origin(plan: SplitPlan, prepared: PreparedStudy, folder: Path) -> None:
+    """Writes the plan and what the study is made of, or compares them with what is there."""
+    origin = describe_study(prepared)
+    if not (folder / PLAN_FILE).exists():
+        write_json(folder / STUDY_FILE, origin)
+        plan.save(folder / PLAN_FILE)
+        return
+    before = json.loads((folder / STUDY_FILE).read_text(encoding="utf-8"))
+    if before != origin or SplitPlan.load(folder / PLAN_FILE) != plan:
+        raise VaclipError(
+            f"the study changed since the run in {folder} began (classes, clips, labels, videos "
+            "or maps); start a new run"
+        )
+
+
+def model_arguments(config: Config, study: Study) -> dict[str, Any]:
+    """Returns the arguments of `VideoAttentionCLIP`, which checkpoints keep."""
+    arguments = dataclasses.asdict(config.model) | {"model_class_num": len(study.classes)}
+    del arguments["lambda_token"]  # the loss's
+    return arguments
+
+
+def build_model(config: Config, study: Study) -> VideoAttentionCLIP:
+    """Builds the model for a study.
+
+    Raises:
+        VaclipError: If the settings name an unknown part or contradict the study.
+    """
+    stated, classes = config.model.model_class_num, study.classes
+    if stated not in (None, len(classes)):
+        raise VaclipError(
+            f"model.model_class_num is {stated}, but the study has {len(classes)} classes "
+            f"({', '.join(classes)}); leave it out to take the study's"
+        )
+    model = VideoAttentionCLIP(**model_arguments(config, study))
+    if config.model.lambda_token > 0 and not model.video_encoder.gives_tokens:
+        raise VaclipError(
+            f"model.lambda_token needs tokens, which model.clip_backbone="
+            f"{config.model.clip_backbone} does not give; use 3dcnn or model.lambda_token=0"
+        )
+    return model
+
+
+def build_module(config: Config, prepared: PreparedStudy) -> VaclipModule:
+    """Builds what is trained, from the seed alone."""
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    model = build_model(config, prepared.study)
+    return VaclipModule(
+        model,
+        build_loss(config),
+        Optimisation(**dataclasses.asdict(config.optim)),
+        augmentation=training_augmentation(config.data),
+        grad_cache_chunk=config.loss.grad_cache_chunk,
+        seed=config.seed,
+        clip_ids=[item.cached.clip.clip_id for item in prepared.items],
+        metadata={
+            "model": model_arguments(config, prepared.study),
+            "classes": list(prepared.study.classes),
+            "study": prepared.study.name,
+            "annotators": list(prepared.annotators),
+            "config": dataclasses.asdict(config),
+        },
+    )
+
+
+def build_loss(config: Config) -> CompositeLoss:
+    """Builds the loss.
+
+    Raises:
+        VaclipError: If the settings name an unknown objective.
+    """
+    loss = config.loss
+    clip = ClipLoss(
+        loss.clip_positives,
+        loss.clip_loss,
+        temperature=loss.clip_temperature,
+        learn_temperature=loss.learn_temperature,
+        bias=loss.clip_bias,
+        soft_temperature=loss.soft_map_temperature,
+        mask_same_patient=loss.mask_same_patient,
+        chunk=loss.clip_chunk,
+    )
+    return CompositeLoss(loss.clip_weight, config.model.lambda_token, clip)
+
+
+def silent_trainer(config: Config, **more: Any) -> L.Trainer:
+    """Returns a trainer that leaves nothing behind."""
+    settings = dataclasses.asdict(config.trainer) | more
+    settings |= {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+    return L.Trainer(**settings, use_distributed_sampler=False)
+
+
+def fold_data(config: Config, datasets: dict[str, SegmentDataset]) -> FoldData:
+    """Returns the batches of a fold."""
+    return FoldData(
+        datasets,
+        batch_size=config.data.batch_size,
+        seed=config.seed,
+        num_workers=config.data.num_workers,
+    )
+
+
+def _load_best(module: VaclipModule, folder: Path) -> int:
+    """Loads the weights of a fold's chosen checkpoint, and returns its epoch."""
+    path = folder / "checkpoints" / "best.ckpt"
+    chosen = torch.load(path, map_location="cpu", weights_only=True)
+    module.load_state_dict(chosen["state_dict"])
+    return int(chosen["epoch"])
+
+
+def _run_fold(opened: OpenRun, fold: int) -> dict[str, Any]:
+    config, prepared = opened.config, opened.prepared
+    folder = fold_folder(opened.folder, fold)
+    done = folder / FOLD_METRICS_FILE
+    if done.exists():
+        return json.loads(done.read_text(encoding="utf-8"))
+    started = time.monotonic()
+    datasets = prepare_fold(config, prepared, opened.plan.folds[fold])
+    batches = fold_data(config, datasets)
+    module = build_module(config, prepared)
+    trainer = _trainer(config, folder)
+    resumed = _last_checkpoint(folder / "checkpoints" / "last.ckpt")
+    trainer.fit(module, datamodule=batches, ckpt_path=resumed, weights_only=True)
+
+    best_epoch = _load_best(module, folder)
+    val = trainer.validate(module, datamodule=batches, verbose=False)[0]
+    test = trainer.test(module, datamodule=batches, verbose=False)[0]
+    result = {
+        "val": dict(val),
+        "test": dict(test),
+        "majority": majority_guess(datasets),
+        "best_epoch": best_epoch,
+        "segments_without_valid_map": {
+            split: int((~table[keys.ATTN_VALID]).sum()) for split, table in module.tables.items()
+        },
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    if trainer.is_global_zero:
+        table = pd.concat(
+            [
+                prediction_table(module.tables[split], config, prepared.study, fold, split)
+                for split in ("val", "test")
+            ]
+        )
+        write_parquet(table, folder / PREDICTIONS_FILE)
+        write_json(done, result)
+    return result
+
+
+def _last_checkpoint(checkpoint: Path) -> Path | None:
+    """Returns the checkpoint to resume from; None where there is none that can be read.
+
+    Raises:
+        VaclipError: If the run was moved: Lightning would forget which checkpoint was the best.
+    """
+    if not checkpoint.exists():
+        return None
+    try:
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
+        _LOG.warning("%s was cut off as it was written; the fold is trained anew", checkpoint.name)
+        checkpoint.unlink()
+        return None
+    for state in content["callbacks"].values():
+        if "dirpath" in state and Path(state["dirpath"]) != checkpoint.parent.resolve():
+            raise VaclipError(
+                f"the run was begun in {state['dirpath']} and moved; move it back to resume it"
+            )
+    return checkpoint
+
+
+def _trainer(config: Config, folder: Path) -> L.Trainer:
+    settings = dataclasses.asdict(config.trainer)
+    where = (folder / "checkpoints").resolve()
+    callbacks: list[L.Callback] = [
+        ModelCheckpoint(
+            where,
+            filename="best",
+            monitor=MONITOR,
+            auto_insert_metric_name=False,
+            enable_version_counter=False,
+        ),
+        # Not `save_last` of the above, which saves the last only when it is also the best.
+        ModelCheckpoint(
+            where, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
+        ),
+        LearningRateMonitor("epoch"),
+    ]
+    if config.trainer.enable_progress_bar:
+        callbacks.append(RichProgressBar())
+    # A resumed run logs beside what it had logged before, so that nothing is overwritten.
+    attempt = f"attempt_{len(list((folder / 'logs').glob('attempt_*')))}"
+    try:
+        return L.Trainer(
+            **settings,
+            default_root_dir=folder,
+            callbacks=callbacks,
+            logger=[
+                CSVLogger(folder / "logs", name="", version=attempt),
+                TensorBoardLogger(folder / "logs", name="", version=attempt),
+            ],
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,  # `FoldData` shares out the segments itself
+        )
+    except (MisconfigurationException, ValueError) as error:
+        raise VaclipError(f"Lightning refuses the trainer settings: {error}") from error

@@ -1,0 +1,83 @@
+"""The table that a run prints."""
+
+from __future__ import annotations
+
+import math
+
+from rich.table import Table
+
+from vaclip.config import Config
+from vaclip.runs.results import fold_summary
+from vaclip.runs.run import RunResult
+
+_NAMES = {
+    "acc_micro": "accuracy (micro)",
+    "acc_macro": "accuracy (macro: balanced)",
+    "f1_macro": "F1 (macro)",
+    "auroc_macro": "AUROC (macro)",
+    "auroc_micro": "AUROC (micro)",
+    "log_loss": "log loss",
+}
+_WAYS = {"v2a": "video to map", "a2v": "map to video"}
+_RETRIEVAL = {
+    "retrieval": "retrieval, per clip",
+    "retrieval_unique": "retrieval, per distinct map",
+}
+_PLACES = {"r1": "R@1", "r5": "R@5", "medr": "median rank"}
+_ALIGNMENT = {
+    "test/align_sim_correct": "similarity where right",
+    "test/align_sim_incorrect": "similarity where wrong",
+    "test/align_sim_gap": "their difference",
+    "test/align_sim_corr": "correlation with being right",
+}
+
+
+def _caption(config: Config) -> str | None:
+    if config.loss.clip_weight == 0:
+        return "Retrieval and alignment are undefined: the alignment was not trained."
+    if config.model.map_guided:
+        return (
+            "The video embedding of a guided model has seen the map that it is to retrieve: "
+            "compare retrieval with guided models alone."
+        )
+    return None
+
+
+def result_table(result: RunResult, config: Config) -> Table:
+    """Returns the test metrics beside what needs no model: a majority guess, or chance."""
+    folds = result.metrics
+    summary = fold_summary(folds)
+    guess = fold_summary({k: {"test": fold["majority"]} for k, fold in folds.items()})
+    which = f"fold {next(iter(folds))}" if len(folds) == 1 else f"{len(folds)} folds, mean ± std"
+    table = Table(title=f"{config.arm}, {which}, test patients", caption=_caption(config))
+    for name, side in (("", "left"), ("test", "right"), ("without a model", "right")):
+        table.add_column(name, justify=side, no_wrap=True)
+
+    def show(values: dict[str, dict[str, float]], key: str) -> str:
+        mean, std = values[key]["mean"], values[key]["std"]
+        if math.isnan(mean):
+            return "undefined"
+        shown = f"{mean:.3f}" if math.isnan(std) else f"{mean:.3f} ± {std:.3f}"
+        defined = values[key]["folds"]
+        return shown if defined == len(folds) else f"{shown} ({defined} folds)"
+
+    for unit in ("patient", "clip"):
+        table.add_section()
+        table.add_row(f"[bold]per {unit}[/bold]", "", "[italic]majority guess[/italic]")
+        for name, shown in _NAMES.items():
+            key = f"test/{unit}/{name}"
+            without = "" if name == "log_loss" else show(guess, key)
+            table.add_row(f"  {shown}", show(summary, key), without)
+    for prefix, title in _RETRIEVAL.items():
+        table.add_section()
+        table.add_row(f"[bold]{title}[/bold]", "", "[italic]chance[/italic]")
+        for place, shown in _PLACES.items():
+            chance = show(summary, f"test/{prefix}_{place}_chance")
+            for way, direction in _WAYS.items():
+                key = f"test/{prefix}_{place}_{way}"
+                table.add_row(f"  {shown} {direction}", show(summary, key), chance)
+    table.add_section()
+    table.add_row("[bold]video-map alignment, per clip[/bold]", "", "")
+    for key, shown in _ALIGNMENT.items():
+        table.add_row(f"  {shown}", show(summary, key), "")
+    return table

@@ -1,1 +1,0 @@
-"""Runs: one arm over one fold or all of them."""

@@ -1,0 +1,289 @@
+"""Reads a study folder: every problem at once, or loaded for use."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import logging
+import math
+import shlex
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from vaclip.errors import VaclipError, did_you_mean
+from vaclip.files import inside_folder
+from vaclip.maps.source import COCO_17, KINDS, Annotation, Region, map_source, unknown_kind
+from vaclip.study.study import (
+    ANNOTATION_COLUMNS,
+    CLIP_COLUMNS,
+    EXCLUSION_COLUMNS,
+    EXCLUSIONS,
+    REQUIRED_CLIP_COLUMNS,
+    Clip,
+    Exclusion,
+    Problem,
+    Study,
+)
+from vaclip.study.study_yaml import read_head, read_region
+
+_SHOWN = 20
+_LOG = logging.getLogger(__name__)
+
+
+def load_study(root: Path) -> Study:
+    """Loads a study.
+
+    Raises:
+        VaclipError: If it has an error; the message lists the first ones.
+    """
+    study, problems = read_study(root)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if errors or study is None:
+        listed = "\n".join(f"  {error.where}: {error.what}" for error in errors[:_SHOWN])
+        more = f"\n  and {len(errors) - _SHOWN} more" if len(errors) > _SHOWN else ""
+        raise VaclipError(
+            f"the study in {root} has {len(errors)} error(s):\n{listed}{more}\n"
+            f"`vaclip data check {shlex.quote(str(root))}` lists all of them."
+        )
+    if problems:
+        _LOG.warning("%d warning(s) about the study; `vaclip data check` shows them", len(problems))
+    return study
+
+
+def read_study(root: Path) -> tuple[Study | None, list[Problem]]:
+    """Reads a study as far as possible.
+
+    Videos are looked for, but not decoded. Of a clip that excluded.csv names nothing is checked.
+
+    Returns:
+        The study (None where study.yaml or clips.csv give nothing to stand on) and
+        everything that is wrong with it.
+    """
+    reader = _Reader(Path(root))
+    return reader.read(), reader.problems
+
+
+class _Reader:
+    """Collects problems while it reads."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.problems: list[Problem] = []
+        self.excluded: dict[str, Exclusion] = {}
+        self.left_out: set[str] = set()  # what clips.csv has of them
+
+    def error(self, where: str, what: str, clip_id: str | None = None) -> None:
+        self.problems.append(Problem("error", where, what, clip_id))
+
+    def warn(self, where: str, what: str) -> None:
+        self.problems.append(Problem("warning", where, what))
+
+    def read(self) -> Study | None:
+        try:
+            head = read_head(self.root)
+        except VaclipError as error:
+            self.error("study.yaml", str(error))
+            return None
+        classes = self._classes(head.get("classes"))
+        names = self._keypoint_names(head.get("keypoint_names", list(COCO_17)))
+        regions = self._regions(head.get("regions") or {}, names)
+        self._read_exclusions()
+        clips = self._clips(classes)
+        for clip_id in sorted(self.excluded.keys() - self.left_out):
+            self.warn(EXCLUSIONS, f"clips.csv has no clip '{clip_id}', which is excluded")
+        if not classes or not clips:
+            return None
+        name = str(head.get("name") or self.root.resolve().name)
+        excluded = tuple(row for row in self.excluded.values() if row.clip_id in self.left_out)
+        study = Study(self.root, name, classes, regions, names, tuple(clips), {}, excluded)
+        study = dataclasses.replace(study, annotations=self._annotations(study))
+        self._warn_of_clips(study)
+        return study
+
+    def _classes(self, value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list) or len(value) < 2:
+            self.error("study.yaml:classes", "list at least two class names, in label order")
+            return ()
+        if any(isinstance(item, bool) for item in value):
+            what = "YAML reads yes, no, on and off as true and false: put the names in quotes"
+            self.error("study.yaml:classes", what)
+        classes = tuple(str(item) for item in value)
+        if len(set(classes)) < len(classes):
+            self.error("study.yaml:classes", f"a class is listed twice: {', '.join(classes)}")
+        return classes
+
+    def _keypoint_names(self, value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list) or len({str(name) for name in value}) < len(value):
+            self.error("study.yaml:keypoint_names", "expected a list of joints, none twice")
+            return ()
+        return tuple(str(name) for name in value)
+
+    def _regions(self, value: Any, names: tuple[str, ...]) -> dict[str, Region]:
+        regions: dict[str, Region] = {}
+        if not isinstance(value, dict):
+            self.error("study.yaml:regions", "expected NAME: {keypoints: [...]} or {box: [...]}")
+            return regions
+        for name, content in value.items():
+            where = f"study.yaml:regions.{name}"
+            try:
+                regions[str(name)] = read_region(content, names)
+            except VaclipError as error:
+                self.error(where, str(error))
+        return regions
+
+    def _rows(self, name: str, required: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
+        """Yields (``file:row``, cells) of each well-formed row."""
+        try:
+            with (self.root / name).open(newline="", encoding="utf-8-sig") as file:
+                rows = csv.reader(file, strict=True)
+                header = [cell.strip() for cell in next(rows, [])]
+                missing = [column for column in required if column not in header]
+                if missing or len(set(header)) < len(header):
+                    problem = (
+                        f"the header lacks {', '.join(missing)}"
+                        if missing
+                        else "the header names a column twice"
+                    )
+                    self.error(f"{name}:1", f"{problem} (it is: {', '.join(header)})")
+                    return
+                for cells in rows:
+                    where = f"{name}:{rows.line_num}"
+                    if not any(cell.strip() for cell in cells):
+                        continue
+                    if len(cells) != len(header):
+                        what = f"{len(cells)} cells under a header of {len(header)}"
+                        self.error(where, f"{what}; quote values that hold a comma")
+                        continue
+                    row = dict(zip(header, (cell.strip() for cell in cells), strict=True))
+                    clip_id = row["clip_id"] if name != EXCLUSIONS else None
+                    if clip_id in self.excluded:
+                        if name == "clips.csv":
+                            self.left_out.add(clip_id)
+                        continue
+                    empty = [column for column in required if not row[column]]
+                    for column in empty:
+                        self.error(f"{where}:{column}", "the cell is empty", clip_id or None)
+                    if not empty:
+                        yield where, row
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            self.error(name, f"cannot be read as a UTF-8 CSV file: {error}")
+
+    def _read_exclusions(self) -> None:
+        if (self.root / EXCLUSIONS).exists():
+            for _, row in self._rows(EXCLUSIONS, EXCLUSION_COLUMNS):
+                self.excluded[row["clip_id"]] = Exclusion(row["clip_id"], row["reason"])
+
+    def _clips(self, classes: tuple[str, ...]) -> list[Clip]:
+        clips: dict[str, Clip] = {}
+        for where, row in self._rows("clips.csv", REQUIRED_CLIP_COLUMNS):
+            clip_id, label = row["clip_id"], row["label"]
+            if clip_id in clips:
+                first = clips[clip_id].where
+                self.error(f"{where}:clip_id", f"'{clip_id}' is there already, in {first}")
+                continue
+            if classes and label not in classes:
+                known = ", ".join(classes)
+                self.error(
+                    f"{where}:label",
+                    f"unknown label '{label}' (classes of study.yaml: {known})."
+                    f"{did_you_mean(label, classes)}",
+                    clip_id,
+                )
+            start_s = self._seconds(where, row, "start_s")
+            end_s = self._seconds(where, row, "end_s")
+            if end_s is not None and end_s <= (start_s or 0.0):
+                what = f"{end_s:g} s is not after the start of the clip"
+                self.error(f"{where}:end_s", what, clip_id)
+            clips[clip_id] = Clip(
+                clip_id=clip_id,
+                video=self._file(where, "video", row),
+                patient_id=row["patient_id"],
+                label=label,
+                start_s=start_s or 0.0,
+                end_s=end_s,
+                keypoints=self._file(where, "keypoints", row) if row.get("keypoints") else None,
+                where=where,
+                extra={k: v for k, v in row.items() if k not in CLIP_COLUMNS},
+            )
+        if not clips and not self.problems:
+            what = (
+                "every clip is excluded, by excluded.csv" if self.left_out else "no clip is listed"
+            )
+            self.error("clips.csv", what)
+        return list(clips.values())
+
+    def _seconds(self, where: str, row: dict[str, str], column: str) -> float | None:
+        text = row.get(column, "")
+        if not text:
+            return None
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value) or value < 0:
+            what = f"'{text}' is not a time in seconds from 0"
+            self.error(f"{where}:{column}", what, row["clip_id"])
+            return None
+        return value
+
+    def _file(self, where: str, column: str, row: dict[str, str]) -> Path:
+        name = row[column]
+        try:
+            path = inside_folder(self.root, name)
+        except VaclipError as error:
+            self.error(f"{where}:{column}", str(error), row["clip_id"])
+            return self.root  # no file, whatever the name is: it may be too long to look for
+        if not path.is_file():
+            what = f"there is no file '{name}' in the study folder"
+            self.error(f"{where}:{column}", what, row["clip_id"])
+        return path
+
+    def _annotations(self, study: Study) -> dict[str, tuple[Annotation, ...]]:
+        if not (self.root / "attention.csv").exists():
+            self.warn("attention.csv", "there is none: only models without maps can be trained")
+            return {}
+        clips = {clip.clip_id: clip for clip in study.clips}
+        annotations: dict[str, list[Annotation]] = defaultdict(list)
+        seen: dict[tuple[str, ...], str] = {}
+        for where, row in self._rows("attention.csv", ANNOTATION_COLUMNS):
+            cells = tuple(row[column] for column in ANNOTATION_COLUMNS)
+            if cells in seen:
+                self.error(where, f"the row stands already in {seen[cells]}")
+                continue
+            seen[cells] = where
+            clip_id, annotator, kind, value = cells
+            if clip_id not in clips:
+                hint = did_you_mean(clip_id, clips)
+                self.error(f"{where}:clip_id", f"clips.csv has no clip '{clip_id}'.{hint}")
+            elif kind not in KINDS:
+                self.error(f"{where}:kind", unknown_kind(kind), clip_id)
+            elif what := map_source(kind).problem(value, study.annotated(clips[clip_id])):
+                self.error(f"{where}:value", what, clip_id)
+            else:
+                annotations[clip_id].append(Annotation(annotator, kind, value))
+        return {clip_id: tuple(rows) for clip_id, rows in annotations.items()}
+
+    def _warn_of_clips(self, study: Study) -> None:
+        labels: dict[str, set[str]] = defaultdict(set)
+        for clip in study.clips:
+            labels[clip.patient_id].add(clip.label)
+        for patient, found in sorted(labels.items()):
+            if len(found) > 1:
+                what = f"patient '{patient}' has clips of {len(found)} classes"
+                self.warn("clips.csv", f"{what}: {', '.join(sorted(found))}")
+        for name in study.classes:
+            if not any(clip.label == name for clip in study.clips):
+                self.warn("clips.csv", f"no clip has the label '{name}'")
+        unannotated = [
+            clip.clip_id for clip in study.clips if clip.clip_id not in study.annotations
+        ]
+        if unannotated and study.annotations:
+            what = f"{len(unannotated)} clip(s) are annotated by nobody: {_some(unannotated)}"
+            self.warn("attention.csv", what)
+
+
+def _some(names: Iterable[str], most: int = 5) -> str:
+    names = list(names)
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

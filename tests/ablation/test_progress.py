@@ -1,0 +1,48 @@
+"""How the time left is said and counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from composed import make_config
+from vaclip.ablation.plan import Job
+from vaclip.ablation.progress import JobProgress, cost, duration
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "0 s"), (89.4, "89 s"), (90, "2 min"), (5369, "89 min"), (5400, "1 h 30 min")],
+)
+def test_duration(seconds, said):
+    assert duration(seconds) == said
+
+
+@pytest.fixture
+def jobs() -> list[Job]:
+    shares = (1.0, 1.0, 0.5, 0.5)
+    configs = [make_config(Path("runs"), f"split.train_fraction={share}") for share in shares]
+    return [Job(str(number), config) for number, config in enumerate(configs)]
+
+
+def test_a_job_costs_what_it_trains_on(jobs):
+    assert [cost(job) for job in jobs] == [1.0, 1.0, 0.5, 0.5]
+
+
+def test_jobs_are_counted_and_the_time_left_goes_by_cost(jobs, monkeypatch):
+    now = 100.0
+    monkeypatch.setattr("vaclip.ablation.progress.time.monotonic", lambda: now)
+    progress = JobProgress(SimpleNamespace(jobs=tuple(jobs)), [jobs[0]])
+    assert progress._summary() == "1 done, 0 running, 3 left"
+    for job in jobs[1:3]:
+        progress.started(job)
+    assert progress._summary() == "1 done, 2 running, 1 left"
+    now += 60.0
+    progress.finished(jobs[1], True)
+    # 1 of what was left to do took 60 s; 1 is still to be done.
+    assert progress._summary() == "2 done, 1 running, 1 left, about 60 s to go"
+    now += 15.0
+    progress.finished(jobs[2], False)
+    assert progress._summary() == "2 done, 1 failed, 0 running, 1 left, about 25 s to go"

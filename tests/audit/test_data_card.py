@@ -1,0 +1,100 @@
+"""The data card of a study whose every number is known."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_module
+
+from conftest import CLASSES, FPS, FRAMES
+from vaclip.audit.data_card import data_card
+from vaclip.config import Config, typed_config
+from vaclip.files import write_json
+from vaclip.runs.prepare import describe_study, open_study, prepare_study
+
+
+def make_config(root: Path, cache: Path, *overrides: str) -> Config:
+    own = ("debug=smoke", "data=folder", f"data.root={root}", f"data.cache_dir={cache}")
+    with initialize_config_module("vaclip.conf", version_base="1.3"):
+        return typed_config(compose("config", [*own, *overrides]))
+
+
+def card_of(config: Config):
+    prepared = prepare_study(config.data, open_study(config.data), workers=1)
+    return data_card(config.data, prepared, workers=1), prepared
+
+
+def test_everything_is_counted(tiny_study, tmp_path):
+    # `ann` annotates every clip with the joints of its class, `bob` every second patient.
+    config = make_config(tiny_study(2, clips_per_patient=2), tmp_path / "cache")
+    card, prepared = card_of(config)
+    (agreement,) = card.pop("agreement")
+    del card["findings"], card["shortcuts"]  # see test_findings.py
+    assert card.pop("joint_agreement")["clips"] == 6
+    assert card == {
+        "name": "tiny",
+        "classes": list(CLASSES),
+        "patients": 6,
+        "clips": 12,
+        "per_class": [{"class": name, "patients": 2, "clips": 4} for name in CLASSES],
+        "annotators": [{"annotator": "ann", "clips": 12}, {"annotator": "bob", "clips": 6}],
+        "distinct_maps": 6,
+        "clips_without_map": 0,
+        "clip_seconds": dict.fromkeys(("min", "median", "max"), FRAMES / FPS),
+        "excluded": [],
+        "content_hash": describe_study(prepared)["content_hash"],
+    }
+    assert {name: agreement[name] for name in ("first", "second", "clips")} == {
+        "first": "ann",
+        "second": "bob",
+        "clips": 6,
+    }
+    assert agreement["exact"] == 0
+    assert agreement["kappa"] == 0  # they never use the same words
+    assert -1 < agreement["cc_mean"] < 1
+    assert agreement["cc_sd"] > 0
+    assert 0 <= agreement["sim_mean"] < 1
+    assert agreement["sim_sd"] > 0
+
+
+def test_it_is_the_same_twice_and_json(tiny_study, tmp_path):
+    config = make_config(tiny_study(2), tmp_path / "cache")
+    files = [tmp_path / "one.json", tmp_path / "two.json"]
+    for file in files:
+        write_json(file, card_of(config)[0])
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_what_is_undefined_is_null(tiny_study, tmp_path):
+    root = tiny_study(1)
+    rows = (root / "attention.csv").read_text().splitlines()
+    by_ann = [row for row in rows if ",ann," in row]
+    by_bob = by_ann[0].replace(",ann,", ",bob,")
+    (root / "attention.csv").write_text("\n".join([rows[0], *by_ann, by_bob]) + "\n")
+    write_json(tmp_path / "card.json", card_of(make_config(root, tmp_path / "cache"))[0])
+    (agreement,) = json.loads((tmp_path / "card.json").read_text())["agreement"]
+    for mean in ("cc_mean", "sim_mean"):
+        assert agreement.pop(mean) == pytest.approx(1)
+    assert agreement == {
+        "first": "ann",
+        "second": "bob",
+        "clips": 1,
+        "exact": 1,
+        "kappa": None,  # both always say the same one thing
+        "cc_sd": None,  # of one clip
+        "sim_sd": None,
+    }
+
+
+def test_maps_are_counted_as_the_settings_make_them(tiny_study, tmp_path):
+    config = make_config(tiny_study(2), tmp_path / "cache", "data.annotators=[bob]")
+    card, _ = card_of(config)
+    assert card["clips_without_map"] == 3
+    assert card["distinct_maps"] == 2  # trunk and ground
+    assert [one["annotator"] for one in card["annotators"]] == ["ann", "bob"]
+    everyone = dataclasses.replace(config.data, annotators=None)
+    prepared = prepare_study(everyone, open_study(everyone), workers=1)
+    assert data_card(everyone, prepared, workers=1)["content_hash"] != card["content_hash"]

@@ -1,0 +1,111 @@
+"""Pitfalls: each is found where it is, not found where it is not, and told in closed form."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from vaclip.audit.pitfalls import (
+    mixed_patients,
+    no_shuffle,
+    no_split,
+    one_class_annotations,
+    one_class_annotators,
+    small_classes,
+    unannotated_classes,
+    unequal_classes,
+)
+
+
+def people(**counts):
+    """Labels of patients with two clips each: ``people(ill=3)`` has ill-0 to ill-2."""
+    return {f"{name}-{n}": [name, name] for name, many in counts.items() for n in range(many)}
+
+
+def test_a_class_with_fewer_patients_than_folds_cannot_be_split():
+    (found,) = no_split(people(well=9, ill=4), 5)
+    assert (found.severity, found.subject) == ("error", "split")
+    assert "class 'ill' has only 4 patient(s)" in found.what
+    assert "at most 4 folds" in found.what
+    assert no_split(people(well=9, ill=4), 4) == []
+
+
+def test_parts_in_which_one_patient_has_most_maps_cannot_be_shuffled():
+    labels = people(well=3, ill=3)  # three folds: every part has one patient of each class
+    assert no_shuffle(labels, dict.fromkeys(labels, 2), 3) == []
+    assert no_shuffle(labels, {}, 3) == []
+    (found,) = no_shuffle(labels, {**dict.fromkeys(labels, 2), "ill-0": 3}, 3)
+    # The part of that patient is train, val and test once each.
+    assert found.what.startswith("in 3 of 9 parts of the split one patient has more than half")
+    assert no_shuffle(labels, {**dict.fromkeys(labels, 2), "ill-0": 3}, 4) == []  # no such split
+
+
+def test_a_small_class_tells_wilsons_interval():
+    found = small_classes(people(well=10, ill=5))
+    assert [one.subject for one in found] == ["class ill"]
+    # Wilson's formula for 4 of 5, by hand.
+    p, n, z = 4 / 5, 5, 1.959963984540054
+    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    assert "if 4 of 5 were recognised" in found[0].what
+    assert f"{middle - half:.2f} to {middle + half:.2f}, {2 * half:.2f} wide" in found[0].what
+
+
+def test_one_patient_is_not_called_patients():
+    (found,) = small_classes({"a": ["ill"]})
+    assert found.what.startswith("1 patient: if 1 of 1")
+
+
+def test_imbalance_is_of_patients_and_not_of_clips():
+    assert unequal_classes(people(well=30, ill=10)) == []
+    (found,) = unequal_classes(people(well=31, ill=10))
+    assert "'well' has 31 patients, 'ill' 10" in found.what
+    assert "right for 76%" in found.what
+    assert unequal_classes({"a": ["ill"] * 50, "b": ["well"]}) == []
+
+
+def test_patients_of_several_classes_are_named_beside_the_text():
+    labels = {"zoe": ["ill", "well"], "amy": ["well", "ill", "ill"], "tom": ["ill", "ill"]}
+    (found,) = mixed_patients(labels)
+    assert found.patients == ("amy", "zoe")
+    assert "2 patients" in found.what
+    assert not any(name in found.what + found.advice for name in labels)
+    assert mixed_patients({"tom": ["ill", "ill"]}) == []
+
+
+def test_a_class_without_a_map():
+    clips = [("1", "well"), ("2", "well"), ("3", "ill"), ("4", "ill")]
+    (found,) = unannotated_classes(clips, {"1": (), "2": ()})
+    assert (found.severity, found.subject) == ("warning", "class ill")
+    assert "none of its 2 clips" in found.what
+    assert unannotated_classes(clips, ["1", "3"]) == []
+    (nothing,) = unannotated_classes(clips, [])
+    assert (nothing.severity, nothing.what) == ("note", "no clip has a map")
+
+
+def test_an_annotator_of_one_class():
+    annotations = {"eva": ["ill"] * 3, "bob": ["ill", "well"]}
+    (found,) = one_class_annotators(annotations, 2)
+    assert found.subject == "annotator eva"
+    assert "'ill' only (3)" in found.what
+    assert one_class_annotators(annotations, 1) == []  # there is nothing else to annotate
+
+
+@pytest.mark.parametrize(
+    ("patients", "told"),
+    # Of 10 ill and 10 well, k patients are all ill by chance with C(10, k) / C(20, k).
+    [(1, False), (3, False), (4, True)],  # 0.5, 0.105, 0.043
+)
+def test_a_annotation_of_one_class_is_told_where_chance_seldom_does_that(patients, told):
+    uses = [(f"ill-{n}", "ill") for n in range(patients) for _ in range(2)]
+    found = one_class_annotations({"hip": uses}, people(ill=10, well=10))
+    assert bool(found) == told
+    if told:
+        assert found[0].subject == "annotation hip"
+        assert "'ill' only (8 clips of 4 patients)" in found[0].what
+
+
+def test_a_annotation_of_two_classes_gives_nothing_away():
+    uses = [(f"ill-{n}", "ill") for n in range(10)] + [("well-0", "well")]
+    assert one_class_annotations({"hip": uses}, people(ill=10, well=10)) == []

@@ -1,0 +1,52 @@
+"""A small run of ``benchmarks/report_statistics.py``; its seeds are fixed, so are the rates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vaclip.evaluation.verdict import Finding
+
+STUDIES = 60
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+        import report_statistics
+        import simulated_studies
+
+        patch.setattr(report_statistics, "DRAWS", 200)
+        patch.setattr(report_statistics, "SWAPS", 199)
+        patch.setattr(simulated_studies, "POPULATION", 15_000)
+        yield report_statistics
+
+
+def test_intervals_cover_and_true_nulls_stand(benchmark):
+    scenario = benchmark.SCENARIOS[1]
+    values = benchmark.values(STUDIES, 1, scenario)
+    null = benchmark.differences(STUDIES, 1, scenario, 0.0)
+    # Of 60 studies at 95 % fewer than 53 cover with a chance of 0.9 %.
+    assert values["acc_macro"].sum() >= 53
+    assert null["acc_macro"].sum() >= 53
+    assert null["acc_macro, rejected"].sum() <= 7
+    assert null["acc_macro, width"].mean() < 0.4
+
+
+def test_a_large_difference_is_found(benchmark):
+    found = benchmark.differences(20, 1, benchmark.SCENARIOS[0], 0.3)
+    assert found["acc_macro, rejected"].mean() > 0.8
+    assert found["acc_macro"].mean() > 0.8
+
+
+def test_the_verdict_names_the_source(benchmark):
+    scenario = benchmark.SCENARIOS[0]
+    low, high = (benchmark.strength_of(scenario, value) for value in (0.5, 0.85))
+    strengths = {"B0": low, "B3": high, "K_shuffled": high}
+    any_map = benchmark.repeat(benchmark.one_verdict, 8, 1, scenario, strengths)["finding"]
+    assert (any_map == Finding.NOT_FROM_KNOWLEDGE).sum() >= 6
+    strengths["K_shuffled"] = low
+    right_map = benchmark.repeat(benchmark.one_verdict, 8, 1, scenario, strengths)["finding"]
+    assert (right_map == Finding.HELPS).sum() >= 6

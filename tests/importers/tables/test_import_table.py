@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from datetime import time, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from openpyxl import Workbook
+
+from vaclip.errors import VaclipError
+from vaclip.importers.reading import parse_table, read_table
+from vaclip.importers.tables.regions import annotations_of_table
+from vaclip.importers.tables.table import Columns, _seconds, clips_of_table
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("a.mkv", "p1/b.v2.mkv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def clips(text, folder, columns=None, **more):
+    return clips_of_table(parse_table(text, "t.csv"), folder, columns or Columns(), **more).clips
+
+
+def test_rows_become_clips(folder):
+    columns = Columns("File", "Pat", "Dx", "Id", "From", "To")
+    text = 'Id,File,Pat,Dx,From,To,Site,Name\nc1,p1\\b.v2.mkv,7,flu,"1,5",0:02.25,B,Eve\n'
+    (one,) = clips(text, folder, columns, drop=["Name"], renamed_labels={"flu": "ill"})
+    assert (one.clip_id, one.patient_id, one.label, one.where) == ("c1", "7", "ill", "t.csv:2")
+    assert (one.name, one.video) == ("p1/b.v2.mkv", folder / "p1/b.v2.mkv")
+    assert (one.start_s, one.end_s, one.extra) == (1.5, 2.25, {"Site": "B"})
+
+
+def test_without_an_id_it_is_the_path_without_suffix(folder):
+    found = clips("video,patient_id,label\na.mkv,1,x\np1/b.v2.mkv,2,x\n", folder)
+    assert [one.clip_id for one in found] == ["a", "p1/b.v2"]
+
+
+@given(st.integers(0, 99), st.integers(0, 59), st.integers(0, 59999))
+def test_times_are_read_in_every_way(hours, minutes, milliseconds):
+    seconds = milliseconds / 1000
+    total = hours * 3600 + minutes * 60 + seconds
+    written = f"{total:.3f}"
+    clock = f"{hours}:{minutes:02}:{seconds:06.3f}"
+    for text in (clock, written, written.replace(".", ",")):
+        assert _seconds({"t": text}, "t") == pytest.approx(total)
+
+
+@pytest.mark.parametrize("text", ["x", "-1", "nan", "inf", "1:2:3:4", "a:1", "1:", "1e999"])
+def test_what_is_no_time_is_named(folder, text):
+    columns = Columns(start_s="from")
+    with pytest.raises(VaclipError, match=r"t\.csv:2: '.*' in 'from' is no time"):
+        clips(f"video,patient_id,label,from\na.mkv,1,x,{text}\n", folder, columns)
+
+
+@pytest.mark.parametrize("typed", [time(0, 1), timedelta(minutes=1)])
+def test_times_of_day_of_excel_are_refused(folder, typed):
+    book = Workbook()
+    book.active.append(["video", "patient_id", "label", "from", "to", "filmed"])
+    book.active.append(["a.mkv", 1, "x", "0:01", 2.5, time(14, 30)])
+    book.save(folder / "t.xlsx")
+    columns = Columns(start_s="from", end_s="to")
+    (one,) = clips_of_table(read_table(folder / "t.xlsx"), folder, columns).clips
+    assert (one.start_s, one.end_s, one.extra) == (1, 2.5, {"filmed": "14:30:00"})
+    book.active["E2"] = typed
+    book.save(folder / "t.xlsx")
+    with pytest.raises(VaclipError, match=r"t\.xlsx:2: Excel made a time of day of the cell 'to'"):
+        clips_of_table(read_table(folder / "t.xlsx"), folder, columns)
+
+
+def test_all_wrong_rows_are_listed_at_once(folder):
+    text = "video,patient_id,label\na.mkv,,x\nno.mkv,1,x\n../a.mkv,1,x\na.mkv,1,x\n"
+    with pytest.raises(VaclipError) as caught:
+        clips(text, folder)
+    assert str(caught.value).splitlines() == [
+        "3 row(s) cannot be used:",
+        "  t.csv:2: the cell 'patient_id' is empty",
+        f"  t.csv:3: there is no video 'no.mkv' in the folder '{folder}'",
+        "  t.csv:4: '../a.mkv' leaves the folder of videos; use a path relative to it, to a file "
+        "inside it",
+    ]
+
+
+def test_a_missing_column_is_named(folder):
+    with pytest.raises(VaclipError, match=r"there is no column 'label' \(it has: video, pat"):
+        clips("video,patient_id\na.mkv,1\n", folder)
+    with pytest.raises(VaclipError, match="there is no column 'Name'"):
+        clips("video,patient_id,label\na.mkv,1,x\n", folder, drop=["Name"])
+
+
+def annotations(text, **more):
+    about = {"clip": "clip", "region": "region", "annotator_column": "who"} | more
+    found = annotations_of_table(parse_table(text, "m.csv"), **about)
+    return [
+        (annotation.video, annotation.annotator, annotation.content, annotation.where)
+        for annotation in found
+    ]
+
+
+def test_cells_name_several_regions():
+    assert annotations("clip,who,region\nc1,eve,a; b;a;\nc2,eve,\n") == [
+        ("c1", "eve", "a", "m.csv:2"), ("c1", "eve", "b", "m.csv:2"),
+    ]  # fmt: skip
+    by_bob = {"annotator_column": None, "annotator": "bob", "separator": "+"}
+    assert annotations("clip,region\nc1,a+b\n", **by_bob) == [
+        ("c1", "bob", "a", "m.csv:2"), ("c1", "bob", "b", "m.csv:2"),
+    ]  # fmt: skip
+
+
+def test_a_row_without_clip_or_annotator_is_named():
+    for text in ("clip,who,region\n,eve,a\n", "clip,who,region\nc,,a\n"):
+        with pytest.raises(VaclipError, match=r"m\.csv:2: the clip or the annotator is missing"):
+            annotations(text)
+    with pytest.raises(VaclipError, match="no column 'who'"):
+        annotations("clip,region\nc,a\n")
+
+
+def test_a_clip_ends_after_it_begins(folder):
+    columns = Columns(start_s="from", end_s="to")
+    with pytest.raises(VaclipError, match=r"t\.csv:2: the clip ends at 1 s, before it begins"):
+        clips("video,patient_id,label,from,to\na.mkv,1,x,2,1\n", folder, columns)
+
+
+def test_a_column_that_a_study_would_misread_is_refused_or_dropped(folder):
+    text = "video,patient_id,label,keypoints\na.mkv,1,x,../../k.npz\n"
+    with pytest.raises(VaclipError, match="the column 'keypoints' means something else in a study"):
+        clips(text, folder)
+    assert clips(text, folder, drop=["keypoints"])[0].extra == {}
+
+
+def test_a_video_is_found_however_the_disk_spells_its_letters(folder):
+    (folder / "hu\u0308fte.mkv").touch()
+    (one,) = clips("video,patient_id,label\nh\u00fcfte.mkv,1,x\n", folder)
+    assert one.video.is_file()
+
+
+def test_a_label_that_is_renamed_but_not_there_is_told(folder):
+    table = parse_table("video,patient_id,label\na.mkv,1,x\n", "t.csv")
+    export = clips_of_table(table, folder, Columns(), renamed_labels={"x": "ill", "y": "well"})
+    assert export.clips[0].label == "ill"
+    assert export.dropped == ("t.csv: no row has the label 'y' of --rename-label",)
