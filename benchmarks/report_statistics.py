@@ -22,10 +22,14 @@ from simulated_studies import SCENARIOS, Scenario, simulate, strength_of, truth
 from vaclip.evaluation import compare as judge
 from vaclip.evaluation import inference as stats
 from vaclip.evaluation import scores
-from vaclip.evaluation.predictions import arm_cases, read_predictions
+from vaclip.evaluation.predictions import Predictions
+from vaclip.evaluation.roles import Roles
 from vaclip.evaluation.verdict import Finding, verdict
 
-DRAWS, SWAPS = 1000, 999
+N_RESAMPLES = 1000
+SIZE = {"n_resamples": N_RESAMPLES, "n_permutations": 999}
+FEW = SIZE | {"n_resamples": 2}
+ROLES = Roles("B0", "B3", "K_shuffled", "K_map_only")
 METRICS = ("acc_macro", "f1_macro", "auroc_macro", "acc_micro", "brier", "log_loss", "ece")
 
 
@@ -50,10 +54,10 @@ def one_value(
     metrics: Sequence[str],
 ) -> dict[str, float]:
     """Whether the intervals of an arm's values cover, in one study."""
-    predictions = read_predictions(simulate(rng, scenario, {"A": strength}))
-    arm = judge.score_arm(predictions, "A", metrics=metrics, draws=DRAWS)
-    cases = arm_cases(predictions, "A")
-    loose = stats.bootstrap_weights(np.zeros(cases.patients, int), DRAWS, rng)
+    predictions = Predictions.of(simulate(rng, scenario, {"A": strength}))
+    arm = judge.score_arm(predictions, "A", metrics=metrics, n_resamples=N_RESAMPLES)
+    cases = predictions.cases("A")
+    loose = stats.bootstrap_weights(np.zeros(cases.patients, int), N_RESAMPLES, rng)
     drawn = scores.resampled_metrics(cases, loose, metrics)
     found = {}
     for name in metrics:
@@ -75,10 +79,10 @@ def one_difference(
     metrics: Sequence[str],
 ) -> dict[str, float]:
     """Whether the intervals of a difference cover, in one study, and what its tests say."""
-    predictions = read_predictions(simulate(rng, scenario, strengths))
+    predictions = Predictions.of(simulate(rng, scenario, strengths))
     found = {}
     for name in metrics:
-        contrast = judge.compare(predictions, "A", "B", name, draws=DRAWS, swaps=SWAPS)
+        contrast = judge.compare(predictions, "A", "B", name, **SIZE)
         found |= {
             name: covers(contrast.interval, true[name]),
             f"{name}, percentile": covers(contrast.percentile, true[name]),
@@ -122,8 +126,8 @@ def one_family(
     rng: np.random.Generator, scenario: Scenario, strengths: dict[str, float]
 ) -> dict[str, bool]:
     """Whether a family of true nulls has a rejection, raw and after Holm."""
-    predictions = read_predictions(simulate(rng, scenario, strengths))
-    family = judge.compare_families(predictions, draws=2, swaps=SWAPS)["baseline"]
+    predictions = Predictions.of(simulate(rng, scenario, strengths))
+    family = judge.compare_families(predictions, ROLES, **FEW)["baseline"]
     return {
         "raw": min(contrast.p for contrast in family) < stats.ALPHA,
         "Holm": min(contrast.p_holm for contrast in family) < stats.ALPHA,
@@ -134,12 +138,10 @@ def one_verdict(
     rng: np.random.Generator, scenario: Scenario, strengths: dict[str, float]
 ) -> dict[str, str]:
     """What the page would say."""
-    predictions = read_predictions(simulate(rng, scenario, strengths))
+    predictions = Predictions.of(simulate(rng, scenario, strengths))
     others = [arm for arm in strengths if arm != "B3"]
-    found = {
-        ("B3", arm): judge.compare(predictions, "B3", arm, draws=2, swaps=SWAPS) for arm in others
-    }
-    return {"finding": verdict(found).finding.value}
+    found = {("B3", arm): judge.compare(predictions, "B3", arm, **FEW) for arm in others}
+    return {"finding": verdict(found, ROLES).finding.value}
 
 
 def rate(values: pd.Series) -> str:

@@ -28,11 +28,13 @@ from vaclip.config import typed_config
 from vaclip.console import setup_logging
 from vaclip.evaluation.compare import compare
 from vaclip.evaluation.inference import ALPHA
-from vaclip.evaluation.predictions import read_predictions
+from vaclip.evaluation.predictions import Predictions
+from vaclip.evaluation.roles import Roles
 from vaclip.evaluation.verdict import verdict
 from vaclip.runs.run import finish_run, open_run
 
 ARMS = ("B0", "B3", "K_shuffled")
+ROLES = Roles("B0", "B3", "K_shuffled")
 SMALL = (
     "data.size=[48,48]", "data.synthetic.clips_per_patient=2", "model.backbone_width=8",
     "trainer.max_epochs=12", "trainer.enable_progress_bar=false", "trainer.accelerator=cpu",
@@ -59,9 +61,9 @@ def one_cohort(seed: int, informative: bool, patients: int) -> dict[str, object]
                 config = typed_config(compose("config", overrides))
             folder = finish_run(open_run(config, workers=1)).folder
             tables.append(pd.read_parquet(Path(folder) / keys.PREDICTIONS_FILE))
-        predictions = read_predictions(pd.concat(tables))
+        predictions = Predictions.of(pd.concat(tables))
     contrasts = {("B3", arm): compare(predictions, "B3", arm) for arm in ARMS if arm != "B3"}
-    row: dict[str, object] = {"finding": verdict(contrasts).finding.value}
+    row: dict[str, object] = {"finding": verdict(contrasts, ROLES).finding.value}
     for (_, other), found in contrasts.items():
         row |= {
             f"over {other}": found.difference,

@@ -9,7 +9,11 @@ import numpy as np
 import pandas as pd
 
 from vaclip import keys
+from vaclip.evaluation.embeddings import Embeddings
+from vaclip.evaluation.evaluate import evaluate
+from vaclip.evaluation.predictions import Predictions
 from vaclip.files import write_json
+from vaclip.metrics.retrieval import unit_rows
 
 CLASSES = ("normal", "hip", "knee")
 SKILL = {
@@ -25,6 +29,12 @@ AXES = {
     "noise_dropout": ("0.25", "0.5", "0.75"),
 }
 ANNOTATORS = ("md1", "md2")
+ROLES = {
+    "baseline": "B0", "method": "B3", "shuffled": "K_shuffled", "map_only": "K_map_only",
+    "controls": [arm for arm in SKILL if arm.startswith("K_")],
+    "pairs": [["B3", "B1"], ["B3", "B2"], ["B4", "B3"], ["B3", "C1"], ["B3", "C2"],
+              ["B3", "C3_linear"], ["B3", "C3_sigmoid"]],
+}  # fmt: skip
 
 
 def write_study(
@@ -63,14 +73,13 @@ def write_study(
     names = [*arms, *(_variants(arms) if variants else [])]
     people = [f"anna_{p:02d}" for p in range(patients)]
     table = _predictions(rng, names, people, seeds, folds, clips, classes, clip_name, skip)
-    table.to_parquet(folder / keys.PREDICTIONS_FILE)
+    Predictions.of(table, embeddings=_embeddings(table)).save(folder)
     jobs = [(arm, fold, seed) for arm in names for seed in range(seeds) for fold in range(folds)]
     pd.DataFrame(
         [(*job, *(("failed", reason) if job in skip else ("done", ""))) for job in jobs],
         columns=["arm", "fold", "seed", "state", "reason"],
     ).to_csv(folder / keys.JOBS_FILE, index=False)
-    _retrieval(rng, jobs).to_csv(folder / keys.RETRIEVAL_FILE, index=False)
-    write_json(folder / keys.ARMS_FILE, [_arm(arm) for arm in arms])
+    write_json(folder / keys.ARMS_FILE, {"roles": ROLES, "arms": [_arm(arm) for arm in arms]})
     excluded = clip_name.format(patient="anna_00", clip="lost")
     write_json(folder / keys.DATA_CARD_FILE, _card(patients, clips, classes, excluded, reason))
     _gallery(folder, rng, table, classes, size)
@@ -138,18 +147,23 @@ def _predictions(rng, names, people, seeds, folds, clips, classes, clip_name, sk
     return pd.DataFrame(rows, columns=columns)
 
 
-def _retrieval(rng, jobs):
-    rows = []
-    for arm, fold, seed in jobs:
-        aligned = keys.split_variant(arm)[0] not in ("B0", "B2")
-        for base in ("retrieval", "retrieval_unique"):
-            for place, chance in (("r1", 0.05), ("r5", 0.24), ("medr", 10.0)):
-                for side in ("v2a", "a2v"):
-                    factor = rng.uniform(0.3, 0.6) if place == "medr" else rng.uniform(1.5, 3)
-                    rows.append((arm, fold, seed, f"{base}_{place}_{side}",
-                                 chance * factor if aligned else np.nan))  # fmt: skip
-                rows.append((arm, fold, seed, f"{base}_{place}_chance", chance))
-    return pd.DataFrame(rows, columns=["arm", "fold", "seed", "name", "value"])
+def _embeddings(table):
+    """Draws embeddings whose cosines are the similarities of the table, for each aligned model."""
+    found = {}
+    for model, rows in table[table.split == "test"].groupby(["arm", "fold", "seed"]):
+        if keys.split_variant(model[0])[1] is None and rows.align_sim.notna().all():
+            own = np.random.default_rng(list(repr(model).encode()))
+            attn = unit_rows(own.normal(size=(len(rows), 8)))
+            aside = own.normal(size=(len(rows), 8))
+            aside = unit_rows(aside - (aside * attn).sum(axis=1, keepdims=True) * attn)
+            cosine = rows.align_sim.to_numpy()[:, None]
+            found[model] = Embeddings(cosine * attn + np.sqrt(1 - cosine**2) * aside, attn)
+    return found
+
+
+def judged(source, **options):
+    """Evaluates what `read_folder` read, as `write_report` does."""
+    return evaluate(source.everything, roles=source.roles, arms=source.scored, **options)
 
 
 def _arm(arm):

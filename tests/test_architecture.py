@@ -14,9 +14,9 @@ SOURCE = Path(__file__).parents[1] / "src" / "vaclip"
 TIERS = (
     {"errors", "files", "media", "keys", "seeds", "console", "config", "compose"},
     {"maps", "models", "losses", "metrics"},
-    {"study", "cohort", "data"},
+    {"study", "cohort", "data", "evaluation"},
     {"training"},
-    {"runs", "evaluation", "importers"},
+    {"runs", "importers"},
     {"audit", "ablation", "reports"},
     {"commands", "__main__"},
 )

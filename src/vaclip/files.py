@@ -121,6 +121,26 @@ def _check_claim(size: int) -> None:
         raise ValueError(f"it claims {size / 2**30:.1f} GiB; at most 2 GiB are read")
 
 
+def link_file(source: Path, target: Path) -> None:
+    """Lets a file stand in a second place too, by a hard link or else a copy; none if it is gone.
+
+    Args:
+        source: The file.
+        target: Where; a file that is there gives way, unless it is the same one.
+    """
+    if not source.is_file():
+        target.unlink(missing_ok=True)
+        return
+    if target.exists() and target.samefile(source):
+        return
+    with atomic_file(target) as temporary:
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(source, temporary)
+        except OSError:  # another disk, or one that knows no links
+            shutil.copyfile(source, temporary)
+
+
 def read_json(path: Path, name: str) -> Any:
     """Reads a JSON file of at most `LARGEST_TREE` bytes.
 

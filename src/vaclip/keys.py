@@ -95,12 +95,11 @@ PREDICTION_COLUMNS: Final = (
 PREDICTIONS_FILE: Final = "predictions.parquet"
 CONFIG_FILE: Final = "config.yaml"
 ENVIRONMENT_FILE: Final = "environment.json"
-RETRIEVAL_FILE: Final = "retrieval.csv"
-"""``arm, fold, seed, name, value``: retrieval metrics of the test split by their logged names."""
 JOBS_FILE: Final = "jobs.csv"
 """``arm, fold, seed, state, reason``: all that was planned; ``state`` is done, failed, missing."""
 ARMS_FILE: Final = "arms.json"
-"""What each arm is: ``arm, method, question, switches, loss, notes``."""
+"""``roles`` (as `vaclip.evaluation.roles.Roles`) and ``arms``: what each arm is, ``arm, method,
+question, switches, loss, notes``."""
 DATA_CARD_FILE: Final = "data_card.json"
 GALLERY_FILE: Final = "gallery.json"
 

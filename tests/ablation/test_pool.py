@@ -17,6 +17,7 @@ from vaclip.ablation.collect import collect
 from vaclip.ablation.job import arm_folder, is_complete, load_job, run_job, save_job, seconds_taken
 from vaclip.ablation.plan import Job
 from vaclip.ablation.pool import FAILED_FILE, job_folder, launch_jobs, run_jobs, start_job
+from vaclip.evaluation.predictions import Predictions
 
 
 @pytest.fixture(scope="module")
@@ -128,12 +129,11 @@ def test_what_is_collected(job, finished):
         "state": ["done"] * 3 + ["missing"],
         "reason": [""] * 4,
     }
-    retrieval = pd.read_csv(finished / keys.RETRIEVAL_FILE)
-    own = retrieval[retrieval["arm"] == "B3"]
+    retrieval = Predictions.load(finished).model_clips("B3", 1, 0).retrieval()
     logged = json.loads((job_folder(finished, job.name) / "fold_1/test_metrics.json").read_text())
-    for row in own.itertuples():
-        assert row.value == pytest.approx(logged["test"][f"test/{row.name}"], nan_ok=True)
-    assert len(own) == 18  # R@1, R@5, median rank; two directions and chance; clips and maps
+    for name, value in retrieval.items():
+        assert value == pytest.approx(logged["test"][f"test/{name}"], nan_ok=True)
+    assert len(retrieval) == 18  # R@1, R@5, median rank; two directions, chance; clips and maps
 
 
 def test_a_failure_is_noted_and_the_others_go_on(job, tmp_path):

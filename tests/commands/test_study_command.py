@@ -66,7 +66,7 @@ def test_the_folder_is_a_whole_study(finished):
     assert states["arm"].tolist() == ["B0", "B3", "K_withheld"]
     assert set(states["state"]) == {"done"}
     for name in (
-        keys.PREDICTIONS_FILE, keys.RETRIEVAL_FILE, keys.ARMS_FILE, keys.DATA_CARD_FILE,
+        keys.PREDICTIONS_FILE, keys.ARMS_FILE, keys.DATA_CARD_FILE,
         keys.GALLERY_FILE, keys.CONFIG_FILE, keys.ENVIRONMENT_FILE, "report/report.html",
     ):  # fmt: skip
         assert (finished / name).is_file(), name
@@ -129,7 +129,7 @@ def test_a_study_killed_at_random_moments_gives_the_same_report(home, finished):
     assert code == 0, output
     files = {p.relative_to(finished) for p in (finished / "report").rglob("*") if p.is_file()}
     assert {file.suffix for file in files} == REPORT_SUFFIXES
-    for file in files | {Path(keys.PREDICTIONS_FILE), Path(keys.RETRIEVAL_FILE)}:
+    for file in files | {Path(keys.PREDICTIONS_FILE)}:
         assert (again / file).read_bytes() == (finished / file).read_bytes(), file
 
 

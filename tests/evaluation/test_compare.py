@@ -13,30 +13,31 @@ from report_tables import CLASSES, prediction_rows
 from vaclip.evaluation import compare as judge
 from vaclip.evaluation import inference as stats
 from vaclip.evaluation import scores
-from vaclip.evaluation.predictions import arm_cases, paired_cases, read_predictions
+from vaclip.evaluation.predictions import Predictions
+from vaclip.evaluation.roles import Roles
 from vaclip.metrics.functional import alignment_metrics
 
 # Of scikit-learn, whose balanced accuracy is the reference.
 pytestmark = pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
 LABELS = [0, 1, 2] * 4
-FAST = {"draws": 200, "swaps": 499}
+FAST = {"n_resamples": 200, "n_permutations": 499}
 
 
 def predictions(**kwargs):
-    return read_predictions(prediction_rows(LABELS, **kwargs))
+    return Predictions.of(prediction_rows(LABELS, **kwargs))
 
 
 def per_patient(found, arm):
     """Whether each patient is right, mean over seeds, and the labels."""
-    cases = arm_cases(found, arm)
+    cases = found.cases(arm)
     right = (cases.probs.argmax(axis=1) == cases.label).astype(float)
     return np.bincount(cases.patient, right) / np.bincount(cases.patient), np.array(LABELS)
 
 
 def test_values_of_an_arm():
     found = predictions(seeds=3)
-    arm = judge.score_arm(found, "B3", **{"draws": 200})
-    cases = arm_cases(found, "B3")
+    arm = judge.score_arm(found, "B3", **{"n_resamples": 200})
+    cases = found.cases("B3")
     expected = []
     for seed in range(3):
         own = cases.seed == seed
@@ -59,8 +60,8 @@ def test_values_of_an_arm():
 
 def test_alignment_of_an_arm():
     found = predictions()
-    arm = judge.score_arm(found, "B3", "clip", draws=2)
-    cases = arm_cases(found, "B3", "clip")
+    arm = judge.score_arm(found, "B3", "clip", n_resamples=2)
+    cases = found.cases("B3", "clip")
     gaps = []
     for seed in (0, 1):
         own = cases.of(cases.seed == seed)
@@ -74,7 +75,7 @@ def test_alignment_of_an_arm():
 def test_an_arm_without_similarity_has_undefined_alignment():
     table = prediction_rows(LABELS)
     table["align_sim"] = np.nan
-    arm = judge.score_arm(read_predictions(table), "B0", draws=2)
+    arm = judge.score_arm(Predictions.of(table), "B0", n_resamples=2)
     assert all(math.isnan(value) for pair in arm.alignment.values() for value in pair)
 
 
@@ -82,34 +83,34 @@ def test_spread_over_patients_of_balanced_accuracy():
     # The part over patients, against s_k^2 / n_k by hand with the pooled prior.
     found = predictions()
     right, labels = per_patient(found, "B3")
-    cases = arm_cases(found, "B3")
-    left_out = scores.left_out_metrics(cases, cases.patient, ["acc_macro"])["acc_macro"]
+    cases = found.cases("B3")
+    jackknifed = scores.jackknife_metrics(cases, cases.patient, ["acc_macro"])["acc_macro"]
     share = judge._share(cases, "acc_macro")
     np.testing.assert_allclose(share, 1 / 12)
-    spread = stats.patient_spread(left_out, cases.strata(), share)
+    error = stats.patient_error(jackknifed, cases.strata(), share)
     s2 = np.array([right[labels == k].var(ddof=1) for k in range(3)])
     moderated = (3 * s2 + 2 * s2.mean()) / 5
-    assert spread.error == pytest.approx(math.sqrt(np.sum(moderated / 4) / 9))
+    assert error.value == pytest.approx(math.sqrt(np.sum(moderated / 4) / 9))
 
 
 def test_spread_over_patients_of_accuracy_keeps_the_strata_in_their_shares():
     # sum_h (n_h / N)^2 s_h^2 / n_h over strata of 3, 4 and 8 patients.
     labels = [0] * 3 + [1] * 4 + [2] * 8
-    found = read_predictions(prediction_rows(labels, seeds=1))
-    cases = arm_cases(found, "B3")
+    found = Predictions.of(prediction_rows(labels, seeds=1))
+    cases = found.cases("B3")
     strata, n = cases.strata(), np.array([3, 4, 8])
-    left_out = scores.left_out_metrics(cases, cases.patient, ["acc_micro"], strata)["acc_micro"]
+    jackknifed = scores.jackknife_metrics(cases, cases.patient, ["acc_micro"], strata)["acc_micro"]
     right = (cases.probs.argmax(axis=1) == cases.label)[np.argsort(cases.patient)]
     s2 = np.array([right[np.array(labels) == k].var(ddof=1) for k in range(3)])
-    assert stats.jackknife_variance(left_out, strata)[0] == pytest.approx(np.sum(n * s2) / 15**2)
-    spread = stats.patient_spread(left_out, strata, judge._share(cases, "acc_micro"))
+    assert stats.jackknife_variance(jackknifed, strata)[0] == pytest.approx(np.sum(n * s2) / 15**2)
+    error = stats.patient_error(jackknifed, strata, judge._share(cases, "acc_micro"))
     moderated = ((n - 1) * s2 + 2 * np.sum((n - 1) * s2) / 12) / (n + 1)
-    assert spread.error == pytest.approx(math.sqrt(np.sum(n * moderated)) / 15)
+    assert error.value == pytest.approx(math.sqrt(np.sum(n * moderated)) / 15)
 
 
 def test_share_of_patients():
     table = prediction_rows([0, 0, 0, 1], clips=1, classes=CLASSES[:2])
-    cases = arm_cases(read_predictions(table), "B0")
+    cases = Predictions.of(table).cases("B0")
     np.testing.assert_allclose(judge._share(cases, "acc_macro"), [1 / 6, 1 / 6, 1 / 6, 1 / 2])
     np.testing.assert_allclose(judge._share(cases, "acc_micro"), [1 / 4] * 4)
 
@@ -136,16 +137,16 @@ def test_models_that_vary_widen_the_interval():
 
     rows = prediction_rows(LABELS, seeds=4, segments=1, clips=1, probs=flat_probs(together))
     rows = folds(rows[rows.split == "test"])
-    cases = arm_cases(read_predictions(rows), "B3")
-    left_out = scores.left_out_metrics(cases, cases.patient, ["acc_macro"])["acc_macro"]
+    cases = Predictions.of(rows).cases("B3")
+    jackknifed = scores.jackknife_metrics(cases, cases.patient, ["acc_macro"])["acc_macro"]
     share = judge._share(cases, "acc_macro")
-    alone = stats.patient_spread(left_out, cases.strata(), share)
-    spread = judge._spreads(
-        lambda unit, strata: scores.left_out_metrics(cases, unit, ["acc_macro"], strata),
+    alone = stats.patient_error(jackknifed, cases.strata(), share)
+    error = judge._errors(
+        lambda unit, strata: scores.jackknife_metrics(cases, unit, ["acc_macro"], strata),
         cases,
         ["acc_macro"],
     )["acc_macro"]
-    assert spread.error > 1.1 * alone.error
+    assert error.value > 1.1 * alone.value
 
 
 def test_values_of_a_contrast():
@@ -158,8 +159,8 @@ def test_values_of_a_contrast():
     assert (contrast.jobs, contrast.jobs_of_either, contrast.patients) == (6, 6, 12)
     assert contrast.interval.low <= contrast.difference <= contrast.interval.high
     assert contrast.p == max(contrast.p_patients, contrast.p_models)
-    assert contrast.p_models == stats.t_p(contrast.difference, contrast.spread)
-    assert contrast.detectable == stats.detectable_difference(contrast.spread)
+    assert contrast.p_models == stats.t_p(contrast.difference, contrast.error)
+    assert contrast.detectable == stats.detectable_difference(contrast.error)
     assert math.isnan(contrast.p_holm)
 
 
@@ -178,9 +179,9 @@ def test_the_two_ways_round_mirror():
 def test_permutation_swaps_whole_patients(metric):
     # Exact over 2^6 swaps, against a loop that swaps the patients' rows.
     table = prediction_rows([0, 1, 2, 0, 1, 2], folds=2)
-    found = read_predictions(table)
-    contrast = judge.compare(found, "B3", "B0", metric, draws=2, swaps=64)
-    one, two = paired_cases(found, "B3", "B0")
+    found = Predictions.of(table)
+    contrast = judge.compare(found, "B3", "B0", metric, n_resamples=2, n_permutations=64)
+    one, two = found.paired("B3", "B0")
 
     def difference(swapped):
         rows = swapped[one.patient][:, None]
@@ -203,9 +204,9 @@ def test_permutation_swaps_whole_patients(metric):
 
 def test_permutation_of_one_class_and_seed_is_scipys():
     table = prediction_rows([0] * 9, seeds=1, clips=1, segments=1, folds=3)
-    found = read_predictions(table)
-    contrast = judge.compare(found, "B3", "B0", "acc_micro", draws=2, swaps=512)
-    one, two = paired_cases(found, "B3", "B0")
+    found = Predictions.of(table)
+    contrast = judge.compare(found, "B3", "B0", "acc_micro", n_resamples=2, n_permutations=512)
+    one, two = found.paired("B3", "B0")
     right = [(part.probs.argmax(axis=1) == part.label).astype(float) for part in (one, two)]
     expected = sp.permutation_test(
         right, lambda x, y: np.mean(x - y), permutation_type="samples", n_resamples=np.inf
@@ -216,7 +217,7 @@ def test_permutation_of_one_class_and_seed_is_scipys():
 def test_fold_test_by_hand():
     found = predictions()
     contrast = judge.compare(found, "B3", "B0", **FAST)
-    one, two = paired_cases(found, "B3", "B0")
+    one, two = found.paired("B3", "B0")
     differences = []
     for job in sorted(found.jobs["B0"]):
         own = (one.fold == job[0]) & (one.seed == job[1])
@@ -233,11 +234,11 @@ def test_fold_test_by_hand():
 
 def test_missing_jobs_are_left_out_of_both():
     table = prediction_rows(LABELS, skip=[("B0", 0, 0), ("B3", 1, 1)])
-    contrast = judge.compare(read_predictions(table), "B3", "B0", **FAST)
+    contrast = judge.compare(Predictions.of(table), "B3", "B0", **FAST)
     assert (contrast.jobs, contrast.jobs_of_either) == (4, 6)
     lost = [(0, 0), (1, 1)]
     common = table[[job not in lost for job in zip(table.fold, table.seed, strict=True)]]
-    expected = judge.compare(read_predictions(common), "B3", "B0", **FAST)
+    expected = judge.compare(Predictions.of(common), "B3", "B0", **FAST)
     assert contrast.difference == pytest.approx(expected.difference)
     assert contrast.interval == expected.interval
 
@@ -245,7 +246,7 @@ def test_missing_jobs_are_left_out_of_both():
 def test_equal_arms():
     table = prediction_rows(LABELS, arms=["B0"])
     table = pd.concat([table, table.assign(arm="B3")])
-    contrast = judge.compare(read_predictions(table), "B3", "B0", **FAST)
+    contrast = judge.compare(Predictions.of(table), "B3", "B0", **FAST)
     assert (contrast.difference, contrast.p) == (0.0, 1.0)
     assert contrast.interval.low == pytest.approx(-contrast.interval.high)
     assert contrast.interval.high > 0
@@ -264,7 +265,7 @@ def sharpened(table):
 def test_arms_that_diagnose_alike_are_not_identical():
     table = prediction_rows(LABELS, arms=["B0"], clips=1, segments=1)
     table = pd.concat([table, sharpened(table).assign(arm="B3")])
-    found = read_predictions(table)
+    found = Predictions.of(table)
     contrast = judge.compare(found, "B3", "B0", **FAST)
     assert (contrast.difference, contrast.p, contrast.identical) == (0.0, 1.0, False)
     assert math.isnan(contrast.detectable)
@@ -274,7 +275,7 @@ def test_arms_that_diagnose_alike_are_not_identical():
 def test_a_copy_of_an_arm_takes_nothing_from_the_others_but_its_place_in_the_family():
     table = prediction_rows(LABELS, arms=["B0", "B1", "B3"], probs=None)
     copy = table[table.arm == "B3"].assign(arm="C3_linear")
-    found = judge.compare_families(read_predictions(pd.concat([table, copy])), **FAST)
+    found = judge.compare_families(Predictions.of(pd.concat([table, copy])), ROLES, **FAST)
     b1, c3 = found["named"]
     assert (c3.second, c3.identical, c3.p, c3.p_holm) == ("C3_linear", True, 1.0, 1.0)
     assert b1.p_holm == pytest.approx(min(2 * b1.p, 1.0))
@@ -284,10 +285,10 @@ def test_a_copy_of_an_arm_takes_nothing_from_the_others_but_its_place_in_the_fam
 
 def test_results_do_not_depend_on_the_order_of_rows():
     table = prediction_rows(LABELS)
-    one = read_predictions(table)
-    two = read_predictions(table.sample(frac=1, random_state=3))
+    one = Predictions.of(table)
+    two = Predictions.of(table.sample(frac=1, random_state=3))
     assert judge.compare(one, "B3", "B0", **FAST) == judge.compare(two, "B3", "B0", **FAST)
-    a, b = (judge.score_arm(found, "B3", draws=50) for found in (one, two))
+    a, b = (judge.score_arm(found, "B3", n_resamples=50) for found in (one, two))
     assert a.scores == b.scores
 
 
@@ -296,7 +297,7 @@ def test_results_do_not_depend_on_names():
     names = dict(zip(sorted(set(table.patient_id)), "lkjhgfdsaqwe", strict=True))
     renamed = table.assign(patient_id=table.patient_id.map(names))
     one, two = (
-        judge.compare(read_predictions(t), "B3", "B0", draws=2, swaps=4096)
+        judge.compare(Predictions.of(t), "B3", "B0", n_resamples=2, n_permutations=4096)
         for t in (table, renamed)
     )
     assert two.difference == pytest.approx(one.difference)
@@ -306,45 +307,31 @@ def test_results_do_not_depend_on_names():
 
 def test_seeds_of_the_draws():
     found = predictions()
-    a, b, c = (judge.score_arm(found, "B3", draws=50, seed=s) for s in (0, 0, 1))
+    a, b, c = (judge.score_arm(found, "B3", n_resamples=50, seed=s) for s in (0, 0, 1))
     assert a.scores == b.scores
     assert a.scores["log_loss"].percentile != c.scores["log_loss"].percentile
     assert a.scores["acc_macro"].interval == c.scores["acc_macro"].interval
 
 
-def test_families_of_the_arms_that_are_there():
-    assert judge.families(["B0", "B3", "K_shuffled", "C1"]) == {
-        "baseline": [("B3", "B0"), ("K_shuffled", "B0"), ("C1", "B0")],
-        "named": [("B3", "C1")],
-        "controls": [("B3", "K_shuffled")],
-    }
-    assert judge.families(["B1"]) == {"baseline": [], "named": [], "controls": []}
-    everything = ["B0", "B1", "B2", "B3", "B4", "C1", "C2", "C3_linear", "C3_sigmoid"]
-    found = judge.families([*everything, *judge.CONTROLS])
-    assert {name: len(pairs) for name, pairs in found.items()} == {
-        "baseline": 14, "named": 7, "controls": 6
-    }  # fmt: skip
-
-
+ROLES = Roles("B0", "B3", "K_shuffled", "K_map_only", (), (("B3", "B1"), ("B3", "C3_linear")))
 VARIANTS = ("B3@train_fraction=0.5", "B0@train_fraction=0.5", "B3@annotators=md1>md2")
 
 
 def test_variants_stand_in_no_family():
-    assert judge.families(["B0", "B3", *VARIANTS]) == judge.families(["B0", "B3"])
     table = prediction_rows(LABELS, arms=["B0", "B3", *VARIANTS])
-    found = read_predictions(table)
-    families = judge.compare_families(found, **FAST)
+    found = Predictions.of(table)
+    families = judge.compare_families(found, ROLES, **FAST)
     arms = {arm for family in families.values() for c in family for arm in (c.first, c.second)}
     assert arms == {"B0", "B3"}
-    alone = judge.compare_families(read_predictions(table[table.arm.isin(arms)]), **FAST)
+    alone = judge.compare_families(Predictions.of(table[table.arm.isin(arms)]), ROLES, **FAST)
     assert families["baseline"][0].p_holm == alone["baseline"][0].p_holm
 
 
 def test_variants_are_scored_and_compared_as_arms_are():
     table = prediction_rows(LABELS, arms=["B0", "B3"])
     names = {"B0": VARIANTS[1], "B3": VARIANTS[0]}
-    found = read_predictions(pd.concat([table, table.assign(arm=table.arm.map(names))]))
-    arm, variant = (judge.score_arm(found, name, draws=50) for name in ("B3", VARIANTS[0]))
+    found = Predictions.of(pd.concat([table, table.assign(arm=table.arm.map(names))]))
+    arm, variant = (judge.score_arm(found, name, n_resamples=50) for name in ("B3", VARIANTS[0]))
     assert variant.scores == arm.scores
     one = judge.compare(found, "B3", "B0", **FAST)
     two = judge.compare(found, VARIANTS[0], VARIANTS[1], **FAST)
@@ -354,7 +341,7 @@ def test_variants_are_scored_and_compared_as_arms_are():
 def test_fold_test_of_half_the_training_patients():
     table = prediction_rows(LABELS)
     halves = table.assign(arm=table.arm + "@train_fraction=0.5")
-    found = read_predictions(pd.concat([table, halves]))
+    found = Predictions.of(pd.concat([table, halves]))
     whole, half = (
         judge.compare(found, f"B3{at}", f"B0{at}", "log_loss", **FAST).resampled_t
         for at in ("", "@train_fraction=0.5")
@@ -364,11 +351,12 @@ def test_fold_test_of_half_the_training_patients():
 
 
 def test_each_family_has_its_own_correction():
-    found = judge.compare_families(predictions(arms=["B0", "B1", "B3", "K_shuffled"]), **FAST)
+    table = predictions(arms=["B0", "B1", "B3", "K_shuffled"])
+    found = judge.compare_families(table, ROLES, **FAST)
     for family in found.values():
         assert [c.p_holm for c in family] == stats.holm([c.p for c in family])
     assert [(c.first, c.second) for c in found["named"]] == [("B3", "B1")]
-    alone = judge.compare(predictions(arms=["B0", "B1", "B3", "K_shuffled"]), "B3", "B1", **FAST)
+    alone = judge.compare(table, "B3", "B1", **FAST)
     assert replace(found["named"][0], p_holm=math.nan).p == alone.p
 
 
@@ -393,9 +381,9 @@ def all_right(arm, seed, patient):
 )
 def test_degenerate_studies_are_undefined_not_wrong(labels, options):
     table = prediction_rows(labels, **options)
-    found = read_predictions(table[table.split == "test"])
+    found = Predictions.of(table[table.split == "test"])
     for unit in ("patient", "clip"):
-        arm = judge.score_arm(found, "B3", unit, draws=50)
+        arm = judge.score_arm(found, "B3", unit, n_resamples=50)
         for name, score in arm.scores.items():
             low, high = score.interval.low, score.interval.high
             if not math.isnan(low):
@@ -412,7 +400,7 @@ def test_degenerate_studies_are_undefined_not_wrong(labels, options):
 
 def test_all_right_leaves_room_below():
     found = predictions(probs=flat_probs(all_right))
-    score = judge.score_arm(found, "B3", draws=50).scores["acc_macro"]
+    score = judge.score_arm(found, "B3", n_resamples=50).scores["acc_macro"]
     assert score.mean == 1
     assert score.percentile.low == 1  # the bootstrap is certain; the interval is not
     assert 0.5 < score.interval.low < 0.9

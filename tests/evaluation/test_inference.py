@@ -9,7 +9,7 @@ from scipy import stats as sp
 from statsmodels.stats.power import TTestPower
 
 from vaclip.evaluation import inference as stats
-from vaclip.evaluation.inference import Spread
+from vaclip.evaluation.inference import StandardError
 
 
 def left_out_of_mean(values):
@@ -36,90 +36,90 @@ def test_jackknife_of_a_mean_is_the_textbook_variance():
 def test_jackknife_in_strata():
     rng = np.random.default_rng(0)
     values, strata = rng.normal(size=15), np.repeat([0, 1, 2], [4, 10, 1])
-    left_out = class_means_left_out(values[:14], strata[:14])
-    variance, df = stats.jackknife_variance(np.append(left_out, 5.0), strata)
+    jackknifed = class_means_left_out(values[:14], strata[:14])
+    variance, df = stats.jackknife_variance(np.append(jackknifed, 5.0), strata)
     expected = (values[:4].var(ddof=1) / 4 + values[4:14].var(ddof=1) / 10) / 4
     assert variance == pytest.approx(expected)  # the stratum of one says nothing
     assert df == 12
     assert math.isnan(stats.jackknife_variance(values[:2], np.arange(2))[0])
-    with_undefined = np.append(left_out, [np.nan, np.nan])
+    with_undefined = np.append(jackknifed, [np.nan, np.nan])
     undefined = stats.jackknife_variance(with_undefined, np.append(strata, 0))
     assert undefined == pytest.approx((variance, df))
 
 
 def test_spread_of_one_stratum_is_the_standard_error():
     values = np.random.default_rng(1).normal(size=20)
-    spread = stats.patient_spread(left_out_of_mean(values), np.zeros(20, int), np.full(20, 0.05))
-    assert spread.error == pytest.approx(sp.sem(values))
-    assert spread.df == 19
+    error = stats.patient_error(left_out_of_mean(values), np.zeros(20, int), np.full(20, 0.05))
+    assert error.value == pytest.approx(sp.sem(values))
+    assert error.df == 19
 
 
 def test_spread_of_class_means_by_hand():
     values = np.array([1.0, 0, 1, 0, 1, 1, 0.5, 0.5])
     strata = np.array([0, 0, 0, 0, 1, 1, 1, 2])
     share = 1 / 3 / np.bincount(strata)[strata]
-    left_out = np.append(class_means_left_out(values[:7], strata[:7]), np.nan)
+    jackknifed = np.append(class_means_left_out(values[:7], strata[:7]), np.nan)
     # By hand in terms of K = 3 classes: without patient i of class h, the mean moves by
     # (mean_h - x_i) / (K (n_h - 1)).
-    left_out[:7] = [(0.5 - x) / (3 * 3) for x in values[:4]] + [
+    jackknifed[:7] = [(0.5 - x) / (3 * 3) for x in values[:4]] + [
         (2.5 / 3 - x) / (3 * 2) for x in values[4:7]
     ]
-    spread = stats.patient_spread(left_out, strata, share)
+    error = stats.patient_error(jackknifed, strata, share)
     s2 = np.array([1 / 3, 1 / 12, 0.0])
     n = np.array([4, 3, 1])
     pooled = np.sum((n - 1) * s2) / 5
     moderated = ((n - 1) * s2 + 2 * pooled) / (n + 1)
     terms = moderated / n / 9
-    assert spread.error == pytest.approx(math.sqrt(terms.sum()))
+    assert error.value == pytest.approx(math.sqrt(terms.sum()))
     welch = terms.sum() ** 2 / np.sum(terms**2 / (n + 1))
-    assert spread.df == pytest.approx(min(welch, 5))
+    assert error.df == pytest.approx(min(welch, 5))
 
 
-def test_spread_that_cannot_be_estimated():
-    one = stats.patient_spread(np.array([np.nan]), np.array([0]), np.array([1.0]))
-    assert math.isnan(one.error)
-    each = stats.patient_spread(np.ones(3), np.arange(3), np.full(3, 1 / 3))
-    assert math.isnan(each.error)
-    alike = stats.patient_spread(np.ones(6), np.repeat([0, 1], 3), np.full(6, 1 / 6))
-    assert alike == Spread(0.0, 4.0)
+def test_a_standard_error_that_cannot_be_estimated():
+    one = stats.patient_error(np.array([np.nan]), np.array([0]), np.array([1.0]))
+    assert math.isnan(one.value)
+    each = stats.patient_error(np.ones(3), np.arange(3), np.full(3, 1 / 3))
+    assert math.isnan(each.value)
+    alike = stats.patient_error(np.ones(6), np.repeat([0, 1], 3), np.full(6, 1 / 6))
+    assert alike == StandardError(0.0, 4.0)
 
 
 def test_models_add_what_exceeds_their_cells():
-    patients = Spread(0.3, 20.0)
-    spread = stats.with_models(patients, 0.10, 4.0, 0.03)
-    assert spread.error == pytest.approx(math.sqrt(0.09 + 0.07))
-    assert spread.df == pytest.approx(0.16**2 / (0.09**2 / 20 + 0.10**2 / 4))
-    assert stats.with_models(patients, 0.03, 4.0, 0.10) == patients
-    assert stats.with_models(patients, math.nan, 0.0, 0.10) == patients
+    patients = StandardError(0.3, 20.0)
+    error = stats.with_training(patients, 0.10, 4.0, 0.03)
+    assert error.value == pytest.approx(math.sqrt(0.09 + 0.07))
+    assert error.df == pytest.approx(0.16**2 / (0.09**2 / 20 + 0.10**2 / 4))
+    assert stats.with_training(patients, 0.03, 4.0, 0.10) == patients
+    assert stats.with_training(patients, math.nan, 0.0, 0.10) == patients
 
 
 def test_rounding_is_no_spread():
     noise = 1e-16 * np.random.default_rng(0).normal(size=6)
     strata, share = np.repeat([0, 1], 3), np.full(6, 1 / 6)
-    nothing = stats.patient_spread(0.7 + noise, strata, share)
-    assert nothing == Spread(0.0, 4.0)
-    assert stats.with_models(nothing, 2e-32, 4.0, 1e-32) == nothing
+    nothing = stats.patient_error(0.7 + noise, strata, share)
+    assert nothing == StandardError(0.0, 4.0)
+    assert stats.with_training(nothing, 2e-32, 4.0, 1e-32) == nothing
     assert math.isnan(stats.corrected_resampled_t(0.2 + noise, [1] * 6, [4] * 6).p)
 
 
 def test_fraction_interval_is_wilsons():
     # Of 17 right of 20, with the binomial error and a normal quantile.
     error = math.sqrt(0.85 * 0.15 / 20)
-    found = stats.fraction_interval(0.85, Spread(error, 1e9), 20, 20)
+    found = stats.fraction_interval(0.85, StandardError(error, 1e9), 20, 20)
     expected = sp.binomtest(17, 20).proportion_ci(method="wilson")
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-6)
 
 
 @pytest.mark.parametrize(("value", "edge"), [(1.0, "high"), (0.0, "low")])
 def test_all_right_or_wrong_is_not_certain(value, edge):
-    found = stats.fraction_interval(value, Spread(0.0, 1e9), 20, 60)
+    found = stats.fraction_interval(value, StandardError(0.0, 1e9), 20, 60)
     expected = sp.binomtest(int(20 * value), 20).proportion_ci(method="wilson")
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-6)
     assert getattr(found, edge) == pytest.approx(value, abs=1e-12)
 
 
 def test_effective_size_is_at_most_the_rows():
-    tiny = stats.fraction_interval(0.5, Spread(1e-9, 1e9), 10, 30)
+    tiny = stats.fraction_interval(0.5, StandardError(1e-9, 1e9), 10, 30)
     expected = sp.binomtest(15, 30).proportion_ci(method="wilson")
     assert tiny.low == pytest.approx(expected.low, abs=1e-6)
 
@@ -128,27 +128,27 @@ def test_difference_interval_is_of_the_paired_t_test():
     rng = np.random.default_rng(2)
     a, b = rng.random(25), rng.random(25)
     expected = sp.ttest_rel(a, b)
-    spread = Spread(float(sp.sem(a - b)), 24.0)
-    found = stats.difference_interval(float(np.mean(a - b)), spread, 25)
+    error = StandardError(float(sp.sem(a - b)), 24.0)
+    found = stats.difference_interval(float(np.mean(a - b)), error, 25)
     ci = expected.confidence_interval()
     assert (found.low, found.high) == pytest.approx((ci.low, ci.high))
-    assert stats.t_p(float(np.mean(a - b)), spread) == pytest.approx(expected.pvalue)
+    assert stats.t_p(float(np.mean(a - b)), error) == pytest.approx(expected.pvalue)
 
 
 def test_no_difference_anywhere_is_not_certain():
-    found = stats.difference_interval(0.0, Spread(0.0, 1e9), 20)
+    found = stats.difference_interval(0.0, StandardError(0.0, 1e9), 20)
     ci = sp.binomtest(0, 20).proportion_ci(method="wilson")
     assert (found.low, found.high) == pytest.approx((-ci.high, ci.high), abs=1e-6)
-    assert stats.t_p(0.0, Spread(0.0, 19.0)) == 1.0
-    assert math.isnan(stats.difference_interval(0.0, Spread(0.0, 0.0), 1).low)
+    assert stats.t_p(0.0, StandardError(0.0, 19.0)) == 1.0
+    assert math.isnan(stats.difference_interval(0.0, StandardError(0.0, 0.0), 1).low)
 
 
 def test_positive_interval_is_on_the_logarithm():
-    found = stats.positive_interval(0.5, Spread(0.1, 30.0))
+    found = stats.positive_interval(0.5, StandardError(0.1, 30.0))
     half = sp.t.ppf(0.975, 30) * 0.1 / 0.5
     assert math.log(found.high / 0.5) == pytest.approx(half)
     assert math.log(0.5 / found.low) == pytest.approx(half)
-    assert math.isnan(stats.positive_interval(0.0, Spread(0.1, 30.0)).low)
+    assert math.isnan(stats.positive_interval(0.0, StandardError(0.1, 30.0)).low)
 
 
 def test_bootstrap_stays_within_strata():
@@ -182,7 +182,7 @@ def paired_mean(differences):
 def test_permutation_test_is_scipys(seed):
     rng = np.random.default_rng(seed)
     a, b = rng.integers(0, 3, 9) / 2 + 0.3, rng.integers(0, 3, 9) / 2
-    found = stats.swap_p(paired_mean(a - b), 9, 512, rng)
+    found = stats.permutation_p(paired_mean(a - b), 9, 512, rng)
     expected = sp.permutation_test(
         (a, b), lambda x, y: np.mean(x - y), permutation_type="samples", n_resamples=np.inf
     )
@@ -191,7 +191,7 @@ def test_permutation_test_is_scipys(seed):
 
 def test_permutation_test_counts_by_hand():
     # Differences 1, 1, 1: of eight swaps only none and all are as extreme.
-    assert stats.swap_p(paired_mean(np.ones(3)), 3, 8, np.random.default_rng(0)) == 0.25
+    assert stats.permutation_p(paired_mean(np.ones(3)), 3, 8, np.random.default_rng(0)) == 0.25
 
 
 def test_monte_carlo_comes_near_the_exact_p_and_is_never_zero():
@@ -199,20 +199,24 @@ def test_monte_carlo_comes_near_the_exact_p_and_is_never_zero():
     signs = np.array(list(itertools.product([-1, 1], repeat=12)))
     exact = np.mean(np.abs(signs @ differences) >= abs(differences.sum()) - 1e-9)
     rng = np.random.default_rng(0)
-    assert stats.swap_p(paired_mean(differences), 12, 4000, rng) == pytest.approx(exact, abs=0.02)
-    far = stats.swap_p(paired_mean(np.ones(40)), 40, 99, rng)
+    assert stats.permutation_p(paired_mean(differences), 12, 4000, rng) == pytest.approx(
+        exact, abs=0.02
+    )
+    far = stats.permutation_p(paired_mean(np.ones(40)), 40, 99, rng)
     assert far == 1 / 100
 
 
 def test_no_difference_has_p_1():
-    for draws in (99, 5000):
-        assert stats.swap_p(paired_mean(np.zeros(8)), 8, draws, np.random.default_rng(0)) == 1.0
+    for count in (99, 5000):
+        assert (
+            stats.permutation_p(paired_mean(np.zeros(8)), 8, count, np.random.default_rng(0)) == 1.0
+        )
 
 
 def test_undefined_permutation_tests():
     rng = np.random.default_rng(0)
-    assert math.isnan(stats.swap_p(paired_mean(np.ones(1)), 1, 99, rng))
-    assert math.isnan(stats.swap_p(paired_mean(np.full(5, np.nan)), 5, 99, rng))
+    assert math.isnan(stats.permutation_p(paired_mean(np.ones(1)), 1, 99, rng))
+    assert math.isnan(stats.permutation_p(paired_mean(np.full(5, np.nan)), 5, 99, rng))
 
 
 def test_holm_by_hand():
@@ -252,8 +256,8 @@ def test_undefined_nadeau_bengio(values):
 @pytest.mark.parametrize("df", [4.0, 27.0, 57.0])
 @pytest.mark.parametrize("alpha", [0.05, 0.025])
 def test_detectable_difference_has_the_power(df, alpha):
-    spread = Spread(0.04, df)
-    shift = stats.detectable_difference(spread, alpha) / spread.error
+    error = StandardError(0.04, df)
+    shift = stats.detectable_difference(error, alpha) / error.value
     critical = sp.t.ppf(1 - alpha / 2, df)
     power = sp.nct.sf(critical, df, shift) + sp.nct.cdf(-critical, df, shift)
     assert power == pytest.approx(0.8, abs=1e-4)
@@ -263,11 +267,11 @@ def test_detectable_difference_is_statsmodels():
     # Of its power on the side of the difference: two-sided it is NaN for some of these.
     for df in np.exp(np.linspace(0, math.log(300), 60)):
         for alpha in (0.05, 0.025, 0.05 / 14):
-            effect = stats.detectable_difference(Spread(1.0, df), alpha) / math.sqrt(df + 1)
+            effect = stats.detectable_difference(StandardError(1.0, df), alpha) / math.sqrt(df + 1)
             power = TTestPower().power(effect, df + 1, alpha / 2, alternative="larger")
             assert power == pytest.approx(0.8, abs=1e-4)
 
 
 def test_undefined_detectable_difference():
-    assert math.isnan(stats.detectable_difference(Spread(0.0, 10.0)))
-    assert math.isnan(stats.detectable_difference(Spread(math.nan, math.nan)))
+    assert math.isnan(stats.detectable_difference(StandardError(0.0, 10.0)))
+    assert math.isnan(stats.detectable_difference(StandardError(math.nan, math.nan)))

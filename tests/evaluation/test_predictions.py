@@ -6,7 +6,7 @@ import pytest
 
 from report_tables import CLASSES, prediction_rows
 from vaclip.errors import VaclipError
-from vaclip.evaluation.predictions import arm_cases, paired_cases, read_predictions
+from vaclip.evaluation.predictions import Predictions
 
 LABELS = [0, 1, 2, 0, 1, 2, 0]
 
@@ -26,7 +26,7 @@ def test_a_case_is_the_mean_of_its_clips_which_are_the_mean_of_their_segments():
     table = prediction_rows(LABELS, segments=3)
     # One clip more segments than the other, so that the order of averaging shows.
     table = table[(table.segment < 2) | table.clip_id.str.endswith("c0")]
-    cases = arm_cases(read_predictions(table), "B3")
+    cases = Predictions.of(table).cases("B3")
     assert len(cases.label) == 2 * len(LABELS)
     for row in range(len(cases.label)):
         patient = f"p{cases.patient[row]:03d}"
@@ -38,7 +38,7 @@ def test_a_case_is_the_mean_of_its_clips_which_are_the_mean_of_their_segments():
 
 def test_clips_keep_apart():
     table = prediction_rows(LABELS, clips=3, segments=1)
-    clips = arm_cases(read_predictions(table), "B0", "clip")
+    clips = Predictions.of(table).cases("B0", "clip")
     test = table[(table.arm == "B0") & (table.split == "test")]
     assert len(clips.label) == len(test)
     expected = test[[f"prob_{name}" for name in CLASSES]].to_numpy()
@@ -49,7 +49,7 @@ def test_a_patient_of_two_labels_is_two_cases():
     table = prediction_rows([0, 1, 2, 0])
     other = (table.patient_id == "p001") & (table.clip_id == "p001c1")
     table.loc[other, "label"] = CLASSES[2]
-    cases = arm_cases(read_predictions(table), "B0")
+    cases = Predictions.of(table).cases("B0")
     assert cases.patients == 4
     assert sorted(cases.label[(cases.patient == 1) & (cases.seed == 0)]) == [1, 2]
     strata = cases.strata()
@@ -59,8 +59,8 @@ def test_a_patient_of_two_labels_is_two_cases():
 
 def test_order_of_rows_does_not_matter():
     table = prediction_rows(LABELS)
-    one = arm_cases(read_predictions(table), "B3")
-    two = arm_cases(read_predictions(table.sample(frac=1, random_state=1)), "B3")
+    one = Predictions.of(table).cases("B3")
+    two = Predictions.of(table.sample(frac=1, random_state=1)).cases("B3")
     for name, column in vars(one).items():
         np.testing.assert_array_equal(column, getattr(two, name))
 
@@ -69,13 +69,13 @@ def test_similarity_leaves_out_segments_without_a_map():
     table = prediction_rows(LABELS, segments=2)
     table["align_sim"] = np.where(table.segment == 0, 0.25, np.nan)
     table.loc[table.patient_id == "p000", "align_sim"] = np.nan
-    cases = arm_cases(read_predictions(table), "B0")
+    cases = Predictions.of(table).cases("B0")
     assert np.isnan(cases.similarity[cases.patient == 0]).all()
     np.testing.assert_allclose(cases.similarity[cases.patient > 0], 0.25)
 
 
 def test_sizes_of_jobs():
-    predictions = read_predictions(prediction_rows(LABELS, skip=[("B0", 0, 0)]))
+    predictions = Predictions.of(prediction_rows(LABELS, skip=[("B0", 0, 0)]))
     # Seven patients in three folds: patients i with (i + seed) % 3 = fold are tested.
     assert predictions.sizes[0, 0] == (3, 2)
     assert predictions.sizes[1, 0] == (2, 2)
@@ -86,14 +86,14 @@ def test_sizes_of_jobs():
 def test_where_some_folds_were_not_run_the_study_says_how_many_patients_it_has():
     table = prediction_rows(LABELS)
     table = table[(table.fold == 0) & (table.seed == 0)]
-    assert read_predictions(table).sizes[0, 0][1] < 2
-    assert read_predictions(table, patients=7).sizes[0, 0] == (3, 2)
+    assert Predictions.of(table).sizes[0, 0][1] < 2
+    assert Predictions.of(table, patients=7).sizes[0, 0] == (3, 2)
 
 
 def test_pairs_are_of_the_common_jobs():
     table = prediction_rows(LABELS, skip=[("B0", 0, 0), ("B3", 1, 1)])
-    predictions = read_predictions(table)
-    one, two = paired_cases(predictions, "B3", "B0")
+    predictions = Predictions.of(table)
+    one, two = predictions.paired("B3", "B0")
     for name in ("patient", "label", "seed", "fold"):
         np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
     jobs = set(zip(one.fold, one.seed, strict=True))
@@ -104,20 +104,20 @@ def test_pairs_are_of_the_common_jobs():
 def test_pairs_are_over_the_common_clips():
     table = prediction_rows(LABELS, clips=3)
     lost = (table.arm == "B0") & (table.clip_id == "p002c1")
-    pairs = paired_cases(read_predictions(table[~lost]), "B3", "B0")
-    expected = paired_cases(read_predictions(table[table.clip_id != "p002c1"]), "B3", "B0")
+    pairs = Predictions.of(table[~lost]).paired("B3", "B0")
+    expected = Predictions.of(table[table.clip_id != "p002c1"]).paired("B3", "B0")
     for one, two in zip(pairs, expected, strict=True):
         np.testing.assert_array_equal(one.probs, two.probs)
 
 
 def test_no_common_job_gives_no_pairs():
     skip = [("B0", f, 0) for f in range(3)] + [("B3", f, 1) for f in range(3)]
-    one, two = paired_cases(read_predictions(prediction_rows(LABELS, skip=skip)), "B3", "B0")
+    one, two = Predictions.of(prediction_rows(LABELS, skip=skip)).paired("B3", "B0")
     assert len(one.label) == len(two.label) == one.patients == 0
 
 
 def test_seeds_that_deal_anew_train_on_other_patients():
-    cases = arm_cases(read_predictions(prediction_rows([0, 1, 0, 1, 0, 1], folds=2)), "B0")
+    cases = Predictions.of(prediction_rows([0, 1, 0, 1, 0, 1], folds=2)).cases("B0")
     # Two folds and seeds: fold 0 of seed 0 tests what fold 1 of seed 1 does.
     training, stratum = cases.training_sets()
     assert len(set(training)) == 2
@@ -133,7 +133,7 @@ def test_training_sets_nested_in_seeds():
     # Seed 1 tests patients 0 and 1 together, and 2 alone.
     table.loc[other, "fold"] = np.where(table.patient_id[other] == "p002", 1, 0)
     table = table[table.split == "test"]
-    cases = arm_cases(read_predictions(table), "B0")
+    cases = Predictions.of(table).cases("B0")
     training, stratum = cases.training_sets()
     # {2} alone is tested in both seeds, so those two models trained on the same patients.
     assert len(set(training)) == 4
@@ -147,7 +147,7 @@ def test_training_sets_nested_in_seeds():
 def test_one_fold_leaves_the_seeds():
     table = prediction_rows([0, 1, 2], folds=1, seeds=3)
     table = table[table.split == "test"]
-    training, stratum = arm_cases(read_predictions(table), "B0").training_sets()
+    training, stratum = Predictions.of(table).cases("B0").training_sets()
     assert sorted(set(training)) == [0, 1, 2]
     assert set(stratum) == {0}
 
@@ -183,9 +183,9 @@ def change(column, value, where=slice(0, 1)):
 def test_what_is_no_prediction_table(spoil, message):
     table = prediction_rows([0, 1, 2], classes=CLASSES).reset_index(drop=True)
     with pytest.raises(VaclipError, match=message):
-        read_predictions(spoil(table))
+        Predictions.of(spoil(table))
 
 
 def test_an_unknown_arm_is_named():
     with pytest.raises(VaclipError, match=r"B9.*B0"):
-        arm_cases(read_predictions(prediction_rows(LABELS)), "B9")
+        Predictions.of(prediction_rows(LABELS)).cases("B9")

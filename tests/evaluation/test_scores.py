@@ -11,12 +11,12 @@ from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
 from report_tables import prediction_rows
-from vaclip.evaluation.predictions import arm_cases, read_predictions
+from vaclip.evaluation.predictions import Predictions
 from vaclip.evaluation.scores import (
     METRICS,
     Rows,
     confusion_matrix,
-    left_out_metrics,
+    jackknife_metrics,
     mean_and_sd,
     reliability,
     resampled_metrics,
@@ -110,7 +110,7 @@ def test_confusion_is_scikit_learns():
 
 def some_cases(**kwargs):
     table = prediction_rows([0, 1, 2, 0, 1, 2, 0, 1], **kwargs)
-    return arm_cases(read_predictions(table), "B3")
+    return Predictions.of(table).cases("B3")
 
 
 def test_resamples_are_means_over_seeds():
@@ -149,12 +149,12 @@ def test_chunks_do_not_show(monkeypatch):
     weights = np.random.default_rng(0).integers(0, 3, (20, cases.patients)) + 0.5
     whole = (
         resampled_metrics(cases, weights, METRICS),
-        left_out_metrics(cases, cases.patient, METRICS),
+        jackknife_metrics(cases, cases.patient, METRICS),
     )
     monkeypatch.setattr("vaclip.evaluation.scores._CHUNK", 3 * len(cases.label))
     parts = (
         resampled_metrics(cases, weights, METRICS),
-        left_out_metrics(cases, cases.patient, METRICS),
+        jackknife_metrics(cases, cases.patient, METRICS),
     )
     for one, two in zip(whole, parts, strict=True):
         for name in METRICS:
@@ -165,7 +165,7 @@ def test_chunks_do_not_show(monkeypatch):
 def test_left_out_is_dropped(unit):
     cases = some_cases(seeds=1)
     groups = getattr(cases, unit)
-    found = left_out_metrics(cases, groups, METRICS)
+    found = jackknife_metrics(cases, groups, METRICS)
     for group in range(groups.max() + 1):
         rest = cases.of(groups != group)
         expected = row_metrics(rest.probs, rest.label)
@@ -176,7 +176,7 @@ def test_left_out_is_dropped(unit):
 def test_the_rest_of_a_stratum_makes_up_for_what_is_left_out():
     cases = some_cases(seeds=1)
     strata = np.array([0, 0, 0, 1, 1, 1, 1, 2])
-    found = left_out_metrics(cases, cases.patient, METRICS, strata)
+    found = jackknife_metrics(cases, cases.patient, METRICS, strata)
     n = np.array([3, 3, 3, 4, 4, 4, 4, 1])
     for patient in range(8):
         mates = strata == strata[patient]

@@ -18,8 +18,10 @@ def benchmark():
         import report_statistics
         import simulated_studies
 
-        patch.setattr(report_statistics, "DRAWS", 200)
-        patch.setattr(report_statistics, "SWAPS", 199)
+        patch.setattr(report_statistics, "N_RESAMPLES", 200)
+        size = {"n_resamples": 200, "n_permutations": 199}
+        patch.setattr(report_statistics, "SIZE", size)
+        patch.setattr(report_statistics, "FEW", size | {"n_resamples": 2})
         patch.setattr(simulated_studies, "POPULATION", 15_000)
         yield report_statistics
 

@@ -6,8 +6,11 @@ from dataclasses import replace
 import pytest
 
 from vaclip.evaluation.compare import Contrast
-from vaclip.evaluation.inference import Interval, ResampledT, Spread, detectable_difference
+from vaclip.evaluation.inference import Interval, ResampledT, StandardError, detectable_difference
+from vaclip.evaluation.roles import Roles
 from vaclip.evaluation.verdict import Finding, MapAlone, verdict
+
+ROLES = Roles("B0", "B3", "K_shuffled", "K_map_only")
 
 
 def contrast(second, difference, p, *, jobs=15, error=0.04):
@@ -22,7 +25,7 @@ def contrast(second, difference, p, *, jobs=15, error=0.04):
         value_first=value,
         value_second=value - difference,
         difference=difference,
-        spread=Spread(error, 40.0),
+        error=StandardError(error, 40.0),
         interval=Interval(difference - 0.08, difference + 0.08),
         percentile=Interval(difference - 0.08, difference + 0.08),
         p_patients=p,
@@ -38,7 +41,7 @@ def judged(**contrasts):
     """From baseline, shuffled, map_only = (difference, p)."""
     names = {"baseline": "B0", "shuffled": "K_shuffled", "map_only": "K_map_only"}
     made = [contrast(names[key], *value) for key, value in contrasts.items()]
-    return verdict({("B3", c.second): c for c in made})
+    return verdict({("B3", c.second): c for c in made}, ROLES)
 
 
 @pytest.mark.parametrize(
@@ -117,9 +120,9 @@ def test_a_tiny_p_is_not_written_as_zero():
 
 def test_what_is_not_found_comes_with_what_could_have_been():
     both = judged(**NOT_SHOWN).sentences[1]
-    assert f"{detectable_difference(Spread(0.04, 40.0), 0.025):.3f} or more" in both
+    assert f"{detectable_difference(StandardError(0.04, 40.0), 0.025):.3f} or more" in both
     alone = judged(baseline=(0.01, 0.8)).sentences[1]
-    assert f"{detectable_difference(Spread(0.04, 40.0), 0.05):.3f} or more" in alone
+    assert f"{detectable_difference(StandardError(0.04, 40.0), 0.05):.3f} or more" in alone
     not_known = judged(baseline=(0.2, 0.001), shuffled=(0.05, 0.3)).sentences
     assert "does not come from the clinicians' knowledge, as far as" in not_known[0]
     assert "cannot be excluded" in not_known[1]
@@ -127,19 +130,19 @@ def test_what_is_not_found_comes_with_what_could_have_been():
 
 def test_an_undefined_detectable_difference_is_said():
     same = {("B3", "B0"): contrast("B0", 0.0, 1.0, error=0.0)}
-    assert "cannot be estimated" in verdict(same).sentences[1]
+    assert "cannot be estimated" in verdict(same, ROLES).sentences[1]
 
 
 def test_holes_are_said():
     made = [contrast("B0", 0.2, 0.001, jobs=12), contrast("K_shuffled", 0.2, 0.001)]
-    found = verdict({("B3", c.second): c for c in made})
+    found = verdict({("B3", c.second): c for c in made}, ROLES)
     assert found.sentences[-1] == (
         "B3 against B0 rests on the 12 of 15 pairs of fold and seed that both arms have."
     )
 
 
 def test_other_contrasts_are_not_read():
-    found = verdict({("B3", "B1"): contrast("B1", 0.2, 0.001)})
+    found = verdict({("B3", "B1"): contrast("B1", 0.2, 0.001)}, ROLES)
     assert found.finding is Finding.NO_VERDICT
     assert found.family == ()
 
@@ -147,8 +150,23 @@ def test_other_contrasts_are_not_read():
 def test_the_map_alone_is_judged_and_told_by_its_own_p():
     others = {("B3", "B0"): contrast("B0", 0.2, 0.001)}
     alone = replace(contrast("K_map_only", 0.1, 0.03), p_holm=0.2)  # of another family
-    found = verdict(others | {("B3", "K_map_only"): alone})
+    found = verdict(others | {("B3", "K_map_only"): alone}, ROLES)
     assert found.map_alone is MapAlone.DOES_NOT_EXPLAIN
     (said,) = [sentence for sentence in found.sentences if "map alone" in sentence]
     assert "p = 0.030" in said
     assert "corrected" not in said
+
+
+def test_arms_of_other_names_are_named_by_their_roles():
+    roles = Roles("resnet", "resnet_gaze")
+    made = replace(contrast("resnet", 0.2, 0.001), first="resnet_gaze")
+    found = verdict({("resnet_gaze", "resnet"): made}, roles)
+    assert found.finding is Finding.SOURCE_UNKNOWN
+    assert found.sentences[0].startswith("resnet_gaze is better than resnet: ")
+    assert not any("B3" in sentence or "K_" in sentence for sentence in found.sentences)
+
+
+def test_without_roles_there_is_no_verdict():
+    found = verdict({("B3", "B0"): contrast("B0", 0.2, 0.001)}, None)
+    assert found.finding is Finding.NO_VERDICT
+    assert "nothing says which arm" in found.sentences[0]

@@ -17,7 +17,7 @@ K, E = 3, 4
 RETRIEVAL_KEYS = [
     f"{prefix}_{value}_{way}"
     for prefix in ("retrieval", "retrieval_unique")
-    for value in ("r1", "r5", "medr")
+    for value in ("r1", "r5", "median_rank")
     for way in ("v2a", "a2v", "chance")
 ]
 ALIGNMENT_KEYS = [f"align_sim_{name}" for name in ("correct", "incorrect", "gap", "corr")]
@@ -207,7 +207,7 @@ def test_retrieval_and_alignment_are_per_clip_with_a_valid_map(table, clip_probs
         for k in (1, 5):
             assert ours[f"retrieval_r{k}_{way}"] == pytest.approx(np.mean(better < k))
             assert ours[f"retrieval_r{k}_chance"] == pytest.approx(min(1, k / len(mapped)))
-        assert ours[f"retrieval_medr_{way}"] == np.median(better + 1)
+        assert ours[f"retrieval_median_rank_{way}"] == np.median(better + 1)
     cosine = (video * attn).sum(axis=1)
     correct = np.array([clip_probs[c].argmax() == CLIPS[c][1] for c in mapped])
     assert 0 < correct.sum() < len(mapped)
@@ -237,7 +237,7 @@ def test_unique_retrieval_is_over_the_maps_of_the_clips_that_have_one(table):
             recall = np.mean([np.mean([rank <= k for rank in ranks[one]]) for one in maps])
             assert ours[f"retrieval_unique_r{k}_{way}"] == pytest.approx(recall)
     assert ours["retrieval_unique_r1_chance"] == pytest.approx(1 / len(maps))
-    assert ours["retrieval_unique_medr_chance"] == (len(maps) + 1) / 2
+    assert ours["retrieval_unique_median_rank_chance"] == (len(maps) + 1) / 2
 
 
 @pytest.mark.parametrize("without", [0, 1, 4, 7])
@@ -253,7 +253,7 @@ def test_maps_stay_with_their_clips_whichever_clip_has_none(without):
     ours = split_metrics(table)
     for way in ("v2a", "a2v"):
         assert ours[f"retrieval_unique_r1_{way}"] == 1
-        assert ours[f"retrieval_unique_medr_{way}"] == 1
+        assert ours[f"retrieval_unique_median_rank_{way}"] == 1
 
 
 def test_without_any_valid_map_alignment_and_retrieval_are_nan(table):

@@ -27,7 +27,7 @@ PREFIXES = ("retrieval", "retrieval_unique")
 NAMES = {
     f"{prefix}_{value}_{way}"
     for prefix in PREFIXES
-    for value in ("r1", "r5", "medr")
+    for value in ("r1", "r5", "median_rank")
     for way in (*WAYS, "chance")
 }
 
@@ -181,7 +181,7 @@ def naive_values(places_by_target):
             middles.append(place)
         below += share[place]
     middle = sum(middles) / len(middles)
-    return {**recalls, "medr": middle}
+    return {**recalls, "median_rank": middle}
 
 
 def naive_metrics(video, attn, map_ids):
@@ -201,7 +201,7 @@ def naive_metrics(video, attn, map_ids):
     for prefix, count in (("retrieval", n), ("retrieval_unique", len(maps))):
         for k in (1, 5):
             values[f"{prefix}_r{k}_chance"] = np.mean([place < k for place in range(count)])
-        values[f"{prefix}_medr_chance"] = np.mean(range(1, count + 1))
+        values[f"{prefix}_median_rank_chance"] = np.mean(range(1, count + 1))
     return values
 
 
@@ -238,7 +238,7 @@ def test_equal_embeddings_score_chance_in_every_key(n, maps):
         for way in (*WAYS, "chance"):
             for k in (1, 5):
                 assert ours[f"{prefix}_r{k}_{way}"] == pytest.approx(min(1, k / count))
-            assert ours[f"{prefix}_medr_{way}"] == pytest.approx((count + 1) / 2)
+            assert ours[f"{prefix}_median_rank_{way}"] == pytest.approx((count + 1) / 2)
 
 
 @pytest.mark.parametrize("counts", [(50, 9, 3, 1, 1, 1, 1), (1, 2, 40, 1), (5, 80)])
@@ -262,7 +262,7 @@ def test_a_constant_ranking_of_maps_scores_chance(counts, direction, commonest):
     for way in WAYS:  # the other way all targets tie
         for k in (1, 5):
             assert ours[f"retrieval_unique_r{k}_{way}"] == pytest.approx(min(1, k / maps))
-        assert ours[f"retrieval_unique_medr_{way}"] == pytest.approx((maps + 1) / 2)
+        assert ours[f"retrieval_unique_median_rank_{way}"] == pytest.approx((maps + 1) / 2)
 
 
 def test_perfect_alignment():
@@ -280,7 +280,7 @@ def test_perfect_alignment_of_maps_that_repeat():
     assert all(v == 1 for name, v in per_query(ours).items() if "unique" in name)
     for way in WAYS:
         assert ours[f"retrieval_r1_{way}"] == pytest.approx((4 / 4 + 2 / 2 + 1 + 1) / 8)
-        assert ours[f"retrieval_medr_{way}"] == 1.5  # of 1 x 4, 2 x 2, 3, 4
+        assert ours[f"retrieval_median_rank_{way}"] == 1.5  # of 1 x 4, 2 x 2, 3, 4
 
 
 @given(seed=st.integers(0, 10_000), n=st.integers(1, 20))
@@ -297,7 +297,7 @@ def test_a_common_map_counts_as_much_as_a_rare_one():
     video, attn = AXES[[0, 0, 0, 0, 0]], AXES[[0, 0, 0, 0, 1]]
     ours = retrieval_metrics(video, attn, np.array([0, 0, 0, 0, 1]))
     assert ours["retrieval_unique_r1_v2a"] == 1 / 2
-    assert ours["retrieval_unique_medr_v2a"] == (1 + 2) / 2
+    assert ours["retrieval_unique_median_rank_v2a"] == (1 + 2) / 2
     assert ours["retrieval_unique_r1_chance"] == 1 / 2
 
 

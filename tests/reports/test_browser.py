@@ -7,8 +7,8 @@ import os
 import shutil
 
 import pytest
-from study_folder import write_study
 
+from study_folder import write_study
 from vaclip.reports.page import write_report
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="Selenium is not installed")
@@ -28,7 +28,7 @@ PHONE, DESKTOP = (400, 800), (1280, 900)
 def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     classes = ("normal", "<img src=https://example.org/x.png>", "w" * 60)
-    return write_report(write_study(folder, classes=classes), draws=20, swaps=49)
+    return write_report(write_study(folder, classes=classes), n_resamples=20, n_permutations=49)
 
 
 @pytest.fixture(scope="module")

@@ -7,20 +7,19 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from PIL import Image
-from study_folder import write_study
 
-from vaclip.reports.assess import assess
+from study_folder import judged, write_study
 from vaclip.reports.figures import draw_figures
-from vaclip.reports.gather import read_study
+from vaclip.reports.gather import read_folder
 
-FAST = {"draws": 20, "swaps": 49}
+FAST = {"n_resamples": 20, "n_permutations": 49}
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     classes = ("a$b", "<i>", "x" * 40)
-    study = read_study(write_study(tmp_path_factory.mktemp("study"), classes=classes))
-    return study, assess(study, **FAST)
+    study = read_folder(write_study(tmp_path_factory.mktemp("study"), classes=classes))
+    return study, judged(study, **FAST)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +65,6 @@ def test_what_was_not_run_is_not_drawn(found, tmp_path):
 
 
 def test_a_single_arm_of_another_name_has_its_figures(tmp_path):
-    study = read_study(write_study(tmp_path / "s", arms=("K_uniform",), variants=False, seeds=1))
-    figures = draw_figures(study, assess(study, **FAST), tmp_path / "figures")
+    study = read_folder(write_study(tmp_path / "s", arms=("K_uniform",), variants=False, seeds=1))
+    figures = draw_figures(study, judged(study, **FAST), tmp_path / "figures")
     assert set(figures) == {"forest", "confusion", "reliability", "retrieval"}

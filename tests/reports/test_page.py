@@ -9,13 +9,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+
 from report_tables import prediction_rows
 from study_folder import write_study
-
 from vaclip import keys
 from vaclip.reports.page import write_report
 
-FAST = {"draws": 20, "swaps": 49}
+FAST = {"n_resamples": 20, "n_permutations": 49}
 EVIL = "<script>alert(1)</script>"
 VOID = {"meta", "link", "img", "br", "rect"}
 

@@ -9,14 +9,14 @@ from PIL import Image
 
 from study_folder import write_study
 from vaclip.errors import VaclipError
-from vaclip.reports.gather import read_study
+from vaclip.reports.gather import read_folder
 from vaclip.reports.pictures import gallery_cases
 from vaclip.reports.pseudonyms import pseudonyms
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    return read_study(write_study(tmp_path_factory.mktemp("study"), size=48))
+    return read_folder(write_study(tmp_path_factory.mktemp("study"), size=48))
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from study_folder import write_study
 
+from study_folder import write_study
 from vaclip.reports import record
-from vaclip.reports.gather import read_study
+from vaclip.reports.gather import read_folder
 from vaclip.reports.pseudonyms import pseudonyms
 from vaclip.reports.typeset import NONE
 
@@ -15,7 +15,7 @@ from vaclip.reports.typeset import NONE
 def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     skip = tuple(("B3", fold, seed) for fold in range(3) for seed in range(2))
-    return read_study(write_study(folder, reason="anna_03's video is empty", skip=skip[:5]))
+    return read_folder(write_study(folder, reason="anna_03's video is empty", skip=skip[:5]))
 
 
 def test_classes_add_up(study):

@@ -5,21 +5,20 @@ import io
 import math
 
 import pytest
-from study_folder import write_study
 
+from study_folder import judged, write_study
 from vaclip.evaluation.compare import HEADLINE
 from vaclip.evaluation.scores import METRICS
 from vaclip.reports import tables
-from vaclip.reports.assess import assess
-from vaclip.reports.gather import read_study
+from vaclip.reports.gather import read_folder
 from vaclip.reports.typeset import NONE, Table, interval_text, markdown, number
 
 ARMS = ("B0", "B3", "C3_linear", "K_shuffled")
 
 
 def made(folder, **kwargs):
-    study = read_study(write_study(folder, **kwargs))
-    return study, assess(study, draws=20, swaps=49)
+    study = read_folder(write_study(folder, **kwargs))
+    return study, judged(study, n_resamples=20, n_permutations=49)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +114,7 @@ def test_one_seed_has_no_spread(tmp_path):
 
 def test_metrics_csv_holds_every_score_and_leaves_the_undefined_empty(found):
     study, results = found
-    rows = list(csv.DictReader(io.StringIO(tables.metrics_csv(study, results))))
+    rows = list(csv.DictReader(io.StringIO(tables.metrics_csv(results))))
     assert {row["metric"] for row in rows if row["arm"] == "B3"} >= set(METRICS)
     assert {row["arm"] for row in rows} == set(study.everything.jobs)
     for unit, arms in results.scores.items():

@@ -17,6 +17,8 @@ import yaml
 from composed import make_config
 from vaclip import VaclipError, keys
 from vaclip.data.splits import SplitPlan
+from vaclip.evaluation.evaluate import evaluate
+from vaclip.evaluation.predictions import Predictions
 from vaclip.metrics.functional import classification_metrics
 from vaclip.models import VideoAttentionCLIP
 from vaclip.runs.folder import open_run_folder
@@ -29,7 +31,7 @@ REQUIRED = [
     *(
         f"test/{prefix}_{value}_{way}"
         for prefix in ("retrieval", "retrieval_unique")
-        for value in ("r1", "r5", "medr")
+        for value in ("r1", "r5", "median_rank")
         for way in ("v2a", "a2v", "chance")
     ),
     *(f"test/align_sim_{name}" for name in ("correct", "incorrect", "gap", "corr")),
@@ -113,6 +115,25 @@ def test_metrics_are_those_of_the_prediction_table(finished):
         for name, value in classification_metrics(by_patient.to_numpy(), labels).items():
             shown = stated[split][f"{split}/patient/{name}"]
             assert math.isnan(value) if shown is None else shown == pytest.approx(value, abs=1e-5)
+
+
+def test_the_report_of_a_run_says_what_the_run_said(finished):
+    """One table, one meaning: diagnosis, retrieval and alignment, per clip and per patient."""
+    result, config = finished
+    said = {name.removeprefix("test/"): value for name, value in result.metrics[0]["test"].items()}
+    predictions = Predictions.load(result.folder)
+    again = predictions.model_clips(config.arm, 0, config.seed).metrics()
+    assert again == pytest.approx(said, nan_ok=True)
+    judged = evaluate(predictions, n_resamples=2, n_permutations=2)
+    for unit in ("patient", "clip"):
+        own = judged.scores[unit][config.arm]
+        for name in ("acc_macro", "f1_macro", "auroc_micro", "log_loss"):
+            assert own.scores[name].mean == pytest.approx(said[f"{unit}/{name}"], nan_ok=True)
+    for name, (mean, _) in judged.scores["clip"][config.arm].alignment.items():
+        assert mean == pytest.approx(said[name], nan_ok=True)
+    assert {name: found.mean for name, found in judged.retrieval[config.arm].items()} == (
+        pytest.approx({name: value for name, value in said.items() if "retrieval" in name})
+    )
 
 
 def test_the_plan_in_the_folder_is_the_one_that_was_used(finished):

@@ -192,9 +192,8 @@ def open_study_folder(ablation: Ablation) -> None:
     write_json(folder / keys.ENVIRONMENT_FILE, environment)
     named = {job.config.arm: job.config for job in ablation.jobs}
     named |= {test.arm: test for job in ablation.jobs for test in job.tests}
-    write_json(
-        folder / keys.ARMS_FILE, [arms.describe_arm(named[arm]) for arm in ablation.study.arms]
-    )
+    described = [arms.describe_arm(named[arm]) for arm in ablation.study.arms]
+    write_json(folder / keys.ARMS_FILE, {"roles": None, "arms": described})
     card = data_card(ablation.config.data, ablation.prepared, folds=ablation.config.split.folds)
     write_json(folder / keys.DATA_CARD_FILE, card)
 

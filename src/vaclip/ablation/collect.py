@@ -12,44 +12,38 @@ from vaclip import keys
 from vaclip.ablation.job import arm_folder
 from vaclip.ablation.plan import Job
 from vaclip.ablation.pool import FAILED_FILE, job_folder
-from vaclip.files import atomic_file
-from vaclip.runs.folder import FOLD_METRICS_FILE, PREDICTIONS_FILE
-from vaclip.runs.results import write_parquet
+from vaclip.evaluation.embeddings import embeddings_path
+from vaclip.files import atomic_file, link_file
+from vaclip.runs.folder import PREDICTIONS_FILE
 
 DONE, FAILED, MISSING = "done", "failed", "missing"
 
 
-def collect(study: Path, jobs: Sequence[Job], done: Collection[str]) -> None:
-    """Writes the prediction table, the retrieval metrics and the list of jobs of a study.
+def collect(folder: Path, jobs: Sequence[Job], done: Collection[str]) -> None:
+    """Writes the predictions and the list of jobs of an ablation.
 
     Args:
-        study: Its folder.
+        folder: Of the ablation.
         jobs: All that are planned, in order.
         done: Names of those that are complete.
     """
-    tables, retrieval, states = [], [], []
+    tables, states = [], []
     for job in jobs:
-        folder = job_folder(study, job.name)
-        state, reason = _state(folder, job.name in done)
+        own = job_folder(folder, job.name)
+        state, reason = _state(own, job.name in done)
         states += [(arm, job.fold, job.seed, state, reason) for arm in job.arms]
         if state != DONE:
             continue
         for arm in job.arms:
-            own = arm_folder(folder, job, arm)
-            tables.append(pd.read_parquet(own / PREDICTIONS_FILE))
-            metrics = json.loads((own / FOLD_METRICS_FILE).read_text(encoding="utf-8"))["test"]
-            retrieval += [
-                (arm, job.fold, job.seed, name.removeprefix("test/"), value)
-                for name, value in metrics.items()
-                if name.startswith("test/retrieval")
-            ]
-    where = ["arm", "fold", "seed"]
-    _write_csv(pd.DataFrame(states, columns=[*where, "state", "reason"]), study / keys.JOBS_FILE)
-    _write_csv(
-        pd.DataFrame(retrieval, columns=[*where, "name", "value"]), study / keys.RETRIEVAL_FILE
-    )
+            place = arm_folder(own, job, arm)
+            tables.append(pd.read_parquet(place / PREDICTIONS_FILE))
+            model = (arm, job.fold, job.seed)
+            link_file(embeddings_path(place, model), embeddings_path(folder, model))
+    columns = ["arm", "fold", "seed", "state", "reason"]
+    _write_csv(pd.DataFrame(states, columns=columns), folder / keys.JOBS_FILE)
     if tables:
-        write_parquet(pd.concat(tables), study / PREDICTIONS_FILE)
+        with atomic_file(folder / PREDICTIONS_FILE) as temporary:
+            pd.concat(tables).to_parquet(temporary, index=False)
 
 
 def _state(folder: Path, done: bool) -> tuple[str, str]:

@@ -22,6 +22,7 @@ from vaclip.ablation.plan import Job, folder_name
 from vaclip.config import Config
 from vaclip.console import setup_logging
 from vaclip.errors import VaclipError
+from vaclip.evaluation.embeddings import FOLDER as EMBEDDINGS
 from vaclip.files import atomic_file, write_json
 from vaclip.runs.folder import (
     CONFIG_FILE,
@@ -106,6 +107,7 @@ def _artefacts(job: Job, folder: Path) -> list[Path]:
         folder / CONFIG_FILE,
         fold_folder(folder, job.fold) / "checkpoints" / "best.ckpt",
         *(place / name for place in own for name in (PREDICTIONS_FILE, FOLD_METRICS_FILE)),
+        *(file for place in own for file in sorted((place / EMBEDDINGS).glob("*.npz"))),
     ]
 
 

@@ -7,7 +7,7 @@ equal results.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -17,32 +17,15 @@ from numpy.typing import NDArray
 from vaclip import keys
 from vaclip.evaluation import inference as stats
 from vaclip.evaluation import scores
-from vaclip.evaluation.inference import Interval, ResampledT, Spread
-from vaclip.evaluation.predictions import Cases, Job, Predictions, Unit, arm_cases, paired_cases
+from vaclip.evaluation.cases import Cases, Job, Unit
+from vaclip.evaluation.inference import Interval, ResampledT, StandardError
+from vaclip.evaluation.predictions import Predictions
+from vaclip.evaluation.roles import FAMILIES, Roles
 from vaclip.metrics.functional import FloatArray, IntArray, alignment_metrics
 
 HEADLINE: Final = "acc_macro"
-BASELINE: Final = "B0"
-METHOD: Final = "B3"
-CONTROLS: Final = (
-    "K_shuffled",
-    "K_uniform",
-    "K_centre",
-    "K_random",
-    "K_map_only",
-    "K_withheld",
-)
-NAMED: Final = (
-    ("B3", "B1"),
-    ("B3", "B2"),
-    ("B4", "B3"),
-    ("B3", "C1"),
-    ("B3", "C2"),
-    ("B3", "C3_linear"),
-    ("B3", "C3_sigmoid"),
-)
-BOOTSTRAP_DRAWS: Final = 2000
-SWAPS: Final = 9999
+N_RESAMPLES: Final = 2000
+N_PERMUTATIONS: Final = 9999
 _RANGE = {"brier": 2.0, "log_loss": math.inf}  # of the others it is 1
 
 
@@ -93,7 +76,7 @@ class Contrast:
     value_first: float
     value_second: float
     difference: float
-    spread: Spread
+    error: StandardError
     interval: Interval
     """Over patients and trained models."""
     percentile: Interval
@@ -121,23 +104,23 @@ def score_arm(
     unit: Unit = "patient",
     *,
     metrics: Sequence[str] = scores.METRICS,
-    draws: int = BOOTSTRAP_DRAWS,
+    n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> ArmScores:
     """Scores one arm over all jobs that it has."""
-    cases = arm_cases(predictions, arm, unit)
+    cases = predictions.cases(arm, unit)
     per_seed = scores.seed_metrics(cases)
     rows = {s: int(np.sum(cases.seed == s)) for s in per_seed}
-    weights = stats.bootstrap_weights(cases.strata(), draws, np.random.default_rng(seed))
+    weights = stats.bootstrap_weights(cases.strata(), n_resamples, np.random.default_rng(seed))
     drawn = scores.resampled_metrics(cases, weights, metrics)
-    spreads = _spreads(
-        lambda unit, strata: scores.left_out_metrics(cases, unit, metrics, strata), cases, metrics
+    errors = _errors(
+        lambda unit, strata: scores.jackknife_metrics(cases, unit, metrics, strata), cases, metrics
     )
     found = {}
     for name in metrics:
         values = {s: value[name] for s, value in per_seed.items()}
         mean, sd = scores.mean_and_sd(values, rows)
-        interval = _interval(name, mean, spreads[name], cases)
+        interval = _interval(name, mean, errors[name], cases)
         found[name] = Score(values, mean, sd, interval, stats.percentile_interval(drawn[name]))
     return ArmScores(
         arm=arm,
@@ -151,15 +134,15 @@ def score_arm(
     )
 
 
-def _spreads(
-    left_out: Callable[[IntArray, IntArray], dict[str, FloatArray]],
+def _errors(
+    jackknifed: Callable[[IntArray, IntArray], dict[str, FloatArray]],
     cases: Cases,
     metrics: Sequence[str],
-) -> dict[str, Spread]:
-    """Spread of each metric over patients and models.
+) -> dict[str, StandardError]:
+    """Standard error of each metric over patients and models.
 
     Args:
-        left_out: From (N,) units of the rows and (U,) their strata to the metrics without each.
+        jackknifed: From (N,) units of the rows and (U,) their strata to the metrics without each.
         cases: Whose rows they are.
         metrics: Which.
     """
@@ -168,15 +151,15 @@ def _spreads(
     cells, cell = np.unique(np.stack([cases.patient, training]), axis=1, return_inverse=True)
     of_cell = np.stack([strata[cells[0]], seed[cells[1]]])
     cell_strata = np.unique(of_cell, axis=1, return_inverse=True)[1].reshape(-1)
-    over_patients = left_out(cases.patient, strata)
-    over_models = left_out(training, seed)
-    over_cells = left_out(cell.reshape(-1), cell_strata)
+    over_patients = jackknifed(cases.patient, strata)
+    over_models = jackknifed(training, seed)
+    over_cells = jackknifed(cell.reshape(-1), cell_strata)
     found = {}
     for name in metrics:
-        patients = stats.patient_spread(over_patients[name], strata, _share(cases, name))
+        patients = stats.patient_error(over_patients[name], strata, _share(cases, name))
         models, df = stats.jackknife_variance(over_models[name], seed)
         alike = stats.jackknife_variance(over_cells[name], cell_strata)[0]
-        found[name] = stats.with_models(patients, models, df, alike)
+        found[name] = stats.with_training(patients, models, df, alike)
     return found
 
 
@@ -189,12 +172,12 @@ def _share(cases: Cases, metric: str) -> FloatArray:
     return np.bincount(cases.patient, weight) / weight.sum()
 
 
-def _interval(metric: str, value: float, spread: Spread, cases: Cases) -> Interval:
+def _interval(metric: str, value: float, error: StandardError, cases: Cases) -> Interval:
     if metric == "ece":
         return stats.UNDEFINED
     if metric in ("log_loss", "brier"):
-        return stats.positive_interval(value, spread)
-    return stats.fraction_interval(value, spread, cases.patients, len(cases.label))
+        return stats.positive_interval(value, error)
+    return stats.fraction_interval(value, error, cases.patients, len(cases.label))
 
 
 def _alignment(cases: Cases, rows: dict[int, int]) -> dict[str, tuple[float, float]]:
@@ -215,12 +198,12 @@ def compare(
     second: str,
     metric: str = HEADLINE,
     *,
-    draws: int = BOOTSTRAP_DRAWS,
-    swaps: int = SWAPS,
+    n_resamples: int = N_RESAMPLES,
+    n_permutations: int = N_PERMUTATIONS,
     seed: int = 0,
 ) -> Contrast:
     """Compares two arms on what both have; works for every name in `scores.METRICS`."""
-    one, two = paired_cases(predictions, first, second)
+    one, two = predictions.paired(first, second)
     jobs = predictions.jobs[first], predictions.jobs[second]
     common = sorted(jobs[0] & jobs[1])
 
@@ -233,14 +216,14 @@ def compare(
         float(scores.resampled_metrics(part, everyone, [metric])[metric][0]) for part in (one, two)
     ]
     difference = values[0] - values[1]
-    spread = _spreads(
-        lambda unit, strata: {metric: apart(scores.left_out_metrics, unit, strata)}, one, [metric]
+    error = _errors(
+        lambda unit, strata: {metric: apart(scores.jackknife_metrics, unit, strata)}, one, [metric]
     )[metric]
-    drawn = stats.bootstrap_weights(one.strata(), draws, np.random.default_rng(seed))
-    by_patients = stats.swap_p(
-        _swapped(one, two, metric), one.patients, swaps, np.random.default_rng([seed, 1])
+    drawn = stats.bootstrap_weights(one.strata(), n_resamples, np.random.default_rng(seed))
+    by_patients = stats.permutation_p(
+        _permuted(one, two, metric), one.patients, n_permutations, np.random.default_rng([seed, 1])
     )
-    by_models = stats.t_p(difference, spread)
+    by_models = stats.t_p(difference, error)
     return Contrast(
         first=first,
         second=second,
@@ -251,9 +234,9 @@ def compare(
         value_first=values[0],
         value_second=values[1],
         difference=difference,
-        spread=spread,
+        error=error,
         interval=stats.difference_interval(
-            difference, spread, one.patients, _RANGE.get(metric, 1.0)
+            difference, error, one.patients, _RANGE.get(metric, 1.0)
         ),
         percentile=stats.percentile_interval(apart(scores.resampled_metrics, drawn)),
         p_patients=by_patients,
@@ -263,12 +246,12 @@ def compare(
         resampled_t=_fold_test(
             predictions, common, one, two, metric, min(map(_train_fraction, (first, second)))
         ),
-        detectable=stats.detectable_difference(spread),
+        detectable=stats.detectable_difference(error),
         identical=one.patients > 0 and np.array_equal(one.probs, two.probs),
     )
 
 
-def _swapped(one: Cases, two: Cases, metric: str) -> stats.Swapped:
+def _permuted(one: Cases, two: Cases, metric: str) -> stats.Permuted:
     """The difference of two arms after swaps: both lie in one table, weighted 0 or 1."""
     patients = one.patients
     both = Cases(
@@ -309,39 +292,20 @@ def _train_fraction(arm: str) -> float:
     return float(value) if value and axis == keys.AXIS_TRAIN_FRACTION else 1.0
 
 
-def families(arms: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
-    """The contrasts of each family, of the arms that are there; variants stand in none.
-
-    ``baseline``: every arm against B0. ``named``: `NAMED`. ``controls``: B3 against each of
-    `CONTROLS`.
-    """
-    present = [arm for arm in arms if keys.split_variant(arm)[1] is None]
-    wanted = {
-        "baseline": [(arm, BASELINE) for arm in present if arm != BASELINE],
-        "named": list(NAMED),
-        "controls": [(METHOD, control) for control in CONTROLS],
-    }
-    return {
-        name: [pair for pair in pairs if set(pair) <= set(present)]
-        for name, pairs in wanted.items()
-    }
-
-
 def compare_families(
-    predictions: Predictions,
-    metric: str = HEADLINE,
-    *,
-    draws: int = BOOTSTRAP_DRAWS,
-    swaps: int = SWAPS,
-    seed: int = 0,
+    predictions: Predictions, roles: Roles | None, metric: str = HEADLINE, **options: Any
 ) -> dict[str, list[Contrast]]:
-    """All contrasts by family, each family with its own Holm correction."""
-    wanted = families(predictions.jobs)
+    """All contrasts by family (see `Roles.families`), each with its own Holm correction.
+
+    Args:
+        predictions: The table.
+        roles: Which arm plays which part; without them every family is empty.
+        metric: A name in `scores.METRICS`.
+        **options: Of `compare`.
+    """
+    wanted = roles.families(predictions.jobs) if roles else {name: [] for name in FAMILIES}
     pairs = {pair for family in wanted.values() for pair in family}
-    found = {
-        pair: compare(predictions, *pair, metric, draws=draws, swaps=swaps, seed=seed)
-        for pair in sorted(pairs)
-    }
+    found = {pair: compare(predictions, *pair, metric, **options) for pair in sorted(pairs)}
     return {name: corrected([found[pair] for pair in family]) for name, family in wanted.items()}
 
 

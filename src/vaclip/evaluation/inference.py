@@ -32,7 +32,7 @@ _TIE = 1e-9  # statistics that differ by rounding alone are equal
 _CHUNK = 1024
 
 
-Swapped: TypeAlias = Callable[[NDArray[np.bool_]], FloatArray]
+Permuted: TypeAlias = Callable[[NDArray[np.bool_]], FloatArray]
 """From swaps (D, P), true where a patient's two arms change places, to differences (D,)."""
 
 
@@ -48,10 +48,10 @@ UNDEFINED: Final = Interval(math.nan, math.nan)
 
 
 @dataclass(frozen=True)
-class Spread:
-    """Standard error of a value, and its degrees of freedom."""
+class StandardError:
+    """The standard error of a value, and its degrees of freedom."""
 
-    error: float
+    value: float
     df: float
 
 
@@ -64,21 +64,21 @@ class ResampledT:
     p: float
 
 
-def bootstrap_weights(strata: IntArray, draws: int, rng: np.random.Generator) -> FloatArray:
+def bootstrap_weights(strata: IntArray, n_resamples: int, rng: np.random.Generator) -> FloatArray:
     """Draws patients with replacement within each stratum.
 
     Args:
         strata: (P,) stratum of each patient.
-        draws: D.
+        n_resamples: D.
         rng: Source of the draws.
 
     Returns:
         (D, P): how often each patient was drawn.
     """
-    weights = np.zeros((draws, len(strata)))
+    weights = np.zeros((n_resamples, len(strata)))
     for stratum in np.unique(strata):
         own = np.flatnonzero(strata == stratum)
-        weights[:, own] = rng.multinomial(len(own), np.full(len(own), 1 / len(own)), draws)
+        weights[:, own] = rng.multinomial(len(own), np.full(len(own), 1 / len(own)), n_resamples)
     return weights
 
 
@@ -90,21 +90,21 @@ def percentile_interval(values: FloatArray) -> Interval:
     return Interval(float(low), float(high))
 
 
-def jackknife_variance(left_out: FloatArray, strata: IntArray) -> tuple[float, float]:
+def jackknife_variance(jackknifed: FloatArray, strata: IntArray) -> tuple[float, float]:
     """Variance of a value from what it is without each unit (Shao & Tu 1995, ch. 6.2).
 
     V = sum_h (n_h - 1) / n_h sum_i (left_out_hi - mean_h)^2 over strata h of n_h units. An
     undefined value is left out; a stratum of one unit says nothing.
 
     Args:
-        left_out: (U,) the value without each unit.
+        jackknifed: (U,) the value without each unit.
         strata: (U,) stratum of each unit.
 
     Returns:
         V and its degrees of freedom, sum_h (n_h - 1); NaN and 0 if no stratum says anything.
     """
-    defined = np.isfinite(left_out)
-    groups = [left_out[defined & (strata == stratum)] for stratum in np.unique(strata)]
+    defined = np.isfinite(jackknifed)
+    groups = [jackknifed[defined & (strata == stratum)] for stratum in np.unique(strata)]
     groups = [group for group in groups if len(group) > 1]
     if not groups:
         return math.nan, 0.0
@@ -112,7 +112,7 @@ def jackknife_variance(left_out: FloatArray, strata: IntArray) -> tuple[float, f
     return sum(terms), float(sum(len(group) - 1 for group in groups))
 
 
-def patient_spread(left_out: FloatArray, strata: IntArray, share: FloatArray) -> Spread:
+def patient_error(jackknifed: FloatArray, strata: IntArray, share: FloatArray) -> StandardError:
     """Standard error of a value over patients, from what it is without each of them.
 
     The stratified jackknife: with c_h the share that stratum h has in the value and n_h its
@@ -123,29 +123,29 @@ def patient_spread(left_out: FloatArray, strata: IntArray, share: FloatArray) ->
     Satterthwaite's, at most those of the pooled variance.
 
     Args:
-        left_out: (P,) the value without each patient; it may be NaN for a stratum's only one.
+        jackknifed: (P,) the value without each patient; it may be NaN for a stratum's only one.
         strata: (P,) stratum of each patient.
         share: (P,) what each patient weighs in the value, summing to 1.
     """
     names = np.unique(strata)
     n = np.array([np.sum(strata == stratum) for stratum in names], float)
     c = np.array([share[strata == stratum].sum() for stratum in names])
-    variance = [jackknife_variance(left_out[strata == s], strata[strata == s])[0] for s in names]
+    variance = [jackknife_variance(jackknifed[strata == s], strata[strata == s])[0] for s in names]
     own = np.where(n > 1, variance * n / c**2, 0.0)
     total = float((n - 1).sum())
     if not total or not np.isfinite(own).all():
-        return Spread(math.nan, math.nan)
+        return StandardError(math.nan, math.nan)
     pooled = ((n - 1) * own).sum() / total
     df = n - 1 + _PRIOR_DF
     terms = ((n - 1) * own + _PRIOR_DF * pooled) / df * c**2 / n
     if terms.sum() < _TIE**2:
-        return Spread(0.0, total)
+        return StandardError(0.0, total)
     welch = float(terms.sum() ** 2 / (terms**2 / df).sum())
-    return Spread(math.sqrt(terms.sum()), min(welch, total))
+    return StandardError(math.sqrt(terms.sum()), min(welch, total))
 
 
-def with_models(patients: Spread, models: float, df: float, cells: float) -> Spread:
-    """Adds the chance of training to a spread over patients.
+def with_training(patients: StandardError, models: float, df: float, cells: float) -> StandardError:
+    """Adds the chance of training to a standard error over patients.
 
     A trained model that is better or worse than its like moves all that it tests. Two-way
     clustering (Cameron, Gelbach & Miller 2011): V = V_patients + max(V_models - V_cells, 0),
@@ -153,33 +153,33 @@ def with_models(patients: Spread, models: float, df: float, cells: float) -> Spr
     of freedom, with those of V_models for the term that is added.
 
     Args:
-        patients: The spread over patients.
+        patients: The standard error over patients.
         models: Jackknife variance over models (training sets); NaN if there is but one, and
             then nothing is added.
         df: Its degrees of freedom.
         cells: Jackknife variance over pairs of patient and model.
     """
     extra = models - cells
-    if not extra > _TIE**2 or not math.isfinite(patients.error):
+    if not extra > _TIE**2 or not math.isfinite(patients.value):
         return patients
-    variance = patients.error**2 + extra
-    freedom = variance**2 / (patients.error**4 / patients.df + models**2 / df)
-    return Spread(math.sqrt(variance), freedom)
+    variance = patients.value**2 + extra
+    freedom = variance**2 / (patients.value**4 / patients.df + models**2 / df)
+    return StandardError(math.sqrt(variance), freedom)
 
 
-def fraction_interval(value: float, spread: Spread, patients: int, rows: int) -> Interval:
+def fraction_interval(value: float, error: StandardError, patients: int, rows: int) -> Interval:
     """Interval of a value in [0, 1], of Wilson's form.
 
     Wilson (1927) with the effective sample size value (1 - value) / error^2, as for complex
     surveys (Korn & Graubard 1998), and a t quantile. It is at most the number of rows; where
     all patients agree, such as all right, it is the number of patients.
     """
-    if not math.isfinite(value) or not math.isfinite(spread.error) or patients < 2:
+    if not math.isfinite(value) or not math.isfinite(error.value) or patients < 2:
         return UNDEFINED
     size = float(patients)
-    if spread.error > 0 and 0 < value < 1:
-        size = min(value * (1 - value) / spread.error**2, float(rows))
-    t = _quantile(spread.df)
+    if error.value > 0 and 0 < value < 1:
+        size = min(value * (1 - value) / error.value**2, float(rows))
+    t = _quantile(error.df)
     middle = value + t**2 / (2 * size)
     half = t * math.sqrt(max(value * (1 - value) / size + t**2 / (4 * size**2), 0.0))
     scale = 1 + t**2 / size
@@ -187,56 +187,56 @@ def fraction_interval(value: float, spread: Spread, patients: int, rows: int) ->
 
 
 def difference_interval(
-    difference: float, spread: Spread, patients: int, limit: float = 1.0
+    difference: float, error: StandardError, patients: int, limit: float = 1.0
 ) -> Interval:
     """Student's t interval of a difference in [-limit, limit].
 
     Where no patient differs from another, the error is 0 and says nothing; the interval is
     then widened by what Wilson's form leaves open after none of P.
     """
-    if not math.isfinite(difference) or not math.isfinite(spread.error) or patients < 2:
+    if not math.isfinite(difference) or not math.isfinite(error.value) or patients < 2:
         return UNDEFINED
-    t = _quantile(spread.df)
-    half = t * spread.error if spread.error > 0 else t**2 / (patients + t**2)
+    t = _quantile(error.df)
+    half = t * error.value if error.value > 0 else t**2 / (patients + t**2)
     return Interval(max(difference - half, -limit), min(difference + half, limit))
 
 
-def positive_interval(value: float, spread: Spread) -> Interval:
+def positive_interval(value: float, error: StandardError) -> Interval:
     """Student's t interval of a value without an upper bound, on its logarithm."""
-    if not value > 0 or not math.isfinite(spread.error):
+    if not value > 0 or not math.isfinite(error.value):
         return UNDEFINED
-    factor = math.exp(_quantile(spread.df) * spread.error / value)
+    factor = math.exp(_quantile(error.df) * error.value / value)
     return Interval(value / factor, value * factor)
 
 
-def t_p(difference: float, spread: Spread) -> float:
+def t_p(difference: float, error: StandardError) -> float:
     """Two-sided p of Student's t-test of a difference; 1 where nothing differs."""
-    if not math.isfinite(difference) or not math.isfinite(spread.error):
+    if not math.isfinite(difference) or not math.isfinite(error.value):
         return math.nan
-    if spread.error == 0:
+    if error.value == 0:
         return 1.0
-    return float(2 * stats.t.sf(abs(difference) / spread.error, spread.df))
+    return float(2 * stats.t.sf(abs(difference) / error.value, error.df))
 
 
 def _quantile(df: float) -> float:
     return float(stats.t.ppf((1 + LEVEL) / 2, df))
 
 
-def swap_p(
-    statistic: Swapped,
+def permutation_p(
+    statistic: Permuted,
     patients: int,
-    draws: int,
+    n_permutations: int,
     rng: np.random.Generator,
 ) -> float:
     """Two-sided p of a paired permutation test: are a patient's two arms exchangeable?
 
-    All 2^P swaps are tried where they are no more than the draws; else p is (b + 1) / (m + 1)
-    with b of m random swaps at least as extreme (Phipson & Smyth 2010), never 0.
+    All 2^P swaps are tried where they are no more than m; else p is (b + 1) / (m + 1) with b of
+    m random swaps at least as extreme (Phipson & Smyth 2010), never 0.
 
     Args:
         statistic: The difference between the arms after swaps.
         patients: P.
-        draws: m.
+        n_permutations: m.
         rng: Source of the swaps.
 
     Returns:
@@ -245,8 +245,8 @@ def swap_p(
     observed = abs(float(statistic(np.zeros((1, patients), bool))[0])) if patients > 1 else math.nan
     if not math.isfinite(observed):
         return math.nan
-    exact = 2**patients <= draws
-    total = 2**patients if exact else draws
+    exact = 2**patients <= n_permutations
+    total = 2**patients if exact else n_permutations
     extreme = 0
     for start in range(0, total, _CHUNK):
         count = min(_CHUNK, total - start)
@@ -291,17 +291,17 @@ def corrected_resampled_t(
     return ResampledT(t, df, float(2 * stats.t.sf(abs(t), df)))
 
 
-def detectable_difference(spread: Spread, alpha: float = ALPHA) -> float:
+def detectable_difference(error: StandardError, alpha: float = ALPHA) -> float:
     """The difference that a two-sided test at ``alpha`` finds with a chance of `POWER`.
 
-    That of a one-sample t-test with the spread's degrees of freedom (Cohen 1988). NaN where
+    That of a one-sample t-test with the standard error's degrees of freedom (Cohen 1988). NaN where
     the patients do not differ.
     """
-    if not spread.error > 0 or not spread.df >= 1:
+    if not error.value > 0 or not error.df >= 1:
         return math.nan
-    critical = float(stats.t.ppf(1 - alpha / 2, spread.df))
+    critical = float(stats.t.ppf(1 - alpha / 2, error.df))
 
     def excess(errors: float) -> float:  # rejection on the wrong side adds less than 1e-4
-        return float(stats.nct.sf(critical, spread.df, errors)) - POWER
+        return float(stats.nct.sf(critical, error.df, errors)) - POWER
 
-    return spread.error * float(brentq(excess, 0, 2 * critical))
+    return error.value * float(brentq(excess, 0, 2 * critical))

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from vaclip.evaluation.predictions import Cases
+from vaclip.evaluation.cases import Cases
 from vaclip.metrics.functional import (
     CLASSIFICATION_NAMES,
     FloatArray,
@@ -140,7 +140,7 @@ def resampled_metrics(
     return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
-def left_out_metrics(
+def jackknife_metrics(
     cases: Cases, unit: IntArray, names: Sequence[str], strata: IntArray | None = None
 ) -> dict[str, FloatArray]:
     """Means over seeds of the metrics, without each unit of rows.

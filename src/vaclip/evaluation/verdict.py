@@ -1,25 +1,27 @@
 """The plain-language verdict: does guidance help, and is it the clinicians' knowledge?
 
-Fixed rules, on balanced accuracy per patient. "Beats" means: the difference is above 0 and
-its permutation p, Holm-corrected in the verdict's own family {B3 - B0, B3 - K_shuffled}, is
-below 0.05.
+Fixed rules, on balanced accuracy per patient. The arms are named by their roles: in the presets
+the method is B3, the baseline B0, the shuffled control K_shuffled, and the map alone K_map_only.
+"Beats" means: the difference is above 0 and its p, Holm-corrected in the verdict's own family
+{method - baseline, method - shuffled}, is below 0.05.
 
-1. B3 or B0 is missing, or their contrast undefined: no verdict.
-2. B0 beats B3: guidance harms.
-3. B3 does not beat B0: no help is shown; the detectable difference is stated.
-4. B3 beats B0, and K_shuffled is missing or undefined: there is a gain, of unknown source.
-5. B3 beats B0 and K_shuffled: guidance helps.
-6. B3 beats B0 but not K_shuffled: the gain does not come from the clinicians' knowledge, as
-   far as this cohort can tell; the detectable difference is stated.
+1. The method or the baseline is missing, or their contrast undefined: no verdict.
+2. The baseline beats the method: guidance harms.
+3. The method does not beat the baseline: no help is shown; the detectable difference is stated.
+4. The method beats the baseline, and the shuffled control is missing or undefined: there is a
+   gain, of unknown source.
+5. The method beats the baseline and the shuffled control: guidance helps.
+6. The method beats the baseline but not the shuffled control: the gain does not come from the
+   clinicians' knowledge, as far as this cohort can tell; the detectable difference is stated.
 
-Beside it, a word on whether the map alone tells the diagnosis, from B3 - K_map_only with an
-uncorrected p, a family of its own: what is to be shown here is that the map does *not*
-explain the gain.
+Beside it, a word on whether the map alone tells the diagnosis, from the contrast of method and map
+alone with an uncorrected p, a family of its own: what is to be shown here is that the map does
+*not* explain the gain.
 
 a. The contrast is missing or undefined: unknown.
-b. K_map_only scores as well as B3 or better: the map alone tells the diagnosis.
-c. B3 scores higher, but p is not below 0.05: it cannot be told from the map alone.
-d. Else the map alone does not explain B3.
+b. The map alone scores as well as the method or better: the map alone tells the diagnosis.
+c. The method scores higher, but p is not below 0.05: it cannot be told from the map alone.
+d. Else the map alone does not explain the method.
 
 The detectable difference in a sentence is at 5 % divided by the size of the family, so that
 it holds after the correction.
@@ -32,11 +34,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from vaclip.evaluation.compare import BASELINE, METHOD, Contrast, corrected
+from vaclip.evaluation.compare import Contrast, corrected
 from vaclip.evaluation.inference import ALPHA, LEVEL, POWER, detectable_difference
-
-SHUFFLED = "K_shuffled"
-MAP_ONLY = "K_map_only"
+from vaclip.evaluation.roles import Pair, Roles
 
 
 class Finding(StrEnum):
@@ -71,33 +71,45 @@ class Verdict:
     """The contrasts that rules 1 to 6 used, with ``p_holm`` of the verdict's family."""
 
 
-def verdict(contrasts: Mapping[tuple[str, str], Contrast]) -> Verdict:
+def verdict(contrasts: Mapping[Pair, Contrast], roles: Roles | None) -> Verdict:
     """Applies the rules above.
 
     Args:
-        contrasts: By (first, second); only B3 against B0, K_shuffled and K_map_only are read.
+        contrasts: By (first, second); only the method against the baseline, the shuffled control
+            and the map alone are read.
+        roles: Which arms these are; None where nobody said it.
     """
-    pairs = [(METHOD, other) for other in (BASELINE, SHUFFLED)]
-    family = corrected([contrasts[p] for p in pairs if p in contrasts and _defined(contrasts[p])])
+    if roles is None:
+        said = "No verdict: nothing says which arm is the baseline and which the method."
+        return Verdict(Finding.NO_VERDICT, MapAlone.UNKNOWN, (said,), ())
+
+    def against(other: str | None) -> Contrast | None:
+        contrast = contrasts.get((roles.method, other)) if other else None
+        return contrast if contrast and _defined(contrast) else None
+
+    pairs = {other: against(other) for other in (roles.baseline, roles.shuffled)}
+    family = corrected([contrast for contrast in pairs.values() if contrast])
     by_other = {contrast.second: contrast for contrast in family}
-    finding, sentences = _finding(by_other.get(BASELINE), by_other.get(SHUFFLED), len(family))
-    map_alone, said = _map_alone(contrasts.get((METHOD, MAP_ONLY)), finding)
-    used = [*family, *(c for pair, c in contrasts.items() if pair == (METHOD, MAP_ONLY))]
+    baseline, shuffled = by_other.get(roles.baseline), by_other.get(roles.shuffled or "")
+    finding, sentences = _finding(roles, baseline, shuffled, len(family))
+    alone = against(roles.map_only)
+    map_alone, said = _map_alone(roles, alone, finding)
+    used = [*family, *([alone] if alone else [])]
     holes = [_hole(c) for c in used if c.jobs < c.jobs_of_either]
     return Verdict(finding, map_alone, (*sentences, said, *holes), tuple(family))
 
 
 def _finding(
-    baseline: Contrast | None, shuffled: Contrast | None, tests: int
+    roles: Roles, baseline: Contrast | None, shuffled: Contrast | None, tests: int
 ) -> tuple[Finding, list[str]]:
     if baseline is None:
         return Finding.NO_VERDICT, [
-            f"No verdict: it needs the arms {METHOD} and {BASELINE}, each with more than one "
-            "patient in the folds and seeds that both have."
+            f"No verdict: it needs the arms {roles.method} and {roles.baseline}, each with more "
+            "than one patient in the folds and seeds that both have."
         ]
     found = _numbers(baseline)
     if _beats(baseline):
-        return _source(shuffled, tests, found)
+        return _source(roles, shuffled, tests, found)
     if baseline.difference < 0 and baseline.p_holm < ALPHA:
         return Finding.HARMS, [f"Guidance harms on this data: {found}."]
     return Finding.NO_HELP_SHOWN, [
@@ -106,11 +118,14 @@ def _finding(
     ]
 
 
-def _source(shuffled: Contrast | None, tests: int, gain: str) -> tuple[Finding, list[str]]:
+def _source(
+    roles: Roles, shuffled: Contrast | None, tests: int, gain: str
+) -> tuple[Finding, list[str]]:
     if shuffled is None:
+        control = roles.shuffled or "an arm"
         return Finding.SOURCE_UNKNOWN, [
-            f"{METHOD} is better than {BASELINE}: {gain}.",
-            f"Whether that is the clinicians' knowledge cannot be said without {SHUFFLED}, "
+            f"{roles.method} is better than {roles.baseline}: {gain}.",
+            f"Whether that is the clinicians' knowledge cannot be said without {control}, "
             "which gets another patient's map.",
         ]
     control = _numbers(shuffled)
@@ -121,28 +136,31 @@ def _source(shuffled: Contrast | None, tests: int, gain: str) -> tuple[Finding, 
         ]
     return Finding.NOT_FROM_KNOWLEDGE, [
         f"The gain does not come from the clinicians' knowledge, as far as this cohort can tell. "
-        f"{METHOD} is better than {BASELINE} ({gain}), but not shown to be better than with "
-        f"another patient's map: {control}.",
+        f"{roles.method} is better than {roles.baseline} ({gain}), but not shown to be better than "
+        f"with another patient's map: {control}.",
         _detectable(shuffled, tests),
     ]
 
 
-def _map_alone(contrast: Contrast | None, finding: Finding) -> tuple[MapAlone, str]:
+def _map_alone(roles: Roles, contrast: Contrast | None, finding: Finding) -> tuple[MapAlone, str]:
+    method = roles.method
     gain = finding in (Finding.HELPS, Finding.SOURCE_UNKNOWN, Finding.NOT_FROM_KNOWLEDGE)
-    if contrast is None or not _defined(contrast):
-        return MapAlone.UNKNOWN, f"Without {MAP_ONLY} it is unknown how much the map alone says."
+    lead = f"lead over {roles.baseline} may be the map being shown"
+    if contrast is None:
+        needed = roles.map_only or "an arm that sees nothing else"
+        return MapAlone.UNKNOWN, f"Without {needed} it is unknown how much the map alone says."
     found = _numbers(replace(contrast, p_holm=math.nan))  # a family of its own
     if contrast.difference <= 0:
-        so = f", so that {METHOD}'s lead over {BASELINE} may be the map being shown" if gain else ""
+        so = f", so that {method}'s {lead}" if gain else ""
         return MapAlone.TELLS, (
-            f"The map alone tells the diagnosis as well as {METHOD} does, or better{so}: {found}."
+            f"The map alone tells the diagnosis as well as {method} does, or better{so}: {found}."
         )
     if contrast.p >= ALPHA:
-        so = f"; its lead over {BASELINE} may be the map being shown" if gain else ""
+        so = f"; its {lead}" if gain else ""
         return MapAlone.NOT_TOLD_APART, (
-            f"{METHOD} cannot be told from a model that sees the map alone{so}: {found}."
+            f"{method} cannot be told from a model that sees the map alone{so}: {found}."
         )
-    return MapAlone.DOES_NOT_EXPLAIN, f"The map alone does not explain {METHOD}: {found}."
+    return MapAlone.DOES_NOT_EXPLAIN, f"The map alone does not explain {method}: {found}."
 
 
 def _defined(contrast: Contrast) -> bool:
@@ -167,7 +185,7 @@ def _numbers(contrast: Contrast) -> str:
 
 
 def _detectable(contrast: Contrast, tests: int) -> str:
-    found = detectable_difference(contrast.spread, ALPHA / tests)
+    found = detectable_difference(contrast.error, ALPHA / tests)
     if math.isnan(found):
         return "How large a difference could have been found cannot be estimated."
     return (

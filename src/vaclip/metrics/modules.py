@@ -11,12 +11,8 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from vaclip import keys
-from vaclip.metrics.functional import (
-    alignment_metrics,
-    classification_metrics,
-    mean_by_group,
-)
-from vaclip.metrics.retrieval import retrieval_metrics, unit_rows
+from vaclip.metrics.retrieval import unit_rows
+from vaclip.metrics.split import Segments
 
 _BATCH_KEYS = (
     keys.CLIP, keys.SEGMENT, keys.PATIENT, keys.LABEL, keys.MAP_ID, keys.ATTN_VALID
@@ -72,41 +68,21 @@ def alignment_similarity(
 
 
 def split_metrics(table: dict[str, NDArray[Any]], *, aligned: bool = True) -> dict[str, float]:
-    """Computes all metrics of a split.
-
-    A clip's probabilities are the mean over its segments, a patient's the mean over its
-    clips; the clips of a patient who has several labels count as one case a label. Retrieval
-    and alignment are per clip, over the clips that have a valid map; a clip's embedding is
-    the normalised mean over its segments.
+    """Computes all metrics of a split, see `vaclip.metrics.split.Clips.metrics`.
 
     Args:
         table: What `SplitPredictions` computes.
         aligned: Whether the CLIP term was trained; if not, the embeddings mean nothing, and
             retrieval and alignment are undefined.
-
-    Returns:
-        Values by name without the split: ``clip/...``, ``patient/...``, ``retrieval_...``,
-        ``align_...``.
     """
-    clip_rows, probs = mean_by_group(table[PROBS], table[keys.CLIP])
-    first = np.unique(table[keys.CLIP], return_index=True)[1]
-    labels, patients = table[keys.LABEL][first], table[keys.PATIENT][first]
-    cases = patients * probs.shape[1] + labels
-    case_ids, case_probs = mean_by_group(probs, cases)
-    result = {
-        f"clip/{name}": value for name, value in classification_metrics(probs, labels).items()
-    }
-    result |= {
-        f"patient/{name}": value
-        for name, value in classification_metrics(case_probs, case_ids % probs.shape[1]).items()
-    }
-
-    mapped = table[keys.ATTN_VALID] & aligned
-    mapped_rows, video = mean_by_group(table[keys.VIDEO_EMBED][mapped], table[keys.CLIP][mapped])
-    attn = mean_by_group(table[keys.ATTN_EMBED][mapped], table[keys.CLIP][mapped])[1]
-    video, attn = unit_rows(video), unit_rows(attn)
-    map_ids = table[keys.MAP_ID][first][np.isin(clip_rows, mapped_rows)]
-    result |= retrieval_metrics(video, attn, map_ids)
-    similarity = np.sum(video * attn, axis=1)
-    correct = (probs.argmax(axis=1) == labels)[np.isin(clip_rows, mapped_rows)]
-    return result | alignment_metrics(similarity, correct)
+    segments = Segments(
+        clip=table[keys.CLIP],
+        patient=table[keys.PATIENT],
+        label=table[keys.LABEL],
+        map_id=table[keys.MAP_ID],
+        probs=table[PROBS],
+        similarity=alignment_similarity(table, aligned=aligned),
+        video=table[keys.VIDEO_EMBED],
+        attn=table[keys.ATTN_EMBED],
+    )
+    return segments.clips().metrics()

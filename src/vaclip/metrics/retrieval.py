@@ -87,8 +87,8 @@ def retrieval_metrics(video: FloatArray, attn: FloatArray, map_ids: IntArray) ->
         map_ids: (N,) equal where two rows have the same map.
 
     Returns:
-        ``r1``, ``r5`` and ``medr`` (a rank, from 1) by prefix and direction (``v2a``, ``a2v``)
-        or ``chance``: what a random order scores. NaN for N = 0.
+        ``r1``, ``r5`` and ``median_rank`` (from 1) by prefix and direction (``v2a``, ``a2v``) or
+        ``chance``: what a random order scores. NaN for N = 0.
     """
     maps, map_of = np.unique(map_ids, return_inverse=True)
     rows = np.arange(len(video))
@@ -102,10 +102,10 @@ def retrieval_metrics(video: FloatArray, attn: FloatArray, map_ids: IntArray) ->
             standing = own_target_standing(queries, targets, own)
             for k in PLACES:
                 values[f"{prefix}_r{k}_{way}"] = _mean(standing.recall(k), weights)
-            values[f"{prefix}_medr_{way}"] = standing.median_rank(weights)
+            values[f"{prefix}_median_rank_{way}"] = standing.median_rank(weights)
     for prefix, n in (("retrieval", len(video)), ("retrieval_unique", len(maps))):
         values |= {f"{prefix}_r{k}_chance": retrieval_chance(n, k) for k in PLACES}
-        values[f"{prefix}_medr_chance"] = (n + 1) / 2 if n else math.nan
+        values[f"{prefix}_median_rank_chance"] = (n + 1) / 2 if n else math.nan
     return values
 
 

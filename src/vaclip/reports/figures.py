@@ -19,12 +19,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
-from vaclip.evaluation.compare import BASELINE, CONTROLS, HEADLINE, METHOD, ArmScores
+from vaclip.evaluation.compare import HEADLINE, ArmScores
+from vaclip.evaluation.evaluate import Curves, Evaluation
 from vaclip.evaluation.inference import ALPHA, Interval
 from vaclip.files import atomic_file
-from vaclip.reports.assess import Curves, Results
-from vaclip.reports.gather import Study
-from vaclip.reports.tables import FAMILIES, SIDES, contrast_name
+from vaclip.reports.gather import Source
+from vaclip.reports.tables import SIDES, contrast_name, family_title
 from vaclip.reports.typeset import number, p_text
 
 INK: Final = "#1b3a5c"
@@ -63,11 +63,11 @@ class Figure:
     svg: bytes
 
 
-def draw_figures(study: Study, results: Results, folder: Path) -> dict[str, Figure]:
+def draw_figures(source: Source, results: Evaluation, folder: Path) -> dict[str, Figure]:
     """Draws every figure for which there is something to show.
 
     Args:
-        study: As read.
+        source: As read.
         results: What is shown.
         folder: Gets NAME.png (200 dpi) and NAME.svg.
 
@@ -81,7 +81,7 @@ def draw_figures(study: Study, results: Results, folder: Path) -> dict[str, Figu
         with mpl.rc_context():
             mpl.rcdefaults()
             mpl.rcParams.update(_STYLE)
-            canvas = draw(study, results)
+            canvas = draw(source, results)
             if canvas is not None:
                 drawn[name] = Figure(name, caption, alt, _save(canvas, folder / name))
     return drawn
@@ -116,15 +116,15 @@ def _beside(ax: Axes, y: float, text: str) -> None:
     )  # fmt: skip
 
 
-def _forest(study: Study, results: Results) -> Canvas:
+def _forest(source: Source, results: Evaluation) -> Canvas:
     scores = results.scores["patient"]
     canvas = Canvas(figsize=(WIDTH, 0.9 + 0.3 * len(scores)))
     ax = canvas.add_subplot()
-    chance = _chance_level(study)
+    chance = _chance_level(source)
     ax.axvline(chance, color=GREY, lw=0.9, ls=(0, (4, 3)))
     for y, (arm, found) in enumerate(scores.items()):
         score = found.scores[HEADLINE]
-        control = arm in CONTROLS
+        control = results.roles is not None and arm in results.roles.all_controls
         colour = GREY if control else INK
         _bar(ax, score.interval, y, color=colour)
         ax.plot(
@@ -143,7 +143,7 @@ def _forest(study: Study, results: Results) -> Canvas:
     return canvas
 
 
-def _contrasts(study: Study, results: Results) -> Canvas | None:
+def _contrasts(source: Source, results: Evaluation) -> Canvas | None:
     families = {name: own for name, own in results.families.items() if own}
     if not families:
         return None
@@ -165,12 +165,12 @@ def _contrasts(study: Study, results: Results) -> Canvas | None:
             p = p_text(contrast.p_holm)
             _beside(ax, y, f"{number(contrast.difference, 2, sign=True)}  Holm p {p}")
         _rows(ax, [contrast_name(c) for c in family])
-        ax.set_title(FAMILIES[name])
+        ax.set_title(family_title(results, name))
     axes[-1, 0].set_xlabel("Difference in balanced accuracy per patient")
     return canvas
 
 
-def _curve(ax: Axes, curves: Curves, everyone: Sequence[str]) -> None:
+def _curve(ax: Axes, curves: Curves, everyone: Sequence[str], method: str | None) -> None:
     """One line an arm with intervals; the arms are moved apart a little, and named in a legend."""
     values = sorted({value for points in curves.values() for value, _ in points})
     step = 0.012 * (values[-1] - values[0] or 1)
@@ -182,7 +182,7 @@ def _curve(ax: Axes, curves: Curves, everyone: Sequence[str]) -> None:
         low, high = (
             np.array([getattr(s.interval, end) for s in scores]) for end in ("low", "high")
         )
-        colour = INK if arm == METHOD else GREY
+        colour = INK if arm == method else GREY
         ax.plot(
             x, y, _LINES[style % len(_LINES)], marker=_MARKERS[style % len(_MARKERS)], color=colour,
             mfc="white" if style % 2 else colour, ms=5, lw=1.2, label=arm,
@@ -193,28 +193,32 @@ def _curve(ax: Axes, curves: Curves, everyone: Sequence[str]) -> None:
     ax.set_ylim(0, 1)
 
 
-def _learning(study: Study, results: Results) -> Canvas | None:
+def _method(results: Evaluation) -> str | None:
+    return results.roles.method if results.roles else None
+
+
+def _learning(source: Source, results: Evaluation) -> Canvas | None:
     if not results.learning:
         return None
     canvas = Canvas(figsize=(WIDTH * 0.72, 3.2))
     ax = canvas.add_subplot()
-    _curve(ax, results.learning, list(results.learning))
-    _chance(ax, study)
+    _curve(ax, results.learning, list(results.learning), _method(results))
+    _chance(ax, source)
     ax.set_xlabel("Share of the training patients")
     ax.set_ylabel("Balanced accuracy per patient")
     canvas.legend(loc="outside right upper", frameon=False)
     return canvas
 
 
-def _chance_level(study: Study) -> float:
-    return 1 / len(study.predictions.classes)
+def _chance_level(source: Source) -> float:
+    return 1 / len(source.predictions.classes)
 
 
-def _chance(ax: Axes, study: Study) -> None:
-    ax.axhline(_chance_level(study), color=GREY, lw=0.9, ls=(0, (1, 2)), zorder=0, label="chance")
+def _chance(ax: Axes, source: Source) -> None:
+    ax.axhline(_chance_level(source), color=GREY, lw=0.9, ls=(0, (1, 2)), zorder=0, label="chance")
 
 
-def _noise(study: Study, results: Results) -> Canvas | None:
+def _noise(source: Source, results: Evaluation) -> Canvas | None:
     kinds = {kind: curves for kind, curves in results.noise.items() if curves}
     if not kinds:
         return None
@@ -224,8 +228,8 @@ def _noise(study: Study, results: Results) -> Canvas | None:
     axes = canvas.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     arms = sorted({arm for curves in kinds.values() for arm in curves})
     for ax, (kind, curves) in zip(axes, kinds.items(), strict=False):
-        _curve(ax, curves, arms)
-        _chance(ax, study)
+        _curve(ax, curves, arms, _method(results))
+        _chance(ax, source)
         ax.set_title(kind.capitalize())
     for ax in axes[len(kinds) :]:
         ax.set_visible(False)
@@ -236,8 +240,8 @@ def _noise(study: Study, results: Results) -> Canvas | None:
     return canvas
 
 
-def _confusion(study: Study, results: Results) -> Canvas:
-    scores, classes = results.scores["patient"], study.predictions.classes
+def _confusion(source: Source, results: Evaluation) -> Canvas:
+    scores, classes = results.scores["patient"], source.predictions.classes
     columns = min(3, len(scores))
     rows = math.ceil(len(scores) / columns)
     side = WIDTH / 3
@@ -268,9 +272,10 @@ def _matrix(ax: Axes, found: ArmScores, classes: Sequence[str]) -> None:
     ax.spines[:].set_visible(False)
 
 
-def _reliability(study: Study, results: Results) -> Canvas:
+def _reliability(source: Source, results: Evaluation) -> Canvas:
     scores = results.scores["patient"]
-    arms = [arm for arm in (BASELINE, METHOD) if arm in scores] or list(scores)[:2]
+    named = (results.roles.baseline, results.roles.method) if results.roles else ()
+    arms = [arm for arm in named if arm in scores] or list(scores)[:2]
     canvas = Canvas(figsize=(WIDTH * 0.45 * len(arms), 4.1))
     axes = canvas.subplots(
         2, len(arms), squeeze=False, sharex=True, sharey="row", height_ratios=[3, 1]
@@ -303,8 +308,8 @@ def _reliability(study: Study, results: Results) -> Canvas:
     return canvas
 
 
-def _retrieval(study: Study, results: Results) -> Canvas | None:
-    arms = [a for a in study.scored if "retrieval_r1_v2a" in results.retrieval.get(a, {})]
+def _retrieval(source: Source, results: Evaluation) -> Canvas | None:
+    arms = [a for a in source.scored if "retrieval_r1_v2a" in results.retrieval.get(a, {})]
     if not arms:
         return None
     canvas = Canvas(figsize=(WIDTH, 1.1 + 0.36 * len(arms)))
@@ -335,7 +340,7 @@ def _retrieval(study: Study, results: Results) -> Canvas | None:
     return canvas
 
 
-_FIGURES: Final[dict[str, tuple[Callable[[Study, Results], Canvas | None], str, str]]] = {
+_FIGURES: Final[dict[str, tuple[Callable[[Source, Evaluation], Canvas | None], str, str]]] = {
     "forest": (
         _forest,
         "Balanced accuracy per patient with its 95% interval over patients and trained models. "

@@ -1,4 +1,4 @@
-"""Reads a study folder. What a folder need not have is None where it is absent."""
+"""What a report is made from. What a folder need not have is None where it is absent."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from pyarrow import ArrowException
 
 from vaclip import keys
 from vaclip.errors import VaclipError
-from vaclip.evaluation.predictions import Predictions, read_predictions
+from vaclip.evaluation.predictions import Predictions
+from vaclip.evaluation.roles import Roles
 from vaclip.files import inside_folder, read_arrays
 
 _JOB_COLUMNS: Final = ("arm", "fold", "seed", "state", "reason")
-_RETRIEVAL_COLUMNS: Final = ("arm", "fold", "seed", "name", "value")
 _CARD_FIELDS: Final = {
     "": ("name", "patients", "clips", "distinct_maps", "clips_without_map", "content_hash",
          "classes", "per_class", "annotators", "excluded", "agreement", "clip_seconds",
@@ -48,20 +47,20 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Study:
-    """A study folder as read."""
+class Source:
+    """What a report is made from: predictions, and what a folder says beside them."""
 
-    folder: Path
+    folder: Path | None
     everything: Predictions
     """Of the arms and of the points of axes."""
     predictions: Predictions
     """Of the arms alone."""
+    roles: Roles | None
     arms: tuple[Arm, ...]
-    """In study order; also those without a prediction."""
+    """In the order of the ablation; also those without a prediction."""
     clips: dict[str, tuple[str, ...]]
     """Ids of the patients, each with the ids of its clips, both sorted."""
     jobs: pd.DataFrame | None
-    retrieval: pd.DataFrame | None
     data_card: dict[str, Any] | None
     gallery: dict[str, Any] | None
     config: str | None
@@ -75,36 +74,42 @@ class Study:
 
     @property
     def scored(self) -> list[str]:
-        """The arms that have predictions, in study order."""
+        """The arms that have predictions, in the order of the ablation."""
         return [arm.arm for arm in self.arms if arm.arm in self.predictions.jobs]
 
     def images(self, name: str) -> dict[str, np.ndarray]:
         """Reads the arrays of a case in the gallery."""
+        assert self.folder is not None, "only a folder has a gallery"
         return read_arrays(inside_folder(self.folder, name))
 
 
-def read_study(folder: Path) -> Study:
+def source_of(predictions: Predictions) -> Source:
+    """Returns predictions of which nothing else is known."""
+    own = _arms_alone(predictions)
+    arms = tuple(Arm(name) for name in own.jobs)
+    clips = _clips(predictions)
+    return Source(None, predictions, own, None, arms, clips, None, None, None, None, None)
+
+
+def read_folder(folder: Path) -> Source:
     """Reads what ``vaclip study`` or ``vaclip train`` left.
 
     Raises:
         VaclipError: If there are no predictions, or a file is damaged.
     """
-    table = _predictions(folder / keys.PREDICTIONS_FILE)
+    everything = Predictions.load(folder)
     card = _data_card(folder / keys.DATA_CARD_FILE)
-    everything = read_predictions(table, card["patients"] if card else None)
-    own = {a: jobs for a, jobs in everything.jobs.items() if keys.split_variant(a)[1] is None}
-    if not own:
-        raise VaclipError(f"{folder}: the predictions have points of axes but no arm itself")
-    clips = table.astype({keys.PRED_PATIENT: str, keys.PRED_CLIP: str})
-    by_patient = clips.groupby(keys.PRED_PATIENT)[keys.PRED_CLIP].unique()
-    return Study(
+    everything = replace(everything, patients=card["patients"] if card else None)
+    own = _arms_alone(everything)
+    about: dict[str, Any] = _json(folder / keys.ARMS_FILE) or {"roles": None, "arms": []}
+    return Source(
         folder=folder,
         everything=everything,
-        predictions=replace(everything, jobs=own),
-        arms=_arms(folder / keys.ARMS_FILE, list(own)),
-        clips={str(patient): tuple(sorted(ids)) for patient, ids in by_patient.items()},
+        predictions=own,
+        roles=Roles.from_json(about["roles"]) if about["roles"] else None,
+        arms=_arms(about["arms"], list(own.jobs)),
+        clips=_clips(everything),
         jobs=_table(folder / keys.JOBS_FILE, _JOB_COLUMNS),
-        retrieval=_table(folder / keys.RETRIEVAL_FILE, _RETRIEVAL_COLUMNS),
         data_card=card,
         gallery=_json(folder / keys.GALLERY_FILE),
         config=_text(folder / keys.CONFIG_FILE),
@@ -112,16 +117,16 @@ def read_study(folder: Path) -> Study:
     )
 
 
-def _predictions(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        raise VaclipError(
-            f"{path.parent} has no {path.name}; give the folder that `vaclip study` or "
-            "`vaclip train` wrote"
-        )
-    try:
-        return pd.read_parquet(path)
-    except (ArrowException, OSError) as error:
-        raise VaclipError(f"{path}: cannot be read as Parquet: {error}") from error
+def _arms_alone(predictions: Predictions) -> Predictions:
+    own = predictions.only(lambda arm: keys.split_variant(arm)[1] is None)
+    if not own.jobs:
+        raise VaclipError("the predictions have points of axes but no arm itself")
+    return own
+
+
+def _clips(predictions: Predictions) -> dict[str, tuple[str, ...]]:
+    by_patient = predictions.frame.groupby(keys.PRED_PATIENT)[keys.PRED_CLIP].unique()
+    return {str(patient): tuple(sorted(ids)) for patient, ids in by_patient.items()}
 
 
 def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame | None:
@@ -165,9 +170,9 @@ def _data_card(path: Path) -> dict[str, Any] | None:
     return card
 
 
-def _arms(path: Path, predicted: list[str]) -> tuple[Arm, ...]:
-    """The arms that the study describes, in its order, then what else has predictions."""
-    found = [_arm(entry) for entry in _json(path) or [] if "@" not in entry["arm"]]
+def _arms(entries: list[dict[str, Any]], predicted: list[str]) -> tuple[Arm, ...]:
+    """The arms that the ablation describes, in its order, then what else has predictions."""
+    found = [_arm(entry) for entry in entries]
     named = {arm.arm for arm in found}
     return (*found, *(Arm(name) for name in predicted if name not in named))
 

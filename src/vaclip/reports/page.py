@@ -15,12 +15,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vaclip import keys
 from vaclip.errors import VaclipError
-from vaclip.evaluation.compare import BOOTSTRAP_DRAWS, SWAPS
+from vaclip.evaluation.compare import N_PERMUTATIONS, N_RESAMPLES
+from vaclip.evaluation.evaluate import Evaluation, Progress, evaluate
+from vaclip.evaluation.predictions import Predictions
 from vaclip.files import atomic_file
 from vaclip.reports import record, tables
-from vaclip.reports.assess import Progress, Results, assess
 from vaclip.reports.figures import Figure, draw_figures
-from vaclip.reports.gather import Study, read_study
+from vaclip.reports.gather import Source, read_folder, source_of
 from vaclip.reports.pictures import gallery_cases
 from vaclip.reports.pseudonyms import Pseudonyms, pseudonyms
 from vaclip.reports.typeset import Table, latex, markdown
@@ -74,24 +75,29 @@ class Tables:
 
 
 def write_report(
-    folder: Path,
-    out: Path | None = None,
+    source: str | Path | Predictions,
+    out: str | Path | None = None,
     *,
+    baseline: str | None = None,
+    method: str | None = None,
     real_ids: bool = False,
-    draws: int = BOOTSTRAP_DRAWS,
-    swaps: int = SWAPS,
+    n_resamples: int = N_RESAMPLES,
+    n_permutations: int = N_PERMUTATIONS,
     progress: Progress = lambda done, total: None,
 ) -> Path:
-    """Writes a study's report from its folder alone, the same bytes for the same folder.
+    """Writes a report from a folder or predictions alone, the same bytes for the same input.
 
     Args:
-        folder: What ``vaclip study`` or ``vaclip train`` left.
+        source: What ``vaclip study`` or ``vaclip train`` left, or predictions of any model.
         out: Gets ``report.html``, ``tables.md``, ``tables.tex``, ``metrics.csv`` and
-            ``figures/``; by default ``folder/report``.
+            ``figures/``; by default ``report`` in the folder.
+        baseline: The arm that everything is measured against; with ``method``, in place of the
+            roles that the folder names.
+        method: The arm that is put forward.
         real_ids: Whether the page shows the ids of patients and clips and why jobs failed, and
             not pseudonyms.
-        draws: Of the bootstrap.
-        swaps: Of the permutation test.
+        n_resamples: Of the bootstrap.
+        n_permutations: Of the permutation test.
         progress: Told how many steps are done and how many there are.
 
     Returns:
@@ -100,19 +106,37 @@ def write_report(
     Raises:
         VaclipError: If there are no predictions, or a file is damaged.
     """
-    out = folder / "report" if out is None else out
+    if isinstance(source, Predictions):
+        if out is None:
+            raise VaclipError("name the folder that the report of these predictions goes to")
+        out, found = Path(out), source_of(source)
+    else:
+        folder = Path(source)
+        out = folder / "report" if out is None else Path(out)
+        found = read_folder(folder)
     if out.exists() and not out.is_dir():
         raise VaclipError(f"{out} is a file; name a folder for the report")
-    study = read_study(folder)
-    results = assess(study, draws=draws, swaps=swaps, progress=progress)
-    figures = draw_figures(study, results, out / "figures")
-    found = _tables(study, results, real_ids=real_ids)
-    page = _page(study, results, found, figures, real_ids=real_ids, draws=draws, swaps=swaps)
-    own = found.without_ids()
+    results = evaluate(
+        found.everything,
+        baseline=baseline,
+        method=method,
+        roles=found.roles,
+        arms=found.scored,
+        n_resamples=n_resamples,
+        n_permutations=n_permutations,
+        progress=progress,
+    )
+    figures = draw_figures(found, results, out / "figures")
+    own = _tables(found, results, real_ids=real_ids)
+    page = _page(
+        found, results, own, figures,
+        real_ids=real_ids, n_resamples=n_resamples, n_permutations=n_permutations,
+    )  # fmt: skip
+    without_ids = own.without_ids()
     texts = {
-        "tables.md": markdown(own),
-        "tables.tex": latex(own),
-        "metrics.csv": tables.metrics_csv(study, results),
+        "tables.md": markdown(without_ids),
+        "tables.tex": latex(without_ids),
+        "metrics.csv": tables.metrics_csv(results),
         PAGE: page,
     }
     for name, text in texts.items():
@@ -121,43 +145,43 @@ def write_report(
     return out / PAGE
 
 
-def _tables(study: Study, results: Results, *, real_ids: bool) -> Tables:
-    card = study.data_card
+def _tables(source: Source, results: Evaluation, *, real_ids: bool) -> Tables:
+    card = source.data_card
     excluded = [clip["clip_id"] for clip in card["excluded"]] if card else []
-    names = _names(study, excluded, real_ids=real_ids)
+    names = _names(source, excluded, real_ids=real_ids)
     return Tables(
-        experiment=tables.experiment_table(study, results),
-        metrics=tables.metric_tables(study, results),
-        contrasts=tables.contrast_tables(study, results),
-        controls=tables.control_table(study, results),
-        curves=tables.curve_table(study, results),
-        calibration=tables.calibration_table(study, results),
-        confusion=tables.confusion_table(study, results),
-        retrieval=tables.retrieval_tables(study, results),
-        alignment=tables.alignment_table(study, results),
+        experiment=tables.experiment_table(source, results),
+        metrics=tables.metric_tables(source, results),
+        contrasts=tables.contrast_tables(source, results),
+        controls=tables.control_table(source, results),
+        curves=tables.curve_table(source, results),
+        calibration=tables.calibration_table(source, results),
+        confusion=tables.confusion_table(source, results),
+        retrieval=tables.retrieval_tables(source, results),
+        alignment=tables.alignment_table(source, results),
         agreement=record.agreement_table(card) if card else None,
-        annotators=tables.annotator_tables(study, results),
+        annotators=tables.annotator_tables(source, results),
         classes=record.class_table(card) if card else None,
         annotated=record.annotator_table(card) if card else None,
         excluded=record.excluded_table(card, names) if card else None,
         findings=record.findings_table(card, names) if card else None,
-        holes=record.holes_table(study, reasons=real_ids),
+        holes=record.holes_table(source, reasons=real_ids),
     )
 
 
-def _names(study: Study, excluded: Sequence[str] = (), *, real_ids: bool) -> Pseudonyms:
-    return pseudonyms(study.clips, excluded, seed=study.secret, real=real_ids)
+def _names(source: Source, excluded: Sequence[str] = (), *, real_ids: bool) -> Pseudonyms:
+    return pseudonyms(source.clips, excluded, seed=source.secret, real=real_ids)
 
 
 def _page(
-    study: Study,
-    results: Results,
+    source: Source,
+    results: Evaluation,
     found: Tables,
     figures: Mapping[str, Figure],
     *,
     real_ids: bool,
-    draws: int,
-    swaps: int,
+    n_resamples: int,
+    n_permutations: int,
 ) -> str:
     loader = PackageLoader("vaclip.reports")
     environment = Environment(
@@ -169,24 +193,24 @@ def _page(
     )
     environment.filters["b64"] = lambda data: base64.b64encode(data).decode()
     css = loader.get_source(environment, "report.css")[0]
-    seeds = {seed for jobs in study.predictions.jobs.values() for _, seed in jobs}
+    seeds = {seed for jobs in source.predictions.jobs.values() for _, seed in jobs}
     return environment.get_template("report.html.j2").render(
-        title=study.predictions.study,
-        extent=_extent(study, "class", "arm", "seed", "fold"),
-        size=_extent(study, "seed", "fold"),
+        title=source.predictions.study,
+        extent=_extent(source, "class", "arm", "seed", "fold"),
+        size=_extent(source, "seed", "fold"),
         verdict=results.verdict.sentences,
         sections=_SECTIONS,
         one_seed=len(seeds) == 1,
         t=found,
         figures=figures,
-        gallery=study.gallery,
-        cases=gallery_cases(study, _names(study, real_ids=real_ids)),
-        facts=record.card_facts(study.data_card) if study.data_card else None,
-        jobs=_jobs(study),
-        draws=f"{draws:,}",
-        swaps=f"{swaps:,}",
-        config=study.config if real_ids else _without_places(study.config),
-        environment=_pretty(study.environment, real_ids=real_ids),
+        gallery=source.gallery,
+        cases=gallery_cases(source, _names(source, real_ids=real_ids)),
+        facts=record.card_facts(source.data_card) if source.data_card else None,
+        jobs=_jobs(source),
+        n_resamples=f"{n_resamples:,}",
+        n_permutations=f"{n_permutations:,}",
+        config=source.config if real_ids else _without_places(source.config),
+        environment=_pretty(source.environment, real_ids=real_ids),
         names_note="Patients and clips bear their own ids."
         if real_ids
         else "Patients and clips bear pseudonyms, the same throughout this report.",
@@ -195,19 +219,19 @@ def _page(
     )
 
 
-def _extent(study: Study, *what: str) -> str:
+def _extent(source: Source, *what: str) -> str:
     """How much was tested, in a line."""
-    jobs = set().union(*study.predictions.jobs.values())
+    jobs = set().union(*source.predictions.jobs.values())
     folds, seeds = (len({job[side] for job in jobs}) for side in (0, 1))
     counts = {
-        "class": len(study.predictions.classes),
-        "arm": len(study.arms),
+        "class": len(source.predictions.classes),
+        "arm": len(source.arms),
         "seed": seeds,
         "fold": folds,
     }
-    tested = study.predictions.clips[keys.PRED_PATIENT].nunique()
+    tested = source.predictions.clips[keys.PRED_PATIENT].nunique()
     patients = f"{tested} {_plural('patient', tested)}"
-    if study.data_card and tested < (everyone := study.data_card["patients"]):
+    if source.data_card and tested < (everyone := source.data_card["patients"]):
         patients = f"{tested} of {everyone} patients tested"
     return ", ".join(
         [patients, *(f"{counts[name]} {_plural(name, counts[name])}" for name in what)]
@@ -218,11 +242,11 @@ def _plural(name: str, count: int) -> str:
     return name if count == 1 else f"{name}{'es' if name.endswith('s') else 's'}"
 
 
-def _jobs(study: Study) -> str | None:
-    if study.jobs is None:
+def _jobs(source: Source) -> str | None:
+    if source.jobs is None:
         return None
-    done = int((study.jobs["state"] == "done").sum())
-    return f"{done} of {len(study.jobs)} planned jobs are done."
+    done = int((source.jobs["state"] == "done").sum())
+    return f"{done} of {len(source.jobs)} planned jobs are done."
 
 
 def _without_places(config: str | None) -> str | None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vaclip.errors import VaclipError
-from vaclip.reports.gather import Study
+from vaclip.reports.gather import Source
 from vaclip.reports.pseudonyms import Pseudonyms
 from vaclip.reports.typeset import number
 
@@ -64,13 +64,13 @@ class Case:
     nearest: tuple[Nearest, ...]
 
 
-def gallery_cases(study: Study, names: Pseudonyms) -> list[Case]:
+def gallery_cases(source: Source, names: Pseudonyms) -> list[Case]:
     """Reads and draws all cases; none where there is no gallery."""
-    return [_case(study, case, names) for case in (study.gallery or {"cases": []})["cases"]]
+    return [_case(source, case, names) for case in (source.gallery or {"cases": []})["cases"]]
 
 
-def _case(study: Study, case: dict[str, Any], names: Pseudonyms) -> Case:
-    arrays = study.images(case["file"])
+def _case(source: Source, case: dict[str, Any], names: Pseudonyms) -> Case:
+    arrays = source.images(case["file"])
     frames, attn, gate = arrays.get("frames"), arrays.get("map"), arrays.get("gate")
     if frames is None or attn is None or attn.shape != frames.shape[:3]:
         raise VaclipError(f"{case['file']}: needs frames (T, H, W, 3) and map (T, H, W)")

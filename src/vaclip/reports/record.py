@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from vaclip.reports.gather import Study
+from vaclip.reports.gather import Source
 from vaclip.reports.pseudonyms import Pseudonyms
 from vaclip.reports.typeset import NONE, Table, number
 
@@ -113,14 +113,14 @@ def _spread(sd: float | None) -> str:
     return "" if sd is None or not math.isfinite(sd) else f" ± {number(sd)}"
 
 
-def holes_table(study: Study, *, reasons: bool) -> Table | None:
+def holes_table(source: Source, *, reasons: bool) -> Table | None:
     """Jobs that were planned and are not done, a row an arm and state; None if there are none.
 
     Args:
-        study: With its jobs.
+        source: With its jobs.
         reasons: Whether to show why; a reason may name a patient.
     """
-    jobs = study.jobs if study.jobs is not None else pd.DataFrame({"state": [], "arm": []})
+    jobs = source.jobs if source.jobs is not None else pd.DataFrame({"state": [], "arm": []})
     rows = []
     for (arm, state), own in jobs[jobs["state"] != "done"].groupby(["arm", "state"], sort=False):
         pairs = [f"{int(fold)}/{int(seed)}" for fold, seed in zip(own.fold, own.seed, strict=True)]

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable
 from typing import Final
 
-from vaclip.evaluation.compare import CONTROLS, HEADLINE, METHOD, Contrast, Score
-from vaclip.evaluation.predictions import UNITS, Job, Unit
-from vaclip.evaluation.scores import METRICS
-from vaclip.reports.assess import Results
-from vaclip.reports.gather import Arm, Study
+from vaclip.evaluation.cases import UNITS, Job, Unit
+from vaclip.evaluation.compare import HEADLINE, Contrast, Score
+from vaclip.evaluation.evaluate import Evaluation
+from vaclip.reports.gather import Arm, Source
 from vaclip.reports.typeset import MINUS, NONE, Table, interval_text, number, p_text
 
 METRIC_NAMES: Final = {
@@ -27,11 +24,6 @@ METRIC_NAMES: Final = {
 }
 _DIAGNOSIS: Final = ("acc_macro", "acc_micro", "f1_macro", "auroc_macro", "auroc_micro")
 _CALIBRATION: Final = ("ece", "brier", "log_loss")
-FAMILIES: Final = {
-    "baseline": "Every arm against B0",
-    "named": "Pairs named beforehand",
-    "controls": "B3 against the control arms",
-}
 _ALIGNMENT: Final = {
     "align_sim_correct": "Similarity where right",
     "align_sim_incorrect": "Similarity where wrong",
@@ -39,7 +31,7 @@ _ALIGNMENT: Final = {
     "align_sim_corr": "Correlation with being right",
 }
 _SIZE: Final = "Patients / seeds / folds"
-_PLACES: Final = {"r1": "R@1", "r5": "R@5", "medr": "Median rank"}
+_PLACES: Final = {"r1": "R@1", "r5": "R@5", "median_rank": "Median rank"}
 SIDES: Final = {"v2a": "video to map", "a2v": "map to video", "chance": "chance"}
 
 
@@ -61,23 +53,23 @@ def score_text(score: Score) -> str:
     return mean if low == NONE else f"{mean}\n{low}"
 
 
-def experiment_table(study: Study, results: Results) -> Table:
+def experiment_table(source: Source, results: Evaluation) -> Table:
     """The table of arms: ID, method, key switches, loss, metrics, notes."""
     rows = []
-    for arm in study.arms:
+    for arm in source.arms:
         rows.append(
             (
                 arm.arm,
                 arm.method or NONE,
                 arm.switches or NONE,
                 arm.loss or NONE,
-                _headline(study, results, arm.arm),
-                _notes(arm, study) or NONE,
+                _headline(source, results, arm.arm),
+                _notes(arm, source) or NONE,
             )
         )
     return Table(
         "experiment",
-        "The arms of the study. Metrics: balanced accuracy per patient, mean ± standard "
+        "The arms of the source. Metrics: balanced accuracy per patient, mean ± standard "
         "deviation over seeds, 95% interval over patients and trained models; then macro F1, "
         "macro AUROC; then patients / seeds / folds.",
         ("ID", "Method", "Key switches", "Loss", "Metrics", "Notes"),
@@ -86,34 +78,36 @@ def experiment_table(study: Study, results: Results) -> Table:
     )
 
 
-def _headline(study: Study, results: Results, arm: str) -> str:
+def _headline(source: Source, results: Evaluation, arm: str) -> str:
     found = results.scores["patient"].get(arm)
     if found is None:
         return NONE
     f1, auroc = (number(found.scores[name].mean) for name in ("f1_macro", "auroc_macro"))
-    size = size_text(found.patients, study.predictions.jobs[arm])
+    size = size_text(found.patients, source.predictions.jobs[arm])
     return f"{score_text(found.scores[HEADLINE])}\nF1 {f1}, AUROC {auroc}\n{size}"
 
 
-def _notes(arm: Arm, study: Study) -> str:
+def _notes(arm: Arm, source: Source) -> str:
     notes = [arm.notes] if arm.notes else []
-    if arm.arm not in study.predictions.jobs:
+    if arm.arm not in source.predictions.jobs:
         notes.append("No predictions: see the holes.")
     return "\n".join(notes)
 
 
-def metric_tables(study: Study, results: Results) -> list[Table]:
+def metric_tables(source: Source, results: Evaluation) -> list[Table]:
     """Diagnosis per patient and per clip."""
     said = "mean ± standard deviation over seeds, below it the 95% interval"
-    return [_metric_table(study, results, unit, f"Diagnosis per {unit}: {said}.") for unit in UNITS]
+    return [
+        _metric_table(source, results, unit, f"Diagnosis per {unit}: {said}.") for unit in UNITS
+    ]
 
 
-def _metric_table(study: Study, results: Results, unit: Unit, caption: str) -> Table:
+def _metric_table(source: Source, results: Evaluation, unit: Unit, caption: str) -> Table:
     rows = [
         (
             arm,
             *(score_text(found.scores[name]) for name in _DIAGNOSIS),
-            size_text(found.patients, study.predictions.jobs[arm]),
+            size_text(found.patients, source.predictions.jobs[arm]),
         )
         for arm, found in results.scores[unit].items()
     ]
@@ -121,7 +115,7 @@ def _metric_table(study: Study, results: Results, unit: Unit, caption: str) -> T
     return Table(f"diagnosis_{unit}", caption, ("Arm", *names, _SIZE), tuple(rows))
 
 
-def calibration_table(study: Study, results: Results) -> Table:
+def calibration_table(source: Source, results: Evaluation) -> Table:
     """How far the probabilities can be believed, per patient and per clip."""
     rows = [
         (
@@ -131,7 +125,7 @@ def calibration_table(study: Study, results: Results) -> Table:
                 for unit in UNITS
                 for name in _CALIBRATION
             ),
-            size_text(found.patients, study.predictions.jobs[arm]),
+            size_text(found.patients, source.predictions.jobs[arm]),
         )
         for arm, found in results.scores["patient"].items()
     ]
@@ -146,18 +140,28 @@ def calibration_table(study: Study, results: Results) -> Table:
     )
 
 
-def contrast_tables(study: Study, results: Results) -> dict[str, Table]:
+def family_title(results: Evaluation, name: str) -> str:
+    """Says what the contrasts of a family have in common."""
+    assert results.roles is not None, "without roles there are no contrasts"
+    return {
+        "baseline": f"Every arm against {results.roles.baseline}",
+        "named": "Pairs named beforehand",
+        "controls": f"{results.roles.method} against the control arms",
+    }[name]
+
+
+def contrast_tables(source: Source, results: Evaluation) -> dict[str, Table]:
     """One table a family that has contrasts."""
     return {
         name: Table(
             f"contrasts_{name}",
-            f"{FAMILIES[name]}: difference in balanced accuracy per patient. Holm's correction "
-            f"is over the {len(family)} contrasts of this table.",
+            f"{family_title(results, name)}: difference in balanced accuracy per patient. Holm's "
+            f"correction is over the {len(family)} contrasts of this table.",
             (
                 "Contrast", "Difference", "95% interval", "p", "p, Holm",
                 "p, Nadeau and Bengio", "Detectable difference", _SIZE,
             ),
-            tuple(_contrast_row(study, contrast) for contrast in family),
+            tuple(_contrast_row(source, contrast) for contrast in family),
         )
         for name, family in results.families.items()
         if family
@@ -169,8 +173,8 @@ def contrast_name(contrast: Contrast) -> str:
     return f"{contrast.first} {MINUS} {contrast.second}"
 
 
-def _contrast_row(study: Study, contrast: Contrast) -> tuple[str, ...]:
-    jobs = study.predictions.jobs
+def _contrast_row(source: Source, contrast: Contrast) -> tuple[str, ...]:
+    jobs = source.predictions.jobs
     size = size_text(contrast.patients, jobs[contrast.first] & jobs[contrast.second])
     if contrast.jobs < contrast.jobs_of_either:
         size = size.splitlines()[0] + f"\n{contrast.jobs} of {contrast.jobs_of_either} pairs"
@@ -189,8 +193,10 @@ def _contrast_row(study: Study, contrast: Contrast) -> tuple[str, ...]:
     )
 
 
-def control_table(study: Study, results: Results) -> Table | None:
-    """The control arms: what each asks, and how B3 stands against it."""
+def control_table(source: Source, results: Evaluation) -> Table | None:
+    """The control arms: what each asks, and how the method stands against it."""
+    if results.roles is None:
+        return None
     found = {c.second: c for c in results.families["controls"]}
     rows = [
         (
@@ -199,12 +205,12 @@ def control_table(study: Study, results: Results) -> Table | None:
             score_text(results.scores["patient"][arm.arm].scores[HEADLINE]),
             _against(found.get(arm.arm)),
         )
-        for arm in study.arms
-        if arm.arm in CONTROLS and arm.arm in results.scores["patient"]
+        for arm in source.arms
+        if arm.arm in results.roles.all_controls and arm.arm in results.scores["patient"]
     ]
     if not rows:
         return None
-    columns = ("Control", "Question", "Balanced accuracy", f"{METHOD} minus control")
+    columns = ("Control", "Question", "Balanced accuracy", f"{results.roles.method} minus control")
     caption = "Control arms: their maps carry no clinical knowledge, or the video is left out."
     return Table("controls", caption, columns, tuple(rows), frozenset({"Question"}))
 
@@ -217,9 +223,9 @@ def _against(contrast: Contrast | None) -> str:
     return f"{shown}\n{low}, Holm p {p_text(contrast.p_holm)}"
 
 
-def confusion_table(study: Study, results: Results) -> Table:
+def confusion_table(source: Source, results: Evaluation) -> Table:
     """The counts of the confusion matrices."""
-    classes = study.predictions.classes
+    classes = source.predictions.classes
     rows = [
         (arm, label, *(str(int(count)) for count in counts))
         for arm, found in results.scores["patient"].items()
@@ -233,18 +239,18 @@ def confusion_table(study: Study, results: Results) -> Table:
     )
 
 
-def retrieval_tables(study: Study, results: Results) -> list[Table]:
+def retrieval_tables(source: Source, results: Evaluation) -> list[Table]:
     """Retrieval between videos and maps beside chance, among all clips and distinct maps."""
     tables = []
     for base, among in (("retrieval", "all clips"), ("retrieval_unique", "distinct maps")):
         columns = [f"{base}_{place}_{side}" for place in _PLACES for side in SIDES]
         rows = []
-        for arm in study.scored:
+        for arm in source.scored:
             own = results.retrieval.get(arm, {})
             found = [own.get(name) for name in columns]
             jobs = [own[n].jobs for n in columns if n in own and not n.endswith("chance")]
             if jobs:
-                digits = [1 if "medr" in name else 3 for name in columns]
+                digits = [1 if "median_rank" in name else 3 for name in columns]
                 cells = [
                     number(r.mean, d) if r else NONE for r, d in zip(found, digits, strict=True)
                 ]
@@ -260,7 +266,7 @@ def retrieval_tables(study: Study, results: Results) -> list[Table]:
     return tables
 
 
-def alignment_table(study: Study, results: Results) -> Table:
+def alignment_table(source: Source, results: Evaluation) -> Table:
     """How video-map similarity goes with being right."""
     rows = []
     for arm, found in results.scores["clip"].items():
@@ -268,7 +274,7 @@ def alignment_table(study: Study, results: Results) -> Table:
             number(mean) + (f" ± {number(sd)}" if math.isfinite(sd) else "")
             for mean, sd in (found.alignment[name] for name in _ALIGNMENT)
         ]
-        rows.append((arm, *cells, size_text(found.patients, study.predictions.jobs[arm])))
+        rows.append((arm, *cells, size_text(found.patients, source.predictions.jobs[arm])))
     return Table(
         "alignment",
         "Cosine of video and map embedding per clip, mean ± standard deviation over seeds.",
@@ -277,14 +283,14 @@ def alignment_table(study: Study, results: Results) -> Table:
     )
 
 
-def curve_table(study: Study, results: Results) -> Table | None:
+def curve_table(source: Source, results: Evaluation) -> Table | None:
     """The points of the learning and noise curves."""
     curves = [("share of the training patients", results.learning)]
     curves += [(f"{kind} of the map", curve) for kind, curve in results.noise.items()]
-    jobs = study.predictions.jobs
+    jobs = source.predictions.jobs
     rows = [
         (arm, axis, f"{value:g}", score_text(found.scores[HEADLINE]),
-         size_text(found.patients, jobs.get(found.arm) or study.everything.jobs[found.arm]))
+         size_text(found.patients, jobs.get(found.arm) or source.everything.jobs[found.arm]))
         for axis, curve in curves
         for arm, points in curve.items()
         for value, found in points
@@ -300,7 +306,7 @@ def curve_table(study: Study, results: Results) -> Table | None:
     )
 
 
-def annotator_tables(study: Study, results: Results) -> list[Table]:
+def annotator_tables(source: Source, results: Evaluation) -> list[Table]:
     """Trained with one annotator's maps (rows), tested with another's (columns)."""
     tables = []
     for arm, cells in results.annotators.items():
@@ -310,7 +316,7 @@ def annotator_tables(study: Study, results: Results) -> list[Table]:
             shown = []
             for other in tested:
                 found = cells.get((one, other))
-                size = found and size_text(found.patients, study.everything.jobs[found.arm])
+                size = found and size_text(found.patients, source.everything.jobs[found.arm])
                 shown.append(f"{score_text(found.scores[HEADLINE])}\n{size}" if found else NONE)
             rows.append((one, *shown))
         tables.append(
@@ -325,30 +331,6 @@ def annotator_tables(study: Study, results: Results) -> list[Table]:
     return tables
 
 
-def metrics_csv(study: Study, results: Results) -> str:
+def metrics_csv(results: Evaluation) -> str:
     """All scores in long form; undefined values are empty."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(
-        ("arm", "unit", "metric", "mean", "sd_over_seeds", "low", "high", "bootstrap_low",
-         "bootstrap_high", "patients", "jobs")
-    )  # fmt: skip
-    curves = [results.learning, *results.noise.values()]
-    points = [found for curve in curves for own in curve.values() for _, found in own]
-    points += [found for cells in results.annotators.values() for found in cells.values()]
-    variants = [found for found in points if found.arm not in study.predictions.jobs]
-    for found in (*(f for own in results.scores.values() for f in own.values()), *variants):
-        for name in (name for name in METRICS if name in found.scores):
-            score = found.scores[name]
-            ends = (score.interval.low, score.interval.high)
-            drawn = (score.percentile.low, score.percentile.high)
-            values = [f"{v:.6g}" if math.isfinite(v) else "" for v in
-                      (score.mean, score.sd, *ends, *drawn)]  # fmt: skip
-            writer.writerow((found.arm, found.unit, name, *values, found.patients, found.jobs))
-        for name, pair in found.alignment.items() if found.arm in study.predictions.jobs else ():
-            values = [f"{v:.6g}" if math.isfinite(v) else "" for v in pair]
-            blank = [""] * 4
-            writer.writerow(
-                (found.arm, found.unit, name, *values, *blank, found.patients, found.jobs)
-            )
-    return out.getvalue()
+    return results.frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")

@@ -11,10 +11,12 @@ import pandas as pd
 from vaclip import keys
 from vaclip.config import Config
 from vaclip.data.dataset import SegmentDataset
-from vaclip.files import atomic_file, write_json
+from vaclip.evaluation.embeddings import Embeddings
+from vaclip.evaluation.predictions import Predictions
+from vaclip.files import write_json
 from vaclip.metrics.functional import classification_metrics
 from vaclip.metrics.modules import PROBS, alignment_similarity
-from vaclip.runs.folder import METRICS_FILE, PREDICTIONS_FILE, fold_folder
+from vaclip.runs.folder import METRICS_FILE, fold_folder
 from vaclip.study.study import Study
 
 
@@ -40,10 +42,32 @@ def majority_guess(datasets: dict[str, SegmentDataset]) -> dict[str, float]:
     return scores
 
 
-def prediction_table(
-    table: dict[str, Any], config: Config, study: Study, fold: int, split: str
+def fold_predictions(
+    tables: dict[str, dict[str, Any]], config: Config, study: Study, fold: int
+) -> Predictions:
+    """Returns what a model said of one or more splits, with the embeddings of the test split.
+
+    Args:
+        tables: What `SplitPredictions` computed, by split.
+        config: The settings of the run.
+        study: The study.
+        fold: Which was left out of training.
+    """
+    aligned = config.loss.clip_weight > 0
+    frame = pd.concat(
+        [_frame(table, config, study, fold, split, aligned) for split, table in tables.items()]
+    )
+    test = tables["test"]
+    embeddings = Embeddings(test[keys.VIDEO_EMBED], test[keys.ATTN_EMBED])
+    kept = aligned and keys.split_variant(config.arm)[1] is None  # points of axes have no retrieval
+    return Predictions.of(
+        frame, embeddings={(config.arm, fold, config.seed): embeddings} if kept else {}
+    )
+
+
+def _frame(
+    table: dict[str, Any], config: Config, study: Study, fold: int, split: str, aligned: bool
 ) -> pd.DataFrame:
-    """Turns a split's predictions to the table of `vaclip.keys.PREDICTION_COLUMNS`."""
     clips = [study.clips[row] for row in table[keys.CLIP]]
     columns = {
         keys.PRED_STUDY: study.name,
@@ -55,7 +79,7 @@ def prediction_table(
         keys.PRED_CLIP: [clip.clip_id for clip in clips],
         keys.PRED_SEGMENT: table[keys.SEGMENT],
         keys.PRED_LABEL: [clip.label for clip in clips],
-        keys.PRED_SIM: alignment_similarity(table, aligned=config.loss.clip_weight > 0),
+        keys.PRED_SIM: alignment_similarity(table, aligned=aligned),
         keys.PRED_MAP_ID: table[keys.MAP_ID],
     }
     for index, name in enumerate(study.classes):
@@ -63,16 +87,9 @@ def prediction_table(
     return pd.DataFrame(columns)
 
 
-def write_parquet(table: pd.DataFrame, path: Path) -> None:
-    """Writes a table, whole or not at all."""
-    with atomic_file(path) as temporary:
-        table.to_parquet(temporary, index=False)
-
-
 def write_summary(folder: Path, metrics: dict[int, dict[str, Any]]) -> None:
-    """Joins the folds' prediction tables and metrics in the run folder."""
-    tables = [pd.read_parquet(fold_folder(folder, fold) / PREDICTIONS_FILE) for fold in metrics]
-    write_parquet(pd.concat(tables), folder / PREDICTIONS_FILE)
+    """Joins the folds' predictions and metrics in the run folder."""
+    Predictions.concat(Predictions.load(fold_folder(folder, fold)) for fold in metrics).save(folder)
     write_json(
         folder / METRICS_FILE,
         {"summary": fold_summary(metrics), "folds": {str(k): v for k, v in metrics.items()}},

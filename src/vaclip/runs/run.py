@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import pandas as pd
 import torch
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
@@ -33,7 +32,6 @@ from vaclip.runs.folder import (
     CONFIG_FILE,
     FOLD_METRICS_FILE,
     PLAN_FILE,
-    PREDICTIONS_FILE,
     STUDY_FILE,
     compared_settings,
     fold_folder,
@@ -54,7 +52,7 @@ from vaclip.runs.prepare import (
     split_plan,
     training_augmentation,
 )
-from vaclip.runs.results import majority_guess, prediction_table, write_parquet, write_summary
+from vaclip.runs.results import fold_predictions, majority_guess, write_summary
 from vaclip.study.study import Study
 from vaclip.training.memory import keep_freed_memory
 from vaclip.training.module import MONITOR, Optimisation, VaclipModule
@@ -170,8 +168,7 @@ def retest_fold(opened: OpenRun, config: Config, fold: int, out: Path) -> None:
     trainer = silent_trainer(config, enable_checkpointing=False)
     test = trainer.test(module, datamodule=batches, verbose=False)[0]
     if trainer.is_global_zero:
-        table = prediction_table(module.tables["test"], config, study, fold, "test")
-        write_parquet(table, out / PREDICTIONS_FILE)
+        fold_predictions({"test": module.tables["test"]}, config, study, fold).save(out)
         write_json(done, {"test": dict(test)})
 
 
@@ -313,13 +310,8 @@ def _run_fold(opened: OpenRun, fold: int) -> dict[str, Any]:
         "seconds": round(time.monotonic() - started, 1),
     }
     if trainer.is_global_zero:
-        table = pd.concat(
-            [
-                prediction_table(module.tables[split], config, prepared.study, fold, split)
-                for split in ("val", "test")
-            ]
-        )
-        write_parquet(table, folder / PREDICTIONS_FILE)
+        tables = {split: module.tables[split] for split in ("val", "test")}
+        fold_predictions(tables, config, prepared.study, fold).save(folder)
         write_json(done, result)
     return result
 

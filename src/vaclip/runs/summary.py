@@ -23,7 +23,7 @@ _RETRIEVAL = {
     "retrieval": "retrieval, per clip",
     "retrieval_unique": "retrieval, per distinct map",
 }
-_PLACES = {"r1": "R@1", "r5": "R@5", "medr": "median rank"}
+_PLACES = {"r1": "R@1", "r5": "R@5", "median_rank": "median rank"}
 _ALIGNMENT = {
     "test/align_sim_correct": "similarity where right",
     "test/align_sim_incorrect": "similarity where wrong",

@@ -1,0 +1,244 @@
+"""All numbers of an ablation: each arm scored once, each pair compared once."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from vaclip import keys
+from vaclip.errors import VaclipError
+from vaclip.evaluation.cases import UNITS, Unit
+from vaclip.evaluation.compare import (
+    HEADLINE,
+    N_PERMUTATIONS,
+    N_RESAMPLES,
+    ArmScores,
+    Contrast,
+    compare_families,
+    score_arm,
+)
+from vaclip.evaluation.predictions import Predictions
+from vaclip.evaluation.roles import Roles
+from vaclip.evaluation.scores import METRICS
+from vaclip.evaluation.verdict import Verdict, verdict
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with how many steps are done and how many there are."""
+Curves: TypeAlias = Mapping[str, list[tuple[float, ArmScores]]]
+"""By arm: (value on the axis, headline) in order of the values."""
+
+_AS_TRAINED = {keys.AXIS_TRAIN_FRACTION: 1.0, keys.AXIS_NOISE_PREFIX + "gain": 1.0}
+
+
+@dataclass(frozen=True)
+class Retrieved:
+    """A retrieval metric of an arm over its models that have it."""
+
+    mean: float
+    low: float
+    high: float
+    jobs: int
+
+
+@dataclass(frozen=True, repr=False)
+class Evaluation:
+    """What is known of an ablation after its predictions were judged."""
+
+    predictions: Predictions
+    """Of the arms and of the points of axes."""
+    roles: Roles | None
+    scores: dict[Unit, dict[str, ArmScores]]
+    """By unit, then arm in the order of the ablation."""
+    families: dict[str, list[Contrast]]
+    verdict: Verdict
+    learning: Curves
+    """Over the share of the training patients."""
+    noise: dict[str, Curves]
+    """By kind of noise, over its strength."""
+    annotators: dict[str, dict[tuple[str, str], ArmScores]]
+    """By arm, then (annotator trained with, annotator tested with)."""
+    retrieval: dict[str, dict[str, Retrieved]]
+    """By arm, then name as of `retrieval_metrics`."""
+
+    def __repr__(self) -> str:
+        return f"Evaluation of {self.predictions!r}: {self.verdict.sentences[0]}"
+
+    def _repr_html_(self) -> str:
+        said = "".join(f"<p>{html.escape(text)}</p>" for text in self.verdict.sentences)
+        return said + self.frame.to_html(max_rows=20)
+
+    def _all_scores(self) -> Iterator[ArmScores]:
+        for own in self.scores.values():
+            yield from own.values()
+        curves = [self.learning, *self.noise.values()]
+        points = [found for curve in curves for own in curve.values() for _, found in own]
+        points += [found for cells in self.annotators.values() for found in cells.values()]
+        yield from (found for found in points if found.arm not in self.scores["patient"])
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """All scores in long form, a row an arm, unit and metric; undefined values are NaN."""
+        columns = (
+            "arm", "unit", "metric", "mean", "sd_over_seeds", "low", "high", "bootstrap_low",
+            "bootstrap_high", "patients", "jobs",
+        )  # fmt: skip
+        nothing = [math.nan] * 4
+        rows = []
+        for found in self._all_scores():
+            size = (found.patients, found.jobs)
+            for name in (name for name in METRICS if name in found.scores):
+                score = found.scores[name]
+                ends = (score.interval.low, score.interval.high)
+                drawn = (score.percentile.low, score.percentile.high)
+                values = (score.mean, score.sd, *ends, *drawn)
+                rows.append((found.arm, found.unit, name, *values, *size))
+            if found.arm in self.scores["patient"]:
+                for name, pair in found.alignment.items():
+                    rows.append((found.arm, found.unit, name, *pair, *nothing, *size))
+        return pd.DataFrame(rows, columns=columns)
+
+
+def evaluate(
+    predictions: Predictions,
+    *,
+    baseline: str | None = None,
+    method: str | None = None,
+    roles: Roles | None = None,
+    arms: Sequence[str] = (),
+    n_resamples: int = N_RESAMPLES,
+    n_permutations: int = N_PERMUTATIONS,
+    progress: Progress = lambda done, total: None,
+) -> Evaluation:
+    """Scores and compares everything that a prediction table holds.
+
+    Args:
+        predictions: The table.
+        baseline: The arm that everything is measured against; with ``method``, in place of
+            ``roles``.
+        method: The arm that is put forward.
+        roles: Which arm plays which part; without them there are scores and no verdict.
+        arms: The order in which to show the arms; others follow.
+        n_resamples: Draws of the bootstrap.
+        n_permutations: Of the paired permutation test.
+        progress: Told of each step.
+
+    Raises:
+        VaclipError: If there is no arm itself, an arm is not there, or a point of an axis is no
+            number.
+
+    Example:
+        >>> import pandas as pd
+        >>> arms = ("net", "gaze")
+        >>> rows = [(f"p{n}", "ab"[n % 2], arm, n % 2) for n in range(8) for arm in arms]
+        >>> frame = pd.DataFrame(rows, columns=["pid", "dx", "arm", "b"])
+        >>> frame["a"] = 1 - frame["b"]
+        >>> table = Predictions.from_frame(
+        ...     frame, patient="pid", label="dx", arm="arm", probs={"a": "a", "b": "b"}
+        ... )
+        >>> evaluate(table, baseline="net", method="gaze").scores["patient"]["gaze"].patients
+        8
+    """
+    if (baseline is None) != (method is None):
+        raise VaclipError("baseline and method belong together: give both, or none")
+    if baseline is not None and method is not None:
+        roles = Roles(baseline, method)
+        if unknown := [arm for arm in (baseline, method) if arm not in predictions.jobs]:
+            raise VaclipError(f"no arm {unknown[0]!r} in the predictions: {[*predictions.jobs]}")
+    own = predictions.only(lambda arm: keys.split_variant(arm)[1] is None)
+    if not own.jobs:
+        raise VaclipError("the predictions have points of axes but no arm itself")
+    order = [arm for arm in dict.fromkeys((*arms, *own.jobs)) if arm in own.jobs]
+    points = [name for name in predictions.jobs if name not in own.jobs]
+    steps = len(UNITS) * len(order) + len(points) + 1
+    done = 0
+
+    def step(arm: str, unit: Unit = "patient", metrics: Sequence[str] = METRICS) -> ArmScores:
+        nonlocal done
+        found = score_arm(predictions, arm, unit, metrics=metrics, n_resamples=n_resamples)
+        done += 1
+        progress(done, steps)
+        return found
+
+    scores = {unit: {arm: step(arm, unit) for arm in order} for unit in UNITS}
+    by_axis = _by_axis({name: step(name, metrics=(HEADLINE,)) for name in points})
+    families = compare_families(own, roles, n_resamples=n_resamples, n_permutations=n_permutations)
+    families["baseline"].sort(key=lambda contrast: order.index(contrast.first))
+    progress(steps, steps)
+    contrasts = {(c.first, c.second): c for family in families.values() for c in family}
+    patients = scores["patient"]
+    return Evaluation(
+        predictions=predictions,
+        roles=roles,
+        scores=scores,
+        families=families,
+        verdict=verdict(contrasts, roles),
+        learning=_curves(
+            keys.AXIS_TRAIN_FRACTION, by_axis.get(keys.AXIS_TRAIN_FRACTION, {}), patients
+        ),
+        noise={
+            axis.removeprefix(keys.AXIS_NOISE_PREFIX): _curves(axis, points_of, patients)
+            for axis, points_of in by_axis.items()
+            if axis.startswith(keys.AXIS_NOISE_PREFIX)
+        },
+        annotators=_annotators(by_axis.get(keys.AXIS_ANNOTATORS, {})),
+        retrieval={arm: found for arm in order if (found := _retrieval(own, arm))},
+    )
+
+
+def _by_axis(points: dict[str, ArmScores]) -> dict[str, dict[tuple[str, str], ArmScores]]:
+    """From variants to axis, then (arm, value)."""
+    found: dict[str, dict[tuple[str, str], ArmScores]] = {}
+    for name, scored in points.items():
+        arm, axis, value = keys.split_variant(name)
+        found.setdefault(str(axis), {})[arm, str(value)] = scored
+    return dict(sorted(found.items()))
+
+
+def _curves(
+    axis: str, points: dict[tuple[str, str], ArmScores], arms: dict[str, ArmScores]
+) -> Curves:
+    """The points of an axis by arm; the arm itself lies at `_AS_TRAINED`, else at 0."""
+    found: dict[str, list[tuple[float, ArmScores]]] = {}
+    for arm in arms:
+        own = [(_number(axis, v), scored) for (a, v), scored in points.items() if a == arm]
+        if own:
+            own.append((_AS_TRAINED.get(axis, 0.0), arms[arm]))
+            found[arm] = sorted(own, key=lambda point: point[0])
+    return found
+
+
+def _number(axis: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError as error:
+        raise VaclipError(f"an arm has {axis}={value}, which is no number") from error
+
+
+def _annotators(
+    points: dict[tuple[str, str], ArmScores],
+) -> dict[str, dict[tuple[str, str], ArmScores]]:
+    found: dict[str, dict[tuple[str, str], ArmScores]] = {}
+    for (arm, value), scored in sorted(points.items()):
+        trained, _, tested = value.partition(">")
+        found.setdefault(arm, {})[trained, tested] = scored
+    return found
+
+
+def _retrieval(predictions: Predictions, arm: str) -> dict[str, Retrieved]:
+    """The retrieval metrics of an arm, over the models whose embeddings are there."""
+    values: dict[str, list[float]] = {}
+    for fold, seed in sorted(predictions.jobs[arm]):
+        if (arm, fold, seed) in predictions.embeddings:
+            for name, value in predictions.model_clips(arm, fold, seed).retrieval().items():
+                if math.isfinite(value):
+                    values.setdefault(name, []).append(value)
+    return {
+        name: Retrieved(float(np.mean(v)), min(v), max(v), len(v)) for name, v in values.items()
+    }

@@ -1,0 +1,68 @@
+"""Which arm plays which part in an ablation: data of the preset, never names in code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from vaclip import keys
+
+Pair = tuple[str, str]
+FAMILIES: Final = ("baseline", "named", "controls")
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The parts that arms play.
+
+    Attributes:
+        baseline: What everything is measured against.
+        method: What is put forward.
+        shuffled: The method with another patient's maps; None for none.
+        map_only: The arm that sees the map alone; None for none.
+        controls: Arms whose maps carry no clinical knowledge, or that see less.
+        pairs: Further contrasts that were named beforehand, as (first, second).
+    """
+
+    baseline: str
+    method: str
+    shuffled: str | None = None
+    map_only: str | None = None
+    controls: tuple[str, ...] = ()
+    pairs: tuple[Pair, ...] = ()
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Roles:
+        """Reads the ``roles`` of `keys.ARMS_FILE`."""
+        return cls(
+            baseline=content["baseline"],
+            method=content["method"],
+            shuffled=content.get("shuffled"),
+            map_only=content.get("map_only"),
+            controls=tuple(content.get("controls", ())),
+            pairs=tuple((first, second) for first, second in content.get("pairs", ())),
+        )
+
+    @property
+    def all_controls(self) -> tuple[str, ...]:
+        """`controls`, with those that have a role of their own."""
+        named = (self.shuffled, self.map_only, *self.controls)
+        return tuple(dict.fromkeys(name for name in named if name))
+
+    def families(self, arms: Iterable[str]) -> dict[str, list[Pair]]:
+        """The contrasts of each of `FAMILIES`, of the arms that are there; variants stand in none.
+
+        ``baseline``: every arm against the baseline. ``named``: `pairs`. ``controls``: the method
+        against each control.
+        """
+        present = [arm for arm in arms if keys.split_variant(arm)[1] is None]
+        wanted: dict[str, list[Pair]] = {
+            "baseline": [(arm, self.baseline) for arm in present if arm != self.baseline],
+            "named": list(self.pairs),
+            "controls": [(self.method, control) for control in self.all_controls],
+        }
+        return {
+            name: [pair for pair in pairs if set(pair) <= set(present)]
+            for name, pairs in wanted.items()
+        }

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+
+from vaclip.evaluation.roles import Roles
+
+ROLES = Roles.from_json(
+    {
+        "baseline": "B0",
+        "method": "B3",
+        "shuffled": "K_shuffled",
+        "map_only": None,
+        "controls": ["K_shuffled", "K_uniform"],
+        "pairs": [["B3", "B1"], ["B3", "C1"]],
+    }
+)
+
+
+def test_families_of_the_arms_that_are_there():
+    assert ROLES.families(["B0", "B3", "K_shuffled", "C1"]) == {
+        "baseline": [("B3", "B0"), ("K_shuffled", "B0"), ("C1", "B0")],
+        "named": [("B3", "C1")],
+        "controls": [("B3", "K_shuffled")],
+    }
+    assert ROLES.families(["B1"]) == {"baseline": [], "named": [], "controls": []}
+
+
+def test_variants_stand_in_no_family():
+    variants = ("B3@train_fraction=0.5", "B0@train_fraction=0.5", "B3@annotators=md1>md2")
+    assert ROLES.families(["B0", "B3", *variants]) == ROLES.families(["B0", "B3"])
+
+
+@pytest.mark.parametrize(
+    ("roles", "controls"),
+    [
+        (Roles("a", "b"), ()),
+        (Roles("a", "b", "s", "m"), ("s", "m")),
+        (Roles("a", "b", "s", None, ("u", "s")), ("s", "u")),
+    ],
+)
+def test_a_control_with_a_role_of_its_own_is_a_control_once(roles, controls):
+    assert roles.all_controls == controls
