@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vaclip.errors import VaclipError
-from vaclip.files import atomic_file, atomic_folder, cache_root, inside_folder, write_json
+from vaclip.files import atomic_file, atomic_folder, cache_root, inside_folder, link_file, write_json
 
 
 def names(folder):
@@ -217,3 +217,28 @@ def test_the_cache_folder(tmp_path, monkeypatch):
     monkeypatch.delenv("VACLIP_CACHE")
     assert cache_root().name == "vaclip"
     assert os.path.isabs(cache_root())  # noqa: PTH117
+
+
+def test_a_linked_file_has_two_names_and_one_content(tmp_path):
+    source, target = tmp_path / "a" / "one", tmp_path / "b" / "two"
+    source.parent.mkdir()
+    source.write_text("x")
+    link_file(source, target)
+    link_file(source, target)  # it is there already
+    assert target.samefile(source)
+    other = tmp_path / "other"
+    other.write_text("y")
+    link_file(other, target)
+    assert (target.read_text(), source.read_text()) == ("y", "x")
+    link_file(tmp_path / "gone", target)
+    assert not target.exists()
+
+
+def test_where_nothing_can_be_linked_it_is_copied(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise OSError("no links here")
+
+    monkeypatch.setattr("os.link", refuse)
+    (tmp_path / "one").write_text("x")
+    link_file(tmp_path / "one", tmp_path / "two")
+    assert (tmp_path / "two").read_text() == "x"
