@@ -38,7 +38,7 @@ def table_of(probs, labels, patients, valid=None):
         PROBS: np.stack([probs, 1 - np.array(probs)], axis=1),
         keys.LABEL: np.array(labels),
         keys.PATIENT: np.array(patients),
-        keys.CLIP: np.arange(rows),
+        keys.CLIP_ROW: np.arange(rows),
         keys.SEGMENT: np.zeros(rows, int),
         keys.ATTN_VALID: np.ones(rows, bool) if valid is None else np.array(valid),
     }
@@ -77,7 +77,7 @@ def test_few_clips_are_shared_out_to_the_kinds():
 
 def test_a_clip_shows_its_first_segment_that_has_a_map():
     table = {
-        keys.CLIP: np.array([3, 3, 3, 5, 5, 9]),
+        keys.CLIP_ROW: np.array([3, 3, 3, 5, 5, 9]),
         keys.SEGMENT: np.array([0, 1, 2, 0, 1, 0]),
         keys.ATTN_VALID: np.array([False, True, True, False, False, True]),
     }
@@ -253,7 +253,7 @@ def test_pictures_are_those_of_the_segment(finished):
         return next(
             one
             for one in segments
-            if (one[keys.CLIP], one[keys.SEGMENT]) == (rows[clip_id], number)
+            if (one[keys.CLIP_ROW], one[keys.SEGMENT]) == (rows[clip_id], number)
         )
 
     for case in json.loads((out / keys.GALLERY_FILE).read_text())["cases"]:

@@ -42,7 +42,7 @@ def folds_of(root: Path, tmp_path: Path):
 
 
 def maps_of(dataset) -> dict[int, np.ndarray]:
-    return {int(s[keys.CLIP]): s[keys.ATTN_MAP].numpy() for s in dataset}
+    return {int(s[keys.CLIP_ROW]): s[keys.ATTN_MAP].numpy() for s in dataset}
 
 
 def same(one: dict[int, np.ndarray], other: dict[int, np.ndarray]) -> list[bool]:

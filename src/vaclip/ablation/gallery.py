@@ -113,7 +113,7 @@ def _describe_nearest(
 
 
 def _about(study: Study, table: Table, row: int) -> dict[str, str]:
-    clip = study.clips[table[keys.CLIP][row]]
+    clip = study.clips[table[keys.CLIP_ROW][row]]
     return {"clip_id": clip.clip_id, "patient_id": clip.patient_id, "label": clip.label}
 
 
@@ -139,8 +139,8 @@ def one_a_clip(table: Table) -> NDArray[np.int64]:
     Args:
         table: What `SplitPredictions` computes.
     """
-    order = np.lexsort((table[keys.SEGMENT], ~table[keys.ATTN_VALID], table[keys.CLIP]))
-    return order[np.unique(table[keys.CLIP][order], return_index=True)[1]]
+    order = np.lexsort((table[keys.SEGMENT], ~table[keys.ATTN_VALID], table[keys.CLIP_ROW]))
+    return order[np.unique(table[keys.CLIP_ROW][order], return_index=True)[1]]
 
 
 def choose_cases(

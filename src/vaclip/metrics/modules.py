@@ -19,7 +19,7 @@ from vaclip.metrics.functional import (
 from vaclip.metrics.retrieval import retrieval_metrics, unit_rows
 
 _BATCH_KEYS = (
-    keys.CLIP, keys.SEGMENT, keys.PATIENT, keys.LABEL, keys.MAP_ID, keys.ATTN_VALID
+    keys.CLIP_ROW, keys.SEGMENT, keys.PATIENT, keys.LABEL, keys.MAP_ID, keys.ATTN_VALID
 )  # fmt: skip
 _EMBEDS = (keys.VIDEO_EMBED, keys.ATTN_EMBED)
 PROBS = "probs"
@@ -53,7 +53,7 @@ class SplitPredictions(Metric):
             name: dim_zero_cat(getattr(self, name)).cpu().numpy()
             for name in (*_BATCH_KEYS, *_EMBEDS, PROBS)
         }
-        identity = np.stack([table[keys.CLIP], table[keys.SEGMENT]], axis=1)
+        identity = np.stack([table[keys.CLIP_ROW], table[keys.SEGMENT]], axis=1)
         _, first = np.unique(identity, axis=0, return_index=True)
         return {name: column[first] for name, column in table.items()}
 
@@ -88,8 +88,8 @@ def split_metrics(table: dict[str, NDArray[Any]], *, aligned: bool = True) -> di
         Values by name without the split: ``clip/...``, ``patient/...``, ``retrieval_...``,
         ``align_...``.
     """
-    clip_rows, probs = mean_by_group(table[PROBS], table[keys.CLIP])
-    first = np.unique(table[keys.CLIP], return_index=True)[1]
+    clip_rows, probs = mean_by_group(table[PROBS], table[keys.CLIP_ROW])
+    first = np.unique(table[keys.CLIP_ROW], return_index=True)[1]
     labels, patients = table[keys.LABEL][first], table[keys.PATIENT][first]
     cases = patients * probs.shape[1] + labels
     case_ids, case_probs = mean_by_group(probs, cases)
@@ -102,8 +102,10 @@ def split_metrics(table: dict[str, NDArray[Any]], *, aligned: bool = True) -> di
     }
 
     mapped = table[keys.ATTN_VALID] & aligned
-    mapped_rows, video = mean_by_group(table[keys.VIDEO_EMBED][mapped], table[keys.CLIP][mapped])
-    attn = mean_by_group(table[keys.ATTN_EMBED][mapped], table[keys.CLIP][mapped])[1]
+    mapped_rows, video = mean_by_group(
+        table[keys.VIDEO_EMBED][mapped], table[keys.CLIP_ROW][mapped]
+    )
+    attn = mean_by_group(table[keys.ATTN_EMBED][mapped], table[keys.CLIP_ROW][mapped])[1]
     video, attn = unit_rows(video), unit_rows(attn)
     map_ids = table[keys.MAP_ID][first][np.isin(clip_rows, mapped_rows)]
     result |= retrieval_metrics(video, attn, map_ids)

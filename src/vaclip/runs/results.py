@@ -44,7 +44,7 @@ def prediction_table(
     table: dict[str, Any], config: Config, study: Study, fold: int, split: str
 ) -> pd.DataFrame:
     """Turns a split's predictions to the table of `vaclip.keys.PREDICTION_COLUMNS`."""
-    clips = [study.clips[row] for row in table[keys.CLIP]]
+    clips = [study.clips[row] for row in table[keys.CLIP_ROW]]
     columns = {
         keys.PRED_STUDY: study.name,
         keys.PRED_ARM: config.arm,
