@@ -13,7 +13,6 @@ from vaclip.ablation.job import arm_folder
 from vaclip.ablation.plan import Job
 from vaclip.ablation.pool import FAILED_FILE, job_folder
 from vaclip.files import atomic_file
-from vaclip.runs.folder import FOLD_METRICS_FILE, PREDICTIONS_FILE
 from vaclip.runs.results import write_parquet
 
 DONE, FAILED, MISSING = "done", "failed", "missing"
@@ -36,8 +35,8 @@ def collect(study: Path, jobs: Sequence[Job], done: Collection[str]) -> None:
             continue
         for arm in job.arms:
             own = arm_folder(folder, job, arm)
-            tables.append(pd.read_parquet(own / PREDICTIONS_FILE))
-            metrics = json.loads((own / FOLD_METRICS_FILE).read_text(encoding="utf-8"))["test"]
+            tables.append(pd.read_parquet(own / keys.PREDICTIONS_FILE))
+            metrics = json.loads((own / keys.FOLD_METRICS_FILE).read_text(encoding="utf-8"))["test"]
             retrieval += [
                 (arm, job.fold, job.seed, name.removeprefix("test/"), value)
                 for name, value in metrics.items()
@@ -49,7 +48,7 @@ def collect(study: Path, jobs: Sequence[Job], done: Collection[str]) -> None:
         pd.DataFrame(retrieval, columns=[*where, "name", "value"]), study / keys.RETRIEVAL_FILE
     )
     if tables:
-        write_parquet(pd.concat(tables), study / PREDICTIONS_FILE)
+        write_parquet(pd.concat(tables), study / keys.PREDICTIONS_FILE)
 
 
 def _state(folder: Path, done: bool) -> tuple[str, str]:

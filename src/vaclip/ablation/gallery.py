@@ -21,7 +21,7 @@ from vaclip.metrics.modules import PROBS, SplitPredictions, alignment_similarity
 from vaclip.metrics.retrieval import unit_rows
 from vaclip.models import VideoAttentionCLIP
 from vaclip.models.guidance import WeightedPoolGuidance, token_weights
-from vaclip.runs.folder import fold_folder
+from vaclip.runs.folder import checkpoint_path, fold_folder
 from vaclip.runs.prepare import PreparedStudy, prepare_fold, split_plan
 from vaclip.study.study import Study
 from vaclip.training.checkpoint import load_model
@@ -63,7 +63,7 @@ def write_gallery(
     Raises:
         VaclipError: If the checkpoint cannot be used.
     """
-    model, _ = load_model(fold_folder(run_dir, fold) / "checkpoints" / "best.ckpt", device)
+    model, _ = load_model(checkpoint_path(fold_folder(run_dir, fold), "best"), device)
     patients = split_plan(config, prepared.study).folds[fold]
     segments = prepare_fold(config, prepared, patients)["test"]
     # Both are in the order of clip and segment: row i of the table is segment i.

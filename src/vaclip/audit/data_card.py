@@ -12,7 +12,7 @@ from vaclip.audit.agreement import PairAgreement, annotator_agreement, joint_agr
 from vaclip.audit.findings import study_findings
 from vaclip.config import DataConfig
 from vaclip.console import progress_bar
-from vaclip.files import cache_root
+from vaclip.data.cache import clip_cache
 from vaclip.runs.prepare import PreparedStudy, describe_study, sample_settings
 
 
@@ -40,7 +40,7 @@ def data_card(
     """
     study, items = prepared.study, prepared.items
     settings = sample_settings(data, study.annotators)
-    root = cache_root(data.cache_dir) / "segments"
+    root = clip_cache(data.cache_dir)
     with progress_bar("Comparing annotators") as progress:
         pairs = annotator_agreement(study, settings, root, progress=progress)
     joint_clips, fleiss = joint_agreement(study, settings, root)

@@ -23,10 +23,9 @@ from vaclip.audit.shortcuts import (
 )
 from vaclip.config import DataConfig
 from vaclip.console import progress_bar
-from vaclip.data.cache import file_digest, map_identities
+from vaclip.data.cache import clip_cache, file_digest, map_identities
 from vaclip.data.splits import patient_labels
 from vaclip.errors import VaclipError
-from vaclip.files import cache_root
 from vaclip.runs.prepare import PreparedStudy, sample_settings
 from vaclip.study.study import Study
 
@@ -144,7 +143,7 @@ def _shortcuts(data: DataConfig, study: Study, folds: int) -> dict[str, Any]:
 
 def _annotations(data: DataConfig, study: Study) -> NDArray[np.float64]:
     """Which of the annotations that patients share each clip has, and whether it has none."""
-    root = cache_root(data.cache_dir) / "segments"
+    root = clip_cache(data.cache_dir)
     said = map_identities(study, sample_settings(data, study.annotators), root)
     rows = [
         (number, annotation, clip.patient_id)
@@ -159,7 +158,7 @@ def _annotations(data: DataConfig, study: Study) -> NDArray[np.float64]:
 
 def _duplicates(data: DataConfig, prepared: PreparedStudy) -> list[Finding]:
     clips = [item.cached.clip for item in prepared.items]
-    root = cache_root(data.cache_dir) / "segments"
+    root = clip_cache(data.cache_dir)
     same = same_recording(
         [file_digest(clip.video, root) for clip in clips], [(c.start_s, c.end_s) for c in clips]
     )

@@ -14,7 +14,7 @@ from vaclip.data.dataset import SegmentDataset
 from vaclip.files import atomic_file, write_json
 from vaclip.metrics.functional import classification_metrics
 from vaclip.metrics.modules import PROBS, alignment_similarity
-from vaclip.runs.folder import METRICS_FILE, PREDICTIONS_FILE, fold_folder
+from vaclip.runs.folder import fold_folder
 from vaclip.study.study import Study
 
 
@@ -71,10 +71,12 @@ def write_parquet(table: pd.DataFrame, path: Path) -> None:
 
 def write_summary(folder: Path, metrics: dict[int, dict[str, Any]]) -> None:
     """Joins the folds' prediction tables and metrics in the run folder."""
-    tables = [pd.read_parquet(fold_folder(folder, fold) / PREDICTIONS_FILE) for fold in metrics]
-    write_parquet(pd.concat(tables), folder / PREDICTIONS_FILE)
+    tables = [
+        pd.read_parquet(fold_folder(folder, fold) / keys.PREDICTIONS_FILE) for fold in metrics
+    ]
+    write_parquet(pd.concat(tables), folder / keys.PREDICTIONS_FILE)
     write_json(
-        folder / METRICS_FILE,
+        folder / keys.METRICS_FILE,
         {"summary": fold_summary(metrics), "folds": {str(k): v for k, v in metrics.items()}},
     )
 
