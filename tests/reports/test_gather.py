@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+
 from report_tables import prediction_rows
 from study_folder import read_json, write_study
-
 from vaclip import keys
 from vaclip.errors import VaclipError
 from vaclip.files import write_json
@@ -53,7 +53,7 @@ def test_a_folder_without_predictions_says_what_to_give(tmp_path):
         (keys.JOBS_FILE, "arm,fold\n", r"columns \['seed', 'state', 'reason'\] are missing"),
         (keys.RETRIEVAL_FILE, "", "cannot be read as CSV"),
         (keys.CONFIG_FILE, b"\xff", "is not UTF-8"),
-        (keys.DATA_CARD_FILE, "{}", r"fields \['name', 'patients', .* are missing"),
+        (keys.DATA_CARD_FILE, "{}", r"fields \['name', 'classes', .* are missing"),
     ],
 )
 def test_a_damaged_file_is_named(tmp_path, name, content, message):

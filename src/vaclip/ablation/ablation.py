@@ -192,7 +192,7 @@ def open_study_folder(ablation: Ablation) -> None:
         folder / keys.ARMS_FILE, [arms.describe_arm(named[arm]) for arm in ablation.study.arms]
     )
     card = data_card(ablation.config.data, ablation.prepared, folds=ablation.config.split.folds)
-    write_json(folder / keys.DATA_CARD_FILE, card)
+    write_json(folder / keys.DATA_CARD_FILE, card.to_json())
 
 
 def _nested(settings: dict[str, Any]) -> dict[str, Any]:

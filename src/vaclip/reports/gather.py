@@ -14,25 +14,12 @@ from pyarrow import ArrowException
 
 from vaclip import keys
 from vaclip.errors import VaclipError
+from vaclip.evaluation.data_card import DataCard
 from vaclip.evaluation.predictions import Predictions, read_predictions
 from vaclip.files import inside_folder, read_arrays
 
 _JOB_COLUMNS: Final = ("arm", "fold", "seed", "state", "reason")
 _RETRIEVAL_COLUMNS: Final = ("arm", "fold", "seed", "name", "value")
-_CARD_FIELDS: Final = {
-    "": ("name", "patients", "clips", "distinct_maps", "clips_without_map", "content_hash",
-         "classes", "per_class", "annotators", "excluded", "agreement", "clip_seconds",
-         "joint_agreement", "findings"),
-    "per_class": ("class", "patients", "clips"),
-    "annotators": ("annotator", "clips"),
-    "excluded": ("clip_id", "reason"),
-    "agreement": ("first", "second", "clips", "exact", "kappa", "cc_mean", "cc_sd", "sim_mean",
-                  "sim_sd"),
-    "clip_seconds": ("min", "median", "max"),
-    "joint_agreement": ("clips", "fleiss_kappa"),
-    "findings": ("severity", "subject", "what", "advice", "clips", "patients"),
-}  # fmt: skip
-"""Of the card itself, then of each entry of a list or the one object in it."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +49,7 @@ class Study:
     """Ids of the patients, each with the ids of its clips, both sorted."""
     jobs: pd.DataFrame | None
     retrieval: pd.DataFrame | None
-    data_card: dict[str, Any] | None
+    data_card: DataCard | None
     gallery: dict[str, Any] | None
     config: str | None
     environment: dict[str, Any] | None
@@ -91,7 +78,7 @@ def read_study(folder: Path) -> Study:
     """
     table = _predictions(folder / keys.PREDICTIONS_FILE)
     card = _data_card(folder / keys.DATA_CARD_FILE)
-    everything = read_predictions(table, card["patients"] if card else None)
+    everything = read_predictions(table, card.patients if card else None)
     own = {a: jobs for a, jobs in everything.jobs.items() if keys.split_variant(a)[1] is None}
     if not own:
         raise VaclipError(f"{folder}: the predictions have points of axes but no arm itself")
@@ -152,17 +139,12 @@ def _json(path: Path) -> Any:
         raise VaclipError(f"{path}: cannot be read as JSON: {error}") from error
 
 
-def _data_card(path: Path) -> dict[str, Any] | None:
-    card = _json(path)
-    if card is None:
-        return None
-    for part, fields in _CARD_FIELDS.items():
-        found = card[part] if part else card
-        for entry in found if isinstance(found, list) else [found]:
-            if missing := [name for name in fields if name not in entry]:
-                where = f"{part}: " if part else ""
-                raise VaclipError(f"{path}: {where}fields {missing} are missing")
-    return card
+def _data_card(path: Path) -> DataCard | None:
+    content = _json(path)
+    try:
+        return None if content is None else DataCard.from_json(content)
+    except VaclipError as error:
+        raise VaclipError(f"{path}: {error}") from error
 
 
 def _arms(path: Path, predicted: list[str]) -> tuple[Arm, ...]:

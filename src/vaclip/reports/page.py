@@ -123,7 +123,7 @@ def write_report(
 
 def _tables(study: Study, results: Results, *, real_ids: bool) -> Tables:
     card = study.data_card
-    excluded = [clip["clip_id"] for clip in card["excluded"]] if card else []
+    excluded = [clip.clip_id for clip in card.excluded] if card else []
     names = _names(study, excluded, real_ids=real_ids)
     return Tables(
         experiment=tables.experiment_table(study, results),
@@ -207,7 +207,7 @@ def _extent(study: Study, *what: str) -> str:
     }
     tested = study.predictions.clips[keys.PRED_PATIENT].nunique()
     patients = f"{tested} {_plural('patient', tested)}"
-    if study.data_card and tested < (everyone := study.data_card["patients"]):
+    if study.data_card and tested < (everyone := study.data_card.patients):
         patients = f"{tested} of {everyone} patients tested"
     return ", ".join(
         [patients, *(f"{counts[name]} {_plural(name, counts[name])}" for name in what)]
