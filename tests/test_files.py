@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 
 from vaclip.errors import VaclipError
-from vaclip.files import atomic_file, atomic_folder, cache_root, inside_folder, link_file, write_json
+from vaclip.files import (
+    atomic_file,
+    atomic_folder,
+    cache_root,
+    content_digest,
+    inside_folder,
+    json_digest,
+    link_file,
+    write_json,
+)
 
 
 def names(folder):
@@ -167,6 +176,23 @@ def test_what_json_cannot_hold_leaves_the_old_file(tmp_path, value):
         write_json(path, {"new": value})
     assert json.loads(path.read_text()) == {"old": 1}
     assert names(tmp_path) == ["a.json"]
+
+
+# --- digests -------------------------------------------------------------------------------------
+
+
+def test_a_value_has_the_digest_of_its_json():
+    # printf '{"a": [1, "\xc3\xa4"], "b": null}' | sha256sum
+    expected = "373830334037abf5b7ff903aba5c802e9bab79be013f977968c83d40d334eb53"
+    assert json_digest({"b": None, "a": (1, "ä")}) == expected
+    assert json_digest({"a": [1, "ä"], "b": None}) == expected
+    assert json_digest({"a": ["ä", 1], "b": None}) != expected
+
+
+def test_a_file_has_the_digest_of_its_bytes(tmp_path):
+    (tmp_path / "file").write_bytes(b"abc")  # FIPS 180-2, B.1
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert content_digest(tmp_path / "file") == expected
 
 
 # --- inside_folder, cache_root -------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -166,6 +167,18 @@ def write_json(path: Path, value: Any) -> None:
     with atomic_file(path) as temporary:
         text = json.dumps(_without_nan(value), indent=2, ensure_ascii=False, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def json_digest(value: Any) -> str:
+    """Returns the SHA-256 of a value as JSON; the order of a dictionary's keys is no matter."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def content_digest(path: Path) -> str:
+    """Returns the SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _without_nan(value: Any) -> Any:

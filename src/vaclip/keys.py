@@ -19,7 +19,7 @@ LABEL: Final = "label"
 """(B,) int64 in [0, K)."""
 PATIENT: Final = "patient"
 """(B,) int64: index of the patient among the study's sorted patients."""
-CLIP: Final = "clip"
+CLIP_ROW: Final = "clip_row"
 """(B,) int64: row of the clip in the study."""
 SEGMENT: Final = "segment"
 """(B,) int64: number of the segment within its clip."""
@@ -90,6 +90,13 @@ PREDICTION_COLUMNS: Final = (
 )
 """The fixed columns; the probabilities follow in the study's class order."""
 
+
+# Run folder. A fold's folder within it has predictions and metrics of its own.
+PLAN_FILE: Final = "split_plan.json"
+STUDY_FILE: Final = "study.json"
+"""What the study was made of when the run, or the ablation, began."""
+METRICS_FILE: Final = "metrics.json"
+FOLD_METRICS_FILE: Final = "test_metrics.json"
 
 # Study folder: what a study leaves for its report. A run of one arm leaves the first three.
 PREDICTIONS_FILE: Final = "predictions.parquet"

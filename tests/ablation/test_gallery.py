@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hydra import compose, initialize_config_module
 
+from composed import make_config
 from vaclip import VaclipError, keys
 from vaclip.ablation.gallery import (
     KINDS,
@@ -20,10 +20,11 @@ from vaclip.ablation.gallery import (
     segment_pictures,
     write_gallery,
 )
-from vaclip.config import Config, typed_config
+from vaclip.config import Config
 from vaclip.files import read_arrays
 from vaclip.metrics.modules import PROBS
 from vaclip.models import VideoAttentionCLIP
+from vaclip.runs.folder import checkpoint_path, fold_folder
 from vaclip.runs.prepare import open_study, prepare_fold, prepare_study, split_plan
 from vaclip.runs.run import build_module, run
 from vaclip.training.module import CHECKPOINT_KEY
@@ -38,7 +39,7 @@ def table_of(probs, labels, patients, valid=None):
         PROBS: np.stack([probs, 1 - np.array(probs)], axis=1),
         keys.LABEL: np.array(labels),
         keys.PATIENT: np.array(patients),
-        keys.CLIP: np.arange(rows),
+        keys.CLIP_ROW: np.arange(rows),
         keys.SEGMENT: np.zeros(rows, int),
         keys.ATTN_VALID: np.ones(rows, bool) if valid is None else np.array(valid),
     }
@@ -77,7 +78,7 @@ def test_few_clips_are_shared_out_to_the_kinds():
 
 def test_a_clip_shows_its_first_segment_that_has_a_map():
     table = {
-        keys.CLIP: np.array([3, 3, 3, 5, 5, 9]),
+        keys.CLIP_ROW: np.array([3, 3, 3, 5, 5, 9]),
         keys.SEGMENT: np.array([0, 1, 2, 0, 1, 0]),
         keys.ATTN_VALID: np.array([False, True, True, False, False, True]),
     }
@@ -125,8 +126,7 @@ def half_annotated_segment(frames=8, side=16):
 def pictures_of(segment, **settings):
     torch.manual_seed(0)
     model = VideoAttentionCLIP(2, backbone_width=8, **settings).eval()
-    with torch.inference_mode():
-        return segment_pictures(model, segment, "cpu")
+    return segment_pictures(model, segment, "cpu")
 
 
 def test_frames_and_map_are_spread_over_the_segment():
@@ -174,13 +174,9 @@ def test_a_model_without_weights_of_places_has_no_gate(settings):
 # --- the whole -----------------------------------------------------------------------------------
 
 
-def make_config(runs: Path, *overrides: str) -> Config:
-    own = (
-        "debug=smoke", f"runs_dir={runs}", "trainer.enable_progress_bar=false", "split.folds=3",
-        "trainer.accelerator=cpu", "trainer.devices=1", "trainer.max_epochs=1",
-    )  # fmt: skip
-    with initialize_config_module("vaclip.conf", version_base="1.3"):
-        return typed_config(compose("config", [*own, *overrides]))
+def settings_for(runs: Path, experiment: str) -> Config:
+    short = ("split.folds=3", "trainer.max_epochs=1")
+    return make_config(runs, f"experiment={experiment}", *short)
 
 
 def prepared_for(config):
@@ -193,7 +189,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VACLIP_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.delenv("LOCAL_RANK", raising=False)
-        config = make_config(tmp_path_factory.mktemp("runs"), "experiment=B3")
+        config = settings_for(tmp_path_factory.mktemp("runs"), "B3")
         folder = run(config).folder
         out = tmp_path_factory.mktemp("study")
         prepared = prepared_for(config)
@@ -253,7 +249,7 @@ def test_pictures_are_those_of_the_segment(finished):
         return next(
             one
             for one in segments
-            if (one[keys.CLIP], one[keys.SEGMENT]) == (rows[clip_id], number)
+            if (one[keys.CLIP_ROW], one[keys.SEGMENT]) == (rows[clip_id], number)
         )
 
     for case in json.loads((out / keys.GALLERY_FILE).read_text())["cases"]:
@@ -292,9 +288,9 @@ def test_no_gallery_stands_where_it_could_not_be_finished(finished, tmp_path, mo
 
 def test_without_a_trained_alignment_nothing_is_said_of_it(finished, tmp_path):
     _, trained, prepared, _ = finished
-    config = make_config(Path(trained.runs_dir), "experiment=B0")
+    config = settings_for(Path(trained.runs_dir), "B0")
     module = build_module(config, prepared)
-    checkpoint = tmp_path / "fold_1" / "checkpoints" / "best.ckpt"
+    checkpoint = checkpoint_path(fold_folder(tmp_path, 1), "best")
     checkpoint.parent.mkdir(parents=True)
     torch.save({"state_dict": module.state_dict(), CHECKPOINT_KEY: module.metadata}, checkpoint)
     write_gallery(config, prepared, tmp_path, 1, tmp_path)

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
+from annotation_files import write_gaze, write_shapes
 from conftest import (
     FRAMES,
     grey_pictures,
@@ -15,8 +16,8 @@ from conftest import (
 )
 from vaclip.audit.check import check_study, examine_study, write_facts
 from vaclip.data.video import timed_frames
-from vaclip.maps.gaze import Gaze, write_gaze
-from vaclip.maps.shapes import Key, Shapes, Track, write_shapes
+from vaclip.maps.gaze import Gaze
+from vaclip.maps.shapes import Key, Shapes, Track
 
 
 @pytest.fixture(scope="module")

@@ -7,44 +7,45 @@ import json
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_module
 
+from composed import make_config
 from conftest import CLASSES, FPS, FRAMES
 from vaclip.audit.data_card import data_card
-from vaclip.config import Config, typed_config
+from vaclip.config import Config
+from vaclip.evaluation.data_card import DataCard
 from vaclip.files import write_json
 from vaclip.runs.prepare import describe_study, open_study, prepare_study
 
 
-def make_config(root: Path, cache: Path, *overrides: str) -> Config:
-    own = ("debug=smoke", "data=folder", f"data.root={root}", f"data.cache_dir={cache}")
-    with initialize_config_module("vaclip.conf", version_base="1.3"):
-        return typed_config(compose("config", [*own, *overrides]))
+def settings_for(root: Path, home: Path, *overrides: str) -> Config:
+    own = ("data=folder", f"data.root={root}", f"data.cache_dir={home / 'cache'}")
+    return make_config(home / "runs", *own, *overrides)
 
 
-def card_of(config: Config):
+def card_of(config: Config) -> DataCard:
     prepared = prepare_study(config.data, open_study(config.data), workers=1)
-    return data_card(config.data, prepared, workers=1), prepared
+    return data_card(config.data, prepared, workers=1)
 
 
 def test_everything_is_counted(tiny_study, tmp_path):
     # `ann` annotates every clip with the joints of its class, `bob` every second patient.
-    config = make_config(tiny_study(2, clips_per_patient=2), tmp_path / "cache")
-    card, prepared = card_of(config)
+    config = settings_for(tiny_study(2, clips_per_patient=2), tmp_path)
+    prepared = prepare_study(config.data, open_study(config.data), workers=1)
+    card = data_card(config.data, prepared, workers=1).to_json()
     (agreement,) = card.pop("agreement")
     del card["findings"], card["shortcuts"]  # see test_findings.py
     assert card.pop("joint_agreement")["clips"] == 6
     assert card == {
         "name": "tiny",
-        "classes": list(CLASSES),
+        "classes": CLASSES,
         "patients": 6,
         "clips": 12,
-        "per_class": [{"class": name, "patients": 2, "clips": 4} for name in CLASSES],
-        "annotators": [{"annotator": "ann", "clips": 12}, {"annotator": "bob", "clips": 6}],
+        "per_class": tuple({"class": name, "patients": 2, "clips": 4} for name in CLASSES),
+        "annotators": ({"annotator": "ann", "clips": 12}, {"annotator": "bob", "clips": 6}),
         "distinct_maps": 6,
         "clips_without_map": 0,
         "clip_seconds": dict.fromkeys(("min", "median", "max"), FRAMES / FPS),
-        "excluded": [],
+        "excluded": (),
         "content_hash": describe_study(prepared)["content_hash"],
     }
     assert {name: agreement[name] for name in ("first", "second", "clips")} == {
@@ -61,10 +62,10 @@ def test_everything_is_counted(tiny_study, tmp_path):
 
 
 def test_it_is_the_same_twice_and_json(tiny_study, tmp_path):
-    config = make_config(tiny_study(2), tmp_path / "cache")
+    config = settings_for(tiny_study(2), tmp_path)
     files = [tmp_path / "one.json", tmp_path / "two.json"]
     for file in files:
-        write_json(file, card_of(config)[0])
+        write_json(file, card_of(config).to_json())
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
@@ -74,7 +75,7 @@ def test_what_is_undefined_is_null(tiny_study, tmp_path):
     by_ann = [row for row in rows if ",ann," in row]
     by_bob = by_ann[0].replace(",ann,", ",bob,")
     (root / "attention.csv").write_text("\n".join([rows[0], *by_ann, by_bob]) + "\n")
-    write_json(tmp_path / "card.json", card_of(make_config(root, tmp_path / "cache"))[0])
+    write_json(tmp_path / "card.json", card_of(settings_for(root, tmp_path)).to_json())
     (agreement,) = json.loads((tmp_path / "card.json").read_text())["agreement"]
     for mean in ("cc_mean", "sim_mean"):
         assert agreement.pop(mean) == pytest.approx(1)
@@ -90,11 +91,10 @@ def test_what_is_undefined_is_null(tiny_study, tmp_path):
 
 
 def test_maps_are_counted_as_the_settings_make_them(tiny_study, tmp_path):
-    config = make_config(tiny_study(2), tmp_path / "cache", "data.annotators=[bob]")
-    card, _ = card_of(config)
-    assert card["clips_without_map"] == 3
-    assert card["distinct_maps"] == 2  # trunk and ground
-    assert [one["annotator"] for one in card["annotators"]] == ["ann", "bob"]
+    config = settings_for(tiny_study(2), tmp_path, "data.annotators=[bob]")
+    card = card_of(config)
+    assert card.clips_without_map == 3
+    assert card.distinct_maps == 2  # trunk and ground
+    assert [one.annotator for one in card.annotators] == ["ann", "bob"]
     everyone = dataclasses.replace(config.data, annotators=None)
-    prepared = prepare_study(everyone, open_study(everyone), workers=1)
-    assert data_card(everyone, prepared, workers=1)["content_hash"] != card["content_hash"]
+    assert card_of(dataclasses.replace(config, data=everyone)).content_hash != card.content_hash

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 
 import pytest
-from hydra import compose, initialize_config_module
 from rich.console import Console
 
+from composed import make_config
 from conftest import read_rows, write_rows
 from vaclip.audit.describe import describe_folder
 from vaclip.commands import main as cli
 from vaclip.commands.describe import description_tables
-from vaclip.config import typed_config
 from vaclip.errors import VaclipError
+from vaclip.evaluation.data_card import ExcludedClip
 from vaclip.runs.prepare import open_study, prepare_study
 
 SMALL = ("debug=smoke",)
@@ -62,8 +63,8 @@ def test_three_annotators_have_fleiss_kappa(tiny_study):
 def test_excluded_clips_are_counted_by_reason(tiny_study):
     card = describe_folder(tiny_study(1), SMALL, workers=1)
     reasons = ["too dark", "no sound", "too dark"]
-    card["excluded"] = [{"clip_id": str(n), "reason": why} for n, why in enumerate(reasons)]
-    text = shown(card)
+    excluded = tuple(ExcludedClip(str(n), why) for n, why in enumerate(reasons))
+    text = shown(dataclasses.replace(card, excluded=excluded))
     assert [line.split()[-2] for line in text.splitlines() if "too dark" in line] == ["2"]
 
 
@@ -83,10 +84,8 @@ def test_the_clips_are_those_that_training_finds(tiny_study, tmp_path, monkeypat
     root = tiny_study(1).rename(tmp_path / "a study, (mine) = 'new'")  # Hydra would read this
     describe_folder(root, SMALL, workers=1)
     monkeypatch.setattr("vaclip.data.cache.decode_clip", None)
-    with initialize_config_module("vaclip.conf", version_base="1.3"):
-        composed = compose("config", ["data=folder", *SMALL])
-        composed.data.root = str(root)
-        data = typed_config(composed).data
+    data = make_config(tmp_path, "data=folder", "data.root=here").data
+    data = dataclasses.replace(data, root=str(root))
     prepared = prepare_study(data, open_study(data), workers=1)  # nothing is decoded again
     assert len(prepared.items) == 3
 

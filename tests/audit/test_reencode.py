@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
+from annotation_files import write_shapes
 from conftest import (
     grey_pictures,
     read_rows,
@@ -28,7 +29,7 @@ from vaclip.commands.main import main
 from vaclip.data.video import decode_clip
 from vaclip.errors import VaclipError
 from vaclip.maps.keypoints import load_keypoints
-from vaclip.maps.shapes import Key, Shapes, Track, load_shapes, write_shapes
+from vaclip.maps.shapes import Key, Shapes, Track, load_shapes
 from vaclip.maps.source import render_annotator
 from vaclip.study.load import load_study
 

@@ -57,6 +57,12 @@ def assert_same(one, other):
         np.testing.assert_array_equal(attn, other_attn)
 
 
+def test_settings_are_those_of_a_run_or_of_its_checkpoint():
+    data = {"fps": 8.0, "size": [16, 24], "combine": "stack", "keypoint_sigma": 0.1, "stride": 4}
+    settings = SampleSettings.from_settings(data, ("ann",))
+    assert settings == SampleSettings(8.0, (16, 24), ("ann",), "stack", 0.1)
+
+
 # --- what lies in it -----------------------------------------------------------------------------
 
 

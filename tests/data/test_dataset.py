@@ -64,7 +64,7 @@ def test_segments_hold_the_planned_samples(tmp_path):
         )
         np.testing.assert_array_equal(segment[keys.ATTN_MAP], maps[clip][:, list(samples)])
         assert segment[keys.SEGMENT] == number
-        assert segment[keys.CLIP] == clip + 10
+        assert segment[keys.CLIP_ROW] == clip + 10
         assert segment[keys.LABEL] == clip % 2
         assert segment[keys.PATIENT] == clip + 20
         assert segment[keys.MAP_ID] == clip + 30
@@ -79,7 +79,7 @@ def test_batch_has_the_shapes_and_types_of_the_keys(tmp_path):
     assert batch[keys.ATTN_MAP].shape == (4, 2, 8, HEIGHT, WIDTH)
     assert batch[keys.VIDEO].dtype == batch[keys.ATTN_MAP].dtype == torch.uint8
     assert batch[keys.ATTN_VALID].dtype == torch.bool
-    for name in (keys.LABEL, keys.PATIENT, keys.CLIP, keys.SEGMENT, keys.MAP_ID):
+    for name in (keys.LABEL, keys.PATIENT, keys.CLIP_ROW, keys.SEGMENT, keys.MAP_ID):
         assert batch[name].dtype == torch.int64
         assert batch[name].shape == (4,)
     assert batch[keys.ATTN_VALID].shape == (4,)
@@ -243,7 +243,7 @@ def identities(batches):
     return [
         pair
         for batch in batches
-        for pair in zip(batch[keys.CLIP].tolist(), batch[keys.SEGMENT].tolist(), strict=True)
+        for pair in zip(batch[keys.CLIP_ROW].tolist(), batch[keys.SEGMENT].tolist(), strict=True)
     ]
 
 

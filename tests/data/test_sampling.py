@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 from vaclip.data.sampling import (
     FrameSampler,
     plan_segments,
-    sample_frames,
     segment_samples,
-    with_end_times,
 )
 
 # Times lie on a grid of 10 ms, and no sample of these rates comes nearer than 1.4 ms to a grid
@@ -31,6 +29,13 @@ def shown(times, until, fps, start, end):
     return samples
 
 
+def sampled(times, until, fps, start=0.0, end=None):
+    """The frame of every sample, as a decoder asks for it; the last is shown to ``until``."""
+    sampler = FrameSampler(fps, start, end)
+    ends = enumerate([*times[1:], until])
+    return [index for index, shown_until in ends for _ in range(sampler.fills(shown_until))]
+
+
 @given(GAPS, st.sampled_from(RATES), st.integers(0, 300), st.none() | st.integers(1, 400))
 @example([10], 10, 0, None)
 @example([10, 10, 10], 10, 10, 10)  # start and end on frame times
@@ -38,13 +43,8 @@ def test_each_sample_shows_what_a_player_shows(gaps, fps, start, length):
     *times, until = (step * GRID for step in accumulate(gaps, initial=0))
     start *= GRID
     end = None if length is None else start + length * GRID
-    planned = sample_frames(
-        [float(time) for time in times],
-        fps,
-        last_frame_s=float(until - times[-1]),
-        start_s=float(start),
-        end_s=None if end is None else float(end),
-    )
+    exact_end = None if end is None else float(end)
+    planned = sampled(list(map(float, times)), float(until), fps, float(start), exact_end)
     assert planned == shown(times, until, fps, start, end)
 
 
@@ -68,18 +68,13 @@ def test_open_ended_sampler_is_never_done():
 @pytest.mark.parametrize("rate", [24, 25, 30, 60])
 def test_times_rounded_to_90_khz_give_every_frame_once(rate):
     times = [round(90_000 * n / rate) / 90_000 for n in range(90)]
-    assert sample_frames(times, rate, last_frame_s=1 / rate) == list(range(90))
+    assert sampled(times, times[-1] + 1 / rate, rate) == list(range(90))
 
 
 @pytest.mark.parametrize("rate", [24, 30, 60])
 def test_times_rounded_to_milliseconds_give_every_frame_once(rate):
     times = [round(1000 * n / rate) / 1000 for n in range(90)]
-    assert sample_frames(times, rate, last_frame_s=1 / rate) == list(range(90))
-
-
-def test_with_end_times():
-    assert list(with_end_times([0.0, 0.5, 0.75], 0.25)) == [0.5, 0.75, 1.0]
-    assert list(with_end_times([], 1.0)) == []
+    assert sampled(times, times[-1] + 1 / rate, rate) == list(range(90))
 
 
 @given(st.integers(1, 200), st.integers(1, 40), st.integers(1, 60))

@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 from cases import all_cases
 
+from annotation_files import write_gaze, write_shapes
 from conftest import write_tiny_study
 from vaclip.audit.check import check_study
 from vaclip.commands.imports import import_parser, import_rules
@@ -34,8 +35,8 @@ from vaclip.files import inside_folder
 from vaclip.importers import IMPORTERS
 from vaclip.importers.merge import plan_import
 from vaclip.importers.tables.table import read_clips
-from vaclip.maps.gaze import Gaze, write_gaze
-from vaclip.maps.shapes import Key, Shapes, Track, write_shapes
+from vaclip.maps.gaze import Gaze
+from vaclip.maps.shapes import Key, Shapes, Track
 
 _SECONDS_AN_INPUT = 10
 _MEMORY = 4 << 30

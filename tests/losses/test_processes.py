@@ -193,7 +193,7 @@ def make_split():
     embeds = torch.randn(2, SEGMENTS, 4, generator=generator)
     video, attn = embeds / embeds.norm(dim=-1, keepdim=True)
     batch = {
-        keys.CLIP: clip,
+        keys.CLIP_ROW: clip,
         keys.SEGMENT: torch.arange(SEGMENTS),
         keys.PATIENT: torch.tensor([0, 0, 1, 2, 2, 3])[clip],
         keys.LABEL: torch.tensor([0, 0, 1, 2, 2, 1])[clip],

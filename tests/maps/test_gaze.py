@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from annotation_files import write_gaze
 from vaclip.errors import VaclipError
-from vaclip.maps.gaze import Gaze, draw_fixations, gaze_json, parse_gaze, write_gaze
+from vaclip.maps.gaze import Gaze, draw_fixations, gaze_json, parse_gaze
 from vaclip.maps.source import AnnotatedClip, Grid, map_source
 
 SIZE, SOURCE = (20, 30), (80, 120)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from annotation_files import write_shapes
 from vaclip.errors import VaclipError
 from vaclip.maps import shapes as shapes_module
 from vaclip.maps.shapes import (
@@ -20,7 +21,6 @@ from vaclip.maps.shapes import (
     parse_shapes,
     shape_at,
     shapes_json,
-    write_shapes,
 )
 from vaclip.maps.source import AnnotatedClip, Grid, map_source
 

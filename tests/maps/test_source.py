@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import vaclip.maps  # noqa: F401 - registers the kinds
+from annotation_files import write_gaze, write_shapes
 from vaclip.errors import VaclipError
-from vaclip.maps.gaze import Gaze, write_gaze
-from vaclip.maps.shapes import Key, Shapes, Track, write_shapes
+from vaclip.maps.gaze import Gaze
+from vaclip.maps.shapes import Key, Shapes, Track
 from vaclip.maps.source import (
     COCO_17,
     KINDS,

@@ -35,7 +35,7 @@ def split(seed=0):
     embeds = torch.randn(2, len(rows), E, generator=generator)
     video, attn = embeds / embeds.norm(dim=-1, keepdim=True)
     batch = {
-        keys.CLIP: clip,
+        keys.CLIP_ROW: clip,
         keys.SEGMENT: segment,
         keys.PATIENT: patient,
         keys.LABEL: label,
@@ -142,7 +142,7 @@ def table():
 @pytest.fixture
 def clip_probs(table):
     rows = defaultdict(list)
-    for clip, probs in zip(table[keys.CLIP], table[PROBS], strict=True):
+    for clip, probs in zip(table[keys.CLIP_ROW], table[PROBS], strict=True):
         rows[clip].append(probs)
     return mean_rows(rows)
 
@@ -185,7 +185,7 @@ def test_a_patient_is_the_mean_of_clip_means_once_a_label(table, clip_probs):
 def clip_embeddings(table):
     """The clips with a valid map, in order, and both embeddings of each."""
     embeds = {keys.VIDEO_EMBED: defaultdict(list), keys.ATTN_EMBED: defaultdict(list)}
-    for row, clip in enumerate(table[keys.CLIP]):
+    for row, clip in enumerate(table[keys.CLIP_ROW]):
         if table[keys.ATTN_VALID][row]:
             for name, rows in embeds.items():
                 rows[clip].append(table[name][row])
@@ -246,7 +246,7 @@ def test_maps_stay_with_their_clips_whichever_clip_has_none(without):
     maps = np.array([2, 0, 1, 0, 2, 1, 1, 0])
     table = collected(ALL, 4).compute()
     clips = np.array([number for number, (*_, n) in enumerate(CLIPS) for _ in range(n)])
-    table[keys.CLIP] = 5 * clips + 3  # a fold holds some of the study's rows only
+    table[keys.CLIP_ROW] = 5 * clips + 3  # a fold holds some of the study's rows only
     table[keys.MAP_ID] = maps[clips]
     table[keys.ATTN_VALID] = clips != without
     table[keys.VIDEO_EMBED] = table[keys.ATTN_EMBED] = np.eye(4)[maps[clips]]

@@ -53,7 +53,7 @@ def test_a_folder_without_predictions_says_what_to_give(tmp_path):
         (keys.JOBS_FILE, "arm,fold\n", r"columns \['seed', 'state', 'reason'\] are missing"),
         (keys.JOBS_FILE, "", "cannot be read as CSV"),
         (keys.CONFIG_FILE, b"\xff", "is not UTF-8"),
-        (keys.DATA_CARD_FILE, "{}", r"fields \['name', 'patients', .* are missing"),
+        (keys.DATA_CARD_FILE, "{}", r"fields \['name', 'classes', .* are missing"),
     ],
 )
 def test_a_damaged_file_is_named(tmp_path, name, content, message):

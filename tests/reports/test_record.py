@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from study_folder import write_study
+from vaclip.evaluation.data_card import JointAgreement
 from vaclip.reports import record
 from vaclip.reports.gather import read_folder
 from vaclip.reports.pseudonyms import pseudonyms
@@ -45,7 +47,7 @@ def test_no_holes_no_table(study):
 
 
 def test_an_excluded_clip_is_named_as_asked(study):
-    lost = [clip["clip_id"] for clip in study.data_card["excluded"]]
+    lost = [clip.clip_id for clip in study.data_card.excluded]
     hidden = record.excluded_table(study.data_card, pseudonyms(study.clips, lost, seed=0))
     assert hidden.rows == (("X01", "…'s video is empty"),)
     shown = record.excluded_table(study.data_card, pseudonyms(study.clips, lost, seed=0, real=True))
@@ -61,17 +63,16 @@ def test_a_finding_names_patients_and_clips_as_asked(study):
 
 
 def test_a_finding_about_nobody_has_a_dash_and_no_finding_no_table(study):
-    (found,) = study.data_card["findings"]
+    (found,) = study.data_card.findings
     names = pseudonyms(study.clips, seed=0)
-    (row,) = record.findings_table(
-        {"findings": [found | {"clips": [], "patients": []}]}, names
-    ).rows
+    nobody = replace(found, clips=(), patients=())
+    (row,) = record.findings_table(replace(study.data_card, findings=(nobody,)), names).rows
     assert row[4] == NONE
-    assert record.findings_table({"findings": []}, names) is None
+    assert record.findings_table(replace(study.data_card, findings=()), names) is None
 
 
 def test_all_annotators_have_a_row_where_there_are_three(study):
-    card = study.data_card | {"joint_agreement": {"clips": 7, "fleiss_kappa": 0.25}}
+    card = replace(study.data_card, joint_agreement=JointAgreement(7, 0.25))
     assert record.agreement_table(card).rows[1:] == (
         ("All of them", "7", NONE, "0.250", NONE, NONE),
     )

@@ -12,6 +12,7 @@ from composed import make_config
 from conftest import write_tiny_study
 from vaclip import VaclipError, keys
 from vaclip.maps import MapNoise
+from vaclip.maps.source import KEYPOINT_SIGMA
 from vaclip.runs.prepare import (
     chosen_annotators,
     open_study,
@@ -42,7 +43,7 @@ def folds_of(root: Path, tmp_path: Path):
 
 
 def maps_of(dataset) -> dict[int, np.ndarray]:
-    return {int(s[keys.CLIP]): s[keys.ATTN_MAP].numpy() for s in dataset}
+    return {int(s[keys.CLIP_ROW]): s[keys.ATTN_MAP].numpy() for s in dataset}
 
 
 def same(one: dict[int, np.ndarray], other: dict[int, np.ndarray]) -> list[bool]:
@@ -52,6 +53,10 @@ def same(one: dict[int, np.ndarray], other: dict[int, np.ndarray]) -> list[bool]
 
 def patients_of(dataset) -> set[str]:
     return {item.cached.clip.patient_id for item in dataset.items}
+
+
+def test_the_width_of_a_joint_has_one_default(tmp_path):
+    assert make_config(tmp_path).data.keypoint_sigma == KEYPOINT_SIGMA
 
 
 def test_a_share_of_the_training_patients_leaves_the_other_splits_alone(folds_of):

@@ -235,7 +235,7 @@ def step(chunk, monkeypatch, training):
     model = make_model().float()
     module = VaclipModule(model, loss, Optimisation(), grad_cache_chunk=chunk).train(training)
     batch = make_batch()
-    batch[keys.CLIP] = torch.arange(B)
+    batch[keys.CLIP_ROW] = torch.arange(B)
     for name, gain in ((keys.VIDEO, 40), (keys.ATTN_MAP, 255)):
         batch[name] = (gain * batch[name] + (128 if name == keys.VIDEO else 0)).clamp(0, 255).byte()
     value = module.training_step(batch, 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -30,11 +29,9 @@ from vaclip.ablation.pool import (
 from vaclip.audit.data_card import data_card
 from vaclip.config import Config, StudyConfig, StudyRunConfig
 from vaclip.errors import VaclipError
-from vaclip.files import write_json
+from vaclip.files import json_digest, write_json
 from vaclip.runs.folder import (
-    CONFIG_FILE,
     NOT_COMPARED,
-    STUDY_FILE,
     describe_environment,
     flat_settings,
     read_config,
@@ -140,9 +137,8 @@ def _check_jobs(jobs: Sequence[Job], study: Study, settings: StudyConfig) -> Non
 def _usual_folder(config: Config, runs_dir: str) -> Path:
     """Equal settings share a folder, so that the same command goes on where it was stopped."""
     content = [_shared_settings(config), config.data.root, config.split.seed]
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     source = Path(config.data.root).name if config.data.root else config.data.source
-    return Path(runs_dir).expanduser() / f"study_{source}_{digest[:8]}"
+    return Path(runs_dir).expanduser() / f"study_{source}_{json_digest(content)[:8]}"
 
 
 def _shared_settings(config: Config) -> dict[str, Any]:
@@ -163,7 +159,7 @@ def open_study_folder(ablation: Ablation) -> None:
     """
     folder, settings = ablation.folder, _shared_settings(ablation.config)
     origin = describe_study(ablation.prepared)
-    if (folder / CONFIG_FILE).exists():
+    if (folder / keys.CONFIG_FILE).exists():
         before = read_config(folder)
         before = {
             key: value
@@ -175,17 +171,17 @@ def open_study_folder(ablation: Ablation) -> None:
                 f"{folder} holds a study with other settings: {', '.join(different)}; name "
                 "another run_dir"
             )
-        if json.loads((folder / STUDY_FILE).read_text(encoding="utf-8")) != origin:
+        if json.loads((folder / keys.STUDY_FILE).read_text(encoding="utf-8")) != origin:
             raise VaclipError(
                 f"the study changed since {folder} was begun (classes, clips, labels, videos or "
                 "maps); name another run_dir"
             )
-    write_json(folder / STUDY_FILE, origin)
+    write_json(folder / keys.STUDY_FILE, origin)
     shown = settings | flat_settings({"study": dataclasses.asdict(ablation.study)})
     shown["split.seed"] = sorted({job.config.split.seed for job in ablation.jobs})
     for key in ("study.jobs", "study.dry_run"):
         del shown[key]  # they make no difference to the result
-    write_yaml(folder / CONFIG_FILE, _nested(shown))
+    write_yaml(folder / keys.CONFIG_FILE, _nested(shown))
     environment = describe_environment(ablation.config)
     for key in ("command", "seed", "split_seed"):  # of this process, not of the jobs
         del environment[key]
@@ -195,7 +191,7 @@ def open_study_folder(ablation: Ablation) -> None:
     described = [arms.describe_arm(named[arm]) for arm in ablation.study.arms]
     write_json(folder / keys.ARMS_FILE, {"roles": None, "arms": described})
     card = data_card(ablation.config.data, ablation.prepared, folds=ablation.config.split.folds)
-    write_json(folder / keys.DATA_CARD_FILE, card)
+    write_json(folder / keys.DATA_CARD_FILE, card.to_json())
 
 
 def _nested(settings: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from vaclip.ablation.plan import Job
 from vaclip.ablation.pool import FAILED_FILE, job_folder
 from vaclip.evaluation.embeddings import embeddings_path
 from vaclip.files import atomic_file, link_file
-from vaclip.runs.folder import PREDICTIONS_FILE
 
 DONE, FAILED, MISSING = "done", "failed", "missing"
 
@@ -36,13 +35,13 @@ def collect(folder: Path, jobs: Sequence[Job], done: Collection[str]) -> None:
             continue
         for arm in job.arms:
             place = arm_folder(own, job, arm)
-            tables.append(pd.read_parquet(place / PREDICTIONS_FILE))
+            tables.append(pd.read_parquet(place / keys.PREDICTIONS_FILE))
             model = (arm, job.fold, job.seed)
             link_file(embeddings_path(place, model), embeddings_path(folder, model))
     columns = ["arm", "fold", "seed", "state", "reason"]
     _write_csv(pd.DataFrame(states, columns=columns), folder / keys.JOBS_FILE)
     if tables:
-        with atomic_file(folder / PREDICTIONS_FILE) as temporary:
+        with atomic_file(folder / keys.PREDICTIONS_FILE) as temporary:
             pd.concat(tables).to_parquet(temporary, index=False)
 
 

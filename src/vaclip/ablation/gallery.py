@@ -6,25 +6,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from vaclip import keys
 from vaclip.config import Config
-from vaclip.data.dataset import SegmentDataset, collate
-from vaclip.data.transforms import prepare_batch
+from vaclip.data.dataset import SegmentDataset
 from vaclip.files import atomic_file, write_json
 from vaclip.metrics.modules import PROBS, SplitPredictions, alignment_similarity
 from vaclip.metrics.retrieval import unit_rows
 from vaclip.models import VideoAttentionCLIP
 from vaclip.models.guidance import WeightedPoolGuidance, token_weights
-from vaclip.runs.folder import fold_folder
+from vaclip.runs.folder import checkpoint_path, fold_folder
 from vaclip.runs.prepare import PreparedStudy, prepare_fold, split_plan
 from vaclip.study.study import Study
 from vaclip.training.checkpoint import load_model
+from vaclip.training.inference import predict_segments
 
 KINDS = ("right", "wrong", "most aligned", "least aligned")
 """Why a case is shown, in the order of the gallery."""
@@ -36,7 +34,6 @@ _FOLDER = "gallery"
 Table = dict[str, NDArray[Any]]
 
 
-@torch.inference_mode()
 def write_gallery(
     config: Config,
     prepared: PreparedStudy,
@@ -63,11 +60,14 @@ def write_gallery(
     Raises:
         VaclipError: If the checkpoint cannot be used.
     """
-    model, _ = load_model(fold_folder(run_dir, fold) / "checkpoints" / "best.ckpt", device)
+    model, _ = load_model(checkpoint_path(fold_folder(run_dir, fold), "best"), device)
     patients = split_plan(config, prepared.study).folds[fold]
     segments = prepare_fold(config, prepared, patients)["test"]
     # Both are in the order of clip and segment: row i of the table is segment i.
-    table = _predict(model, segments, config.data.batch_size, device)
+    predictions = SplitPredictions()
+    for batch, outputs in predict_segments(model, segments, config.data.batch_size, device):
+        predictions.update(batch, outputs)
+    table = predictions.compute()
     aligned = config.loss.clip_weight > 0
     similarity = alignment_similarity(table, aligned=aligned)
     rows = one_a_clip(table)
@@ -113,24 +113,8 @@ def _describe_nearest(
 
 
 def _about(study: Study, table: Table, row: int) -> dict[str, str]:
-    clip = study.clips[table[keys.CLIP][row]]
+    clip = study.clips[table[keys.CLIP_ROW][row]]
     return {"clip_id": clip.clip_id, "patient_id": clip.patient_id, "label": clip.label}
-
-
-def _predict(
-    model: VideoAttentionCLIP, segments: SegmentDataset, batch_size: int, device: str
-) -> Table:
-    predictions = SplitPredictions()
-    for batch in DataLoader(segments, batch_size, collate_fn=collate):
-        predictions.update(*_run(model, batch, device))
-    return predictions.compute()
-
-
-def _run(
-    model: VideoAttentionCLIP, batch: dict[str, Tensor], device: str
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    batch = prepare_batch({name: value.to(device) for name, value in batch.items()})
-    return batch, model(batch[keys.VIDEO], batch[keys.ATTN_MAP], batch[keys.ATTN_VALID])
 
 
 def one_a_clip(table: Table) -> NDArray[np.int64]:
@@ -139,8 +123,8 @@ def one_a_clip(table: Table) -> NDArray[np.int64]:
     Args:
         table: What `SplitPredictions` computes.
     """
-    order = np.lexsort((table[keys.SEGMENT], ~table[keys.ATTN_VALID], table[keys.CLIP]))
-    return order[np.unique(table[keys.CLIP][order], return_index=True)[1]]
+    order = np.lexsort((table[keys.SEGMENT], ~table[keys.ATTN_VALID], table[keys.CLIP_ROW]))
+    return order[np.unique(table[keys.CLIP_ROW][order], return_index=True)[1]]
 
 
 def choose_cases(
@@ -230,7 +214,7 @@ def segment_pictures(
         "frames": segment[keys.VIDEO].permute(1, 2, 3, 0).numpy()[picked],
         "map": attn.round().byte().numpy()[picked],
     }
-    batch, outputs = _run(model, collate([segment]), device)
+    ((batch, outputs),) = predict_segments(model, [segment], 1, device)
     gate = outputs.get(keys.VIDEO_GATE)
     if isinstance(model.guidance, WeightedPoolGuidance):
         grid = outputs[keys.VIDEO_TOKENS].shape[2:]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
 import json
 import os
 import sys
@@ -18,19 +17,14 @@ import yaml
 from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
+from vaclip import keys
 from vaclip.ablation.plan import Job, folder_name
 from vaclip.config import Config
 from vaclip.console import setup_logging
 from vaclip.errors import VaclipError
 from vaclip.evaluation.embeddings import FOLDER as EMBEDDINGS
-from vaclip.files import atomic_file, write_json
-from vaclip.runs.folder import (
-    CONFIG_FILE,
-    FOLD_METRICS_FILE,
-    PREDICTIONS_FILE,
-    compared_settings,
-    fold_folder,
-)
+from vaclip.files import atomic_file, content_digest, write_json
+from vaclip.runs.folder import checkpoint_path, compared_settings, fold_folder
 from vaclip.runs.run import finish_run, open_run, retest_fold
 
 SPEC_FILE = "job.yaml"
@@ -82,7 +76,7 @@ def run_job(folder: Path) -> None:
     job = load_job(folder)
     try:
         with FileLock(folder / "lock", timeout=0):
-            resume = (folder / CONFIG_FILE).exists()
+            resume = (folder / keys.CONFIG_FILE).exists()
             config = replace(job.config, run_dir=str(folder), resume=resume)
             opened = open_run(config, workers=1)
             finish_run(opened)
@@ -95,19 +89,23 @@ def run_job(folder: Path) -> None:
 
 def _finish(job: Job, folder: Path, seconds: float) -> None:
     # As large as the best one, and of no more use.
-    (fold_folder(folder, job.fold) / "checkpoints" / "last.ckpt").unlink(missing_ok=True)
-    files = {path.relative_to(folder).as_posix(): _digest(path) for path in _artefacts(job, folder)}
+    checkpoint_path(fold_folder(folder, job.fold), "last").unlink(missing_ok=True)
+    files = {
+        path.relative_to(folder).as_posix(): content_digest(path)
+        for path in _artefacts(job, folder)
+    }
     write_json(folder / DONE_FILE, {"seconds": round(seconds, 1), "files": files})
 
 
 def _artefacts(job: Job, folder: Path) -> list[Path]:
-    own = [arm_folder(folder, job, arm) for arm in job.arms]
+    places = [arm_folder(folder, job, arm) for arm in job.arms]
+    names = (keys.PREDICTIONS_FILE, keys.FOLD_METRICS_FILE)
     return [
         folder / SPEC_FILE,
-        folder / CONFIG_FILE,
-        fold_folder(folder, job.fold) / "checkpoints" / "best.ckpt",
-        *(place / name for place in own for name in (PREDICTIONS_FILE, FOLD_METRICS_FILE)),
-        *(file for place in own for file in sorted((place / EMBEDDINGS).glob("*.npz"))),
+        folder / keys.CONFIG_FILE,
+        checkpoint_path(fold_folder(folder, job.fold), "best"),
+        *(place / name for place in places for name in names),
+        *(file for place in places for file in sorted((place / EMBEDDINGS).glob("*.npz"))),
     ]
 
 
@@ -123,7 +121,7 @@ def is_complete(job: Job, folder: Path) -> bool:
     files = json.loads(done.read_text(encoding="utf-8"))["files"]
     for name, digest in files.items():
         path = folder / name
-        if not path.exists() or _digest(path) != digest:
+        if not path.exists() or content_digest(path) != digest:
             raise VaclipError(
                 f"{path} was changed or lost after its job was done; delete {folder}, and the "
                 "study makes it anew"
@@ -139,11 +137,6 @@ def _compared(job: Job) -> list[dict[str, Any]]:
 def seconds_taken(folder: Path) -> float:
     """Returns how long the last process of a finished job took."""
     return float(json.loads((folder / DONE_FILE).read_text(encoding="utf-8"))["seconds"])
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _stop_with_parent() -> None:

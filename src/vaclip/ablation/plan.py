@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 from vaclip import keys
 from vaclip.config import Config, StudyConfig, uses_maps
 from vaclip.errors import VaclipError
+from vaclip.files import json_digest
 from vaclip.maps import NOISE_NEUTRAL
 
 Compose = Callable[[str, int], Config]
@@ -160,7 +160,7 @@ def training_hash(config: Config) -> str:
     del content["arm"]
     for key in ("test_control", "test_annotators", "test_noise", "test_noise_strength"):
         del content["data"][key]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return json_digest(content)
 
 
 def folder_name(arm: str) -> str:

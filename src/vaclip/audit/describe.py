@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra import compose, initialize_config_module
 
 from vaclip.audit.data_card import data_card
 from vaclip.compose import explained
 from vaclip.config import typed_config
+from vaclip.evaluation.data_card import DataCard
 from vaclip.runs.prepare import open_study, prepare_study
 
 
-def describe_folder(folder: Path, overrides: Sequence[str] = (), *, workers: int = -1) -> Any:
+def describe_folder(folder: Path, overrides: Sequence[str] = (), *, workers: int = -1) -> DataCard:
     """Describes a study folder as `data_card` does.
 
     The clips are decoded with the settings of a run, so that training finds them in the cache.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.fft import dctn
 from scipy.sparse.csgraph import connected_components
 
-from vaclip.audit.pitfalls import Finding
+from vaclip.evaluation.data_card import Finding
 
 NEAR = 0.11
 """Largest distance of two clips that are called near-duplicates."""

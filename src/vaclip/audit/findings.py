@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,10 +10,9 @@ from numpy.typing import NDArray
 
 from vaclip.audit import pitfalls
 from vaclip.audit.duplicates import clip_distances, duplicates, frame_hashes, same_recording
-from vaclip.audit.pitfalls import ALPHA, Finding
+from vaclip.audit.pitfalls import ALPHA
 from vaclip.audit.shortcuts import (
     PERMUTATIONS,
-    Score,
     column_features,
     file_facts,
     one_hot,
@@ -23,10 +20,10 @@ from vaclip.audit.shortcuts import (
 )
 from vaclip.config import DataConfig
 from vaclip.console import progress_bar
-from vaclip.data.cache import file_digest, map_identities
+from vaclip.data.cache import clip_cache, file_digest, map_identities
 from vaclip.data.splits import patient_labels
 from vaclip.errors import VaclipError
-from vaclip.files import cache_root
+from vaclip.evaluation.data_card import Finding, Score, Shortcuts
 from vaclip.runs.prepare import PreparedStudy, sample_settings
 from vaclip.study.study import Study
 
@@ -34,7 +31,9 @@ SEVERITIES = ("error", "warning", "note")
 ANNOTATIONS = "annotations"
 
 
-def study_findings(data: DataConfig, prepared: PreparedStudy, folds: int) -> dict[str, Any]:
+def study_findings(
+    data: DataConfig, prepared: PreparedStudy, folds: int
+) -> tuple[list[Finding], Shortcuts]:
     """Looks for what will mislead a study.
 
     Args:
@@ -43,9 +42,7 @@ def study_findings(data: DataConfig, prepared: PreparedStudy, folds: int) -> dic
         folds: Of the split, and of the shortcut score.
 
     Returns:
-        ``findings``, each with the fields of `Finding`, the gravest first, and ``shortcuts``:
-        ``scores`` (fields of `Score`) of metadata and, last, of `ANNOTATIONS`; ``chance``;
-        ``permutations``; the ``left_out`` columns; and ``why_none``, where there are no scores.
+        The findings, the gravest first, and the scores of metadata and, last, of `ANNOTATIONS`.
     """
     study = prepared.study
     labels = patient_labels([(clip.patient_id, clip.label) for clip in study.clips])
@@ -75,30 +72,26 @@ def study_findings(data: DataConfig, prepared: PreparedStudy, folds: int) -> dic
         *_duplicates(data, prepared),
     ]
     found.sort(key=lambda finding: SEVERITIES.index(finding.severity))
-    return {"findings": [asdict(finding) for finding in found], "shortcuts": shortcuts}
+    return found, shortcuts
 
 
-def shortcut_findings(shortcuts: dict[str, Any]) -> list[Finding]:
-    """Tells whether metadata, or annotations, predict the label better than chance.
-
-    Args:
-        shortcuts: As `study_findings` returns it.
-    """
-    if shortcuts["why_none"]:
+def shortcut_findings(shortcuts: Shortcuts) -> list[Finding]:
+    """Tells whether metadata, or annotations, predict the label better than chance."""
+    if shortcuts.why_none:
         advice = "see what the split needs"
-        what = f"the shortcut score cannot be computed: {shortcuts['why_none']}"
+        what = f"the shortcut score cannot be computed: {shortcuts.why_none}"
         return [Finding("note", "metadata", what, advice)]
-    told = [score for score in shortcuts["scores"] if score["p_adjusted"] <= ALPHA]
+    told = [score for score in shortcuts.scores if score.p_adjusted <= ALPHA]
     metadata = sorted(
-        (score for score in told if score["feature"] != ANNOTATIONS),
-        key=lambda score: -score["score"],
+        (score for score in told if score.feature != ANNOTATIONS),
+        key=lambda score: -score.score,
     )
     found = []
     if metadata:
-        each = "; ".join(f"{s['feature']}: {s['score']:.2f}" for s in metadata)
+        each = "; ".join(f"{s.feature}: {s.score:.2f}" for s in metadata)
         what = (
             "the class can be told without looking at a video: balanced accuracy, by patient, from "
-            f"{each} (chance {shortcuts['chance']:.2f})"
+            f"{each} (chance {shortcuts.chance:.2f})"
         )
         advice = (
             "make all classes alike in it (one device, site and export; vaclip data reencode), "
@@ -107,15 +100,15 @@ def shortcut_findings(shortcuts: dict[str, Any]) -> list[Finding]:
         found.append(Finding("warning", "metadata", what, advice))
     for score in told[len(metadata) :]:
         what = (
-            f"what is annotated tells the class with a balanced accuracy of {score['score']:.2f} "
-            f"by patient (chance {shortcuts['chance']:.2f})"
+            f"what is annotated tells the class with a balanced accuracy of {score.score:.2f} "
+            f"by patient (chance {shortcuts.chance:.2f})"
         )
         advice = "a guided model may read this hint alone: compare with experiment=K_map_only"
         found.append(Finding("note", ANNOTATIONS, what, advice))
     return found
 
 
-def _shortcuts(data: DataConfig, study: Study, folds: int) -> dict[str, Any]:
+def _shortcuts(data: DataConfig, study: Study, folds: int) -> Shortcuts:
     patients = [clip.patient_id for clip in study.clips]
     labels = [clip.label for clip in study.clips]
     facts = pd.DataFrame([file_facts(c.video, c.start_s, c.end_s) for c in study.clips])
@@ -133,18 +126,13 @@ def _shortcuts(data: DataConfig, study: Study, folds: int) -> dict[str, Any]:
         )
     except VaclipError as error:  # too few patients for the folds, which is a finding of its own
         why_none = str(error)
-    return {
-        "scores": [asdict(score) for score in scores],
-        "chance": 1 / len(set(labels)),
-        "permutations": PERMUTATIONS,
-        "left_out": left_out,
-        "why_none": why_none,
-    }
+    chance = 1 / len(set(labels))
+    return Shortcuts(tuple(scores), chance, PERMUTATIONS, tuple(left_out), why_none)
 
 
 def _annotations(data: DataConfig, study: Study) -> NDArray[np.float64]:
     """Which of the annotations that patients share each clip has, and whether it has none."""
-    root = cache_root(data.cache_dir) / "segments"
+    root = clip_cache(data.cache_dir)
     said = map_identities(study, sample_settings(data, study.annotators), root)
     rows = [
         (number, annotation, clip.patient_id)
@@ -159,7 +147,7 @@ def _annotations(data: DataConfig, study: Study) -> NDArray[np.float64]:
 
 def _duplicates(data: DataConfig, prepared: PreparedStudy) -> list[Finding]:
     clips = [item.cached.clip for item in prepared.items]
-    root = cache_root(data.cache_dir) / "segments"
+    root = clip_cache(data.cache_dir)
     same = same_recording(
         [file_digest(clip.video, root) for clip in clips], [(c.start_s, c.end_s) for c in clips]
     )

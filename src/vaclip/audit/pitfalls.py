@@ -5,41 +5,18 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from statsmodels.stats.proportion import proportion_confint
 
 from vaclip.data.splits import SPLITS, make_plan
 from vaclip.errors import VaclipError
+from vaclip.evaluation.data_card import Finding
 
 FEW_PATIENTS = 10
 UNEQUAL = 3.0
 """How many times the smallest class the largest may be."""
 ALPHA = 0.05
 """Chance below which a tie between an annotation, or metadata, and a class is told."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something to know of a study before a number of it is believed.
-
-    Attributes:
-        severity: An ``error``: the study cannot be run like this; a ``warning``: its numbers will
-            mislead; a ``note``: worth knowing.
-        subject: What it is about.
-        what: What was found. Ids of patients and clips stand beside it, never in it.
-        advice: What to do.
-        clips: Ids of the clips that it is about, where it is about some.
-        patients: Ids of the patients likewise.
-    """
-
-    severity: Literal["error", "warning", "note"]
-    subject: str
-    what: str
-    advice: str
-    clips: tuple[str, ...] = ()
-    patients: tuple[str, ...] = ()
 
 
 def no_split(labels: Mapping[str, Sequence[str]], folds: int) -> list[Finding]:

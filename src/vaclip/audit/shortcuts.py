@@ -7,7 +7,6 @@ knew the disease. So the label is predicted from metadata alone, tested on other
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -17,30 +16,13 @@ from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 
 from vaclip.data.splits import make_plan, patient_labels
+from vaclip.evaluation.data_card import Score
 from vaclip.media import open_video
 
 TOGETHER = "all together"
 PERMUTATIONS = 499
 _QUANTILES = (0.2, 0.4, 0.6, 0.8)
 _MISSING = "missing"
-
-
-@dataclass(frozen=True)
-class Score:
-    """How well patients' labels are predicted by a feature.
-
-    Attributes:
-        feature: Its name.
-        score: Balanced accuracy of patients who were not trained on; chance is 1 / classes.
-        p: Share of permutations of the labels between patients that score as well.
-        p_adjusted: Share of them in which the best of the features does: the p value that knows
-            that many features were tried.
-    """
-
-    feature: str
-    score: float
-    p: float
-    p_adjusted: float
 
 
 def file_facts(path: Path, start_s: float = 0.0, end_s: float | None = None) -> dict[str, object]:

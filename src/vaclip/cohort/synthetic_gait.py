@@ -7,8 +7,6 @@ carry the sign's place; in the null cohort they are random, so that guidance can
 from __future__ import annotations
 
 import csv
-import hashlib
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,7 +21,7 @@ import yaml
 from vaclip.cohort import gait_figure as gait
 from vaclip.cohort.gait_patient import draw_patient, normal
 from vaclip.errors import VaclipError
-from vaclip.files import atomic_folder, cache_root
+from vaclip.files import atomic_folder, cache_root, json_digest
 
 GENERATOR_VERSION = 2
 """Raise it whenever the files of a cohort change: cached cohorts are then written anew."""
@@ -366,8 +364,7 @@ def cohort_folder(
         workers: as for ``write_cohort``.
     """
     values = {name: float(value) for name, value in asdict(cohort).items()}
-    recipe = json.dumps([GENERATOR_VERSION, values], sort_keys=True)
-    digest = hashlib.sha256(recipe.encode()).hexdigest()[:16]
+    digest = json_digest([GENERATOR_VERSION, values])[:16]
     folder = (root or cache_root()).resolve() / "synthetic_gait" / digest
     if not (folder / "study.yaml").is_file():
         _write(cohort, folder, progress, workers)

@@ -104,7 +104,7 @@ def _describe(options: argparse.Namespace) -> int:
     setup_logging()
     card = describe_folder(options.study, options.overrides)
     if options.json:
-        write_json(options.json, card)
+        write_json(options.json, card.to_json())
     for table in description_tables(card):
         console.print(table)
     return 0

@@ -5,101 +5,95 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
 from vaclip.audit.findings import ANNOTATIONS
+from vaclip.evaluation.data_card import DataCard
 
 _SHOWN = 8
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
-def description_tables(card: dict[str, Any]) -> list[Table]:
+def description_tables(card: DataCard) -> list[Table]:
     """Returns a data card as tables for the terminal."""
     tables = [_classes(card), _facts(card), _annotators(card), _agreement(card), _shortcuts(card)]
     return [table for table in tables if table.row_count] + [_findings(card)]
 
 
-def _classes(card: dict[str, Any]) -> Table:
-    table = _table(card["name"], ("class", "patients", "clips"))
-    for row in card["per_class"]:
-        _add(table, (row["class"], row["patients"], row["clips"]))
+def _classes(card: DataCard) -> Table:
+    table = _table(card.name, ("class", "patients", "clips"))
+    for row in card.per_class:
+        _add(table, (row.class_, row.patients, row.clips))
     table.add_section()
-    _add(table, ("all", card["patients"], card["clips"]))
+    _add(table, ("all", card.patients, card.clips))
     return table
 
 
-def _facts(card: dict[str, Any]) -> Table:
+def _facts(card: DataCard) -> Table:
     table = _table("Clips and maps", ("", ""))
-    without, clips = card["clips_without_map"], card["clips"]
-    _add(
-        table,
-        (
-            "length",
-            "{min:.1f} to {max:.1f} s, median {median:.1f} s".format(**card["clip_seconds"]),
-        ),
-    )
-    _add(table, ("distinct maps", card["distinct_maps"]))
+    without, clips = card.clips_without_map, card.clips
+    _add(table, ("length", card.clip_seconds))
+    _add(table, ("distinct maps", card.distinct_maps))
     _add(table, ("clips without a map", f"{without} ({without / clips:.0%})"))
-    _add(table, ("excluded clips", len(card["excluded"])))
-    for reason, count in Counter(clip["reason"] for clip in card["excluded"]).most_common(_SHOWN):
+    _add(table, ("excluded clips", len(card.excluded)))
+    for reason, count in Counter(clip.reason for clip in card.excluded).most_common(_SHOWN):
         _add(table, (f"  {reason}", count))
     return table
 
 
-def _annotators(card: dict[str, Any]) -> Table:
+def _annotators(card: DataCard) -> Table:
     table = _table("Annotators", ("annotator", "clips annotated"))
-    for row in card["annotators"]:
-        _add(table, (row["annotator"], row["clips"]))
+    for row in card.annotators:
+        _add(table, (row.annotator, row.clips))
     return table
 
 
-def _agreement(card: dict[str, Any]) -> Table:
+def _agreement(card: DataCard) -> Table:
     names = ("annotators", "clips", "same annotations", "kappa", "CC", "SIM")
     table = _table("Agreement on the clips that both annotated", names)
-    for pair in card["agreement"]:
-        cells = (_spread(pair["cc_mean"], pair["cc_sd"]), _spread(pair["sim_mean"], pair["sim_sd"]))
-        who = f"{pair['first']} and {pair['second']}"
-        _add(table, (who, pair["clips"], *map(_number, (pair["exact"], pair["kappa"])), *cells))
-    joint = card["joint_agreement"]
-    if not math.isnan(joint["fleiss_kappa"]):
+    for pair in card.agreement:
+        cells = (_spread(pair.cc_mean, pair.cc_sd), _spread(pair.sim_mean, pair.sim_sd))
+        who = f"{pair.first} and {pair.second}"
+        _add(table, (who, pair.clips, *map(_number, (pair.exact, pair.kappa)), *cells))
+    joint = card.joint_agreement
+    if not math.isnan(joint.fleiss_kappa):
         table.add_section()
-        _add(table, ("all (Fleiss' kappa)", joint["clips"], "", _number(joint["fleiss_kappa"])))
+        _add(table, ("all (Fleiss' kappa)", joint.clips, "", _number(joint.fleiss_kappa)))
     return table
 
 
-def _shortcuts(card: dict[str, Any]) -> Table:
-    about = card["shortcuts"]
-    left_out = ", ".join(about["left_out"])
+def _shortcuts(card: DataCard) -> Table:
+    about = card.shortcuts
+    left_out = ", ".join(about.left_out)
     table = _table(
         "What tells the class without the video",
         ("alone", "balanced accuracy", "p", "p, all tried"),
-        f"By patient, cross-validated; chance is {about['chance']:.3f}. p: share of "
-        f"{about['permutations']} permutations of the labels between patients that do as well; "
+        f"By patient, cross-validated; chance is {about.chance:.3f}. p: share of "
+        f"{about.permutations} permutations of the labels between patients that do as well; "
         "in the last column, with the best of all features."
         + (f" Left out, because nearly all values differ: {escape(left_out)}." if left_out else ""),
     )
-    for row in about["scores"]:
-        if row["feature"] == ANNOTATIONS:
+    for row in about.scores:
+        if row.feature == ANNOTATIONS:
             table.add_section()
-        numbers = (_number(row[key]) for key in ("score", "p", "p_adjusted"))
-        _add(table, (row["feature"], *numbers))
+        _add(table, (row.feature, *map(_number, (row.score, row.p, row.p_adjusted))))
     return table
 
 
-def _findings(card: dict[str, Any]) -> Table:
-    found = card["findings"]
+def _findings(card: DataCard) -> Table:
+    found = card.findings
     title = "What will mislead" if found else "Nothing was found that will mislead"
     table = Table(title=title, show_lines=True, show_header=bool(found))
     for name in ("", "about", "what", "what to do"):
         table.add_column(name)
     for row in found:
-        who = [_listed(name, row[name]) for name in ("patients", "clips") if row[name]]
-        severity = f"[{_COLOURS[row['severity']]}]{row['severity']}[/]"
-        what = "\n".join([row["what"], *who])
-        table.add_row(severity, *map(escape, (row["subject"], what, row["advice"])))
+        about = {"patients": row.patients, "clips": row.clips}
+        who = [_listed(name, ids) for name, ids in about.items() if ids]
+        severity = f"[{_COLOURS[row.severity]}]{row.severity}[/]"
+        what = "\n".join([row.what, *who])
+        table.add_row(severity, *map(escape, (row.subject, what, row.advice)))
     return table
 
 

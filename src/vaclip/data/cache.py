@@ -12,7 +12,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,15 @@ from numpy.typing import NDArray
 import vaclip.maps  # noqa: F401 - registers the map kinds
 from vaclip.data.video import decode_clip
 from vaclip.errors import VaclipError
-from vaclip.files import atomic_file, atomic_folder
-from vaclip.maps.source import Annotation, Grid, combine_annotators, map_source, render_annotator
+from vaclip.files import atomic_file, atomic_folder, cache_root, content_digest, json_digest
+from vaclip.maps.source import (
+    KEYPOINT_SIGMA,
+    Annotation,
+    Grid,
+    combine_annotators,
+    map_source,
+    render_annotator,
+)
 from vaclip.study.study import Clip, Study
 
 _VERSION = 1  # raise it when decoding or drawing changes
@@ -49,7 +56,15 @@ class SampleSettings:
     size: tuple[int, int]
     annotators: tuple[str, ...]
     combine: str = "mean"
-    keypoint_sigma: float = 0.06
+    keypoint_sigma: float = KEYPOINT_SIGMA
+
+    @classmethod
+    def from_settings(cls, data: Mapping[str, Any], annotators: tuple[str, ...]) -> SampleSettings:
+        """Reads the ``data`` settings of a run, as a configuration or a checkpoint has them."""
+        height, width = data["size"]
+        return cls(
+            data["fps"], (height, width), annotators, data["combine"], data["keypoint_sigma"]
+        )
 
 
 @dataclass(frozen=True)
@@ -67,6 +82,11 @@ class CachedClip:
     frames: Path
     samples: int
     attn: Path | None
+
+
+def clip_cache(setting: str | None = None) -> Path:
+    """Returns the cache folder of clips and maps; ``setting`` as of `vaclip.files.cache_root`."""
+    return cache_root(setting) / "segments"
 
 
 def cache_study(
@@ -240,8 +260,7 @@ def file_digest(path: Path, root: Path) -> str:
         note = root / "digests" / hashlib.sha256(identity.encode()).hexdigest()
         if note.is_file():
             return note.read_text()
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = content_digest(path)
     except OSError as error:
         raise VaclipError(f"{path.name}: cannot be read: {error.strerror}") from error
     with atomic_file(note) as temporary:
@@ -274,8 +293,7 @@ def map_identities(
 
 
 def _entry_path(root: Path, kind: str, source: dict[str, Any]) -> Path:
-    text = json.dumps(source, sort_keys=True, ensure_ascii=False)
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    digest = json_digest(source)
     return root / kind / digest[:2] / digest
 
 

@@ -108,7 +108,7 @@ class SegmentDataset(Dataset[dict[str, Tensor]]):
             keys.ATTN_VALID: attn.any().bool(),
             keys.LABEL: torch.tensor(item.label),
             keys.PATIENT: torch.tensor(item.patient),
-            keys.CLIP: torch.tensor(item.row),
+            keys.CLIP_ROW: torch.tensor(item.row),
             keys.SEGMENT: torch.tensor(number),
             keys.MAP_ID: torch.tensor(item.map_id),
         }

@@ -7,8 +7,6 @@ special case. Segments are then windows over these samples.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
 SLACK_S = 1e-3
 """Time stamps are rounded to the container's time base: 1 ms in Matroska."""
 
@@ -47,48 +45,6 @@ class FrameSampler:
         if self.end_s is None:
             return False
         return self.start_s + self._next / self.fps >= self.end_s - SLACK_S
-
-
-def with_end_times(times_s: Iterable[float], last_frame_s: float) -> Iterator[float]:
-    """Yields for each frame the time at which the next appears.
-
-    Args:
-        times_s: Display times, ascending.
-        last_frame_s: How long the last frame is shown.
-    """
-    previous = None
-    for time in times_s:
-        if previous is not None:
-            yield time
-        previous = time
-    if previous is not None:
-        yield previous + last_frame_s
-
-
-def sample_frames(
-    times_s: list[float],
-    fps: float,
-    *,
-    last_frame_s: float,
-    start_s: float = 0.0,
-    end_s: float | None = None,
-) -> list[int]:
-    """Returns the frame index of every sample of a clip.
-
-    Args:
-        times_s: Display time of each frame, ascending, the first at 0.
-        fps: Samples a second.
-        last_frame_s: How long the last frame is shown.
-        start_s: Where the clip begins.
-        end_s: Where it ends (exclusive).
-
-    Example:
-        >>> sample_frames([0.0, 0.1, 0.2, 0.3], fps=5, last_frame_s=0.1)
-        [0, 2]
-    """
-    sampler = FrameSampler(fps, start_s, end_s)
-    ends = with_end_times(times_s, last_frame_s)
-    return [index for index, end in enumerate(ends) for _ in range(sampler.fills(end))]
 
 
 def plan_segments(samples: int, frames: int, stride: int) -> list[int]:

@@ -7,7 +7,6 @@ them every clip, is tested exactly once over the folds.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections import Counter, defaultdict
@@ -21,7 +20,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
 from vaclip.errors import VaclipError
-from vaclip.files import write_json
+from vaclip.files import json_digest, write_json
 
 SPLITS = ("train", "val", "test")
 
@@ -67,8 +66,7 @@ class SplitPlan:
     @property
     def content_hash(self) -> str:
         """SHA-256 of the assignment: equal exactly for equal plans."""
-        text = json.dumps([self.seed, self.folds], sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return json_digest([self.seed, self.folds])
 
     def save(self, path: Path) -> None:
         """Writes the plan with its hash as JSON."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vaclip.data.sampling import FrameSampler
 from vaclip.errors import VaclipError
-from vaclip.maps.source import Grid
+from vaclip.maps.source import KEYPOINT_SIGMA, Grid
 from vaclip.media import failure, open_video
 
 LONGEST_VIDEO_S = 24 * 3600.0
@@ -46,7 +46,7 @@ class DecodedClip:
     whole_video: bool
     source_size: tuple[int, int]
 
-    def grid(self, size: tuple[int, int], keypoint_sigma: float = 0.06) -> Grid:
+    def grid(self, size: tuple[int, int], keypoint_sigma: float = KEYPOINT_SIGMA) -> Grid:
         """Returns where the clip's maps are drawn, at (H, W)."""
         return Grid(
             self.frame_index,

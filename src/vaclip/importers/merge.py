@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from vaclip.data.video import timed_frames, upright_size
 from vaclip.errors import VaclipError
+from vaclip.files import content_digest
 from vaclip.importers.base import Export, NewAnnotation, NewClip, NewPose
 from vaclip.importers.names import VideoNames
 from vaclip.importers.plan import (
@@ -161,11 +162,7 @@ def _video(plan: Plan, clip: NewClip, wrong: list[str]) -> str:
 def _same_content(one: Path, other: Path) -> bool:
     if one.stat().st_size != other.stat().st_size:
         return False
-    digests = []
-    for path in (one, other):
-        with path.open("rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").digest())
-    return digests[0] == digests[1]
+    return content_digest(one) == content_digest(other)
 
 
 def _add_classes(plan: Plan, rules: Rules) -> None:

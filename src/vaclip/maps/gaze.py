@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaclip.errors import VaclipError
-from vaclip.files import inside_folder, read_json, write_json
+from vaclip.files import inside_folder, read_json
 from vaclip.maps.source import AnnotatedClip, FileMap, Grid, Timing
 
 _NARROWEST = 0.1  # pixels
@@ -130,11 +130,6 @@ def gaze_json(gaze: Gaze) -> dict[str, Any]:
     """Returns the content of a file that `load_gaze` reads; times to 0.1 ms, places to 0.01 px."""
     rows = [[round(b, 4), round(e, 4), round(x, 2), round(y, 2)] for b, e, x, y in gaze.fixations]
     return {"size": list(gaze.size), "sigma": gaze.sigma, "fixations": rows}
-
-
-def write_gaze(path: Path, gaze: Gaze) -> None:
-    """Writes a file that `load_gaze` reads."""
-    write_json(path, gaze_json(gaze))
 
 
 def _number(value: Any) -> bool:

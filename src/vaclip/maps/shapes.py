@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaclip.errors import VaclipError
-from vaclip.files import inside_folder, read_json, write_json
+from vaclip.files import inside_folder, read_json
 from vaclip.maps.outlines import Key, Points, draw_shape
 from vaclip.maps.source import AnnotatedClip, FileMap, Grid, Timing
 
@@ -297,8 +297,3 @@ def _whole_numbers(values: Any, least: int) -> bool:
     return isinstance(values, Sequence) and all(
         isinstance(v, int) and not isinstance(v, bool) and least <= v <= 1e9 for v in values
     )
-
-
-def write_shapes(path: Path, shapes: Shapes) -> None:
-    """Writes a file that `load_shapes` reads."""
-    write_json(path, shapes_json(shapes))

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,10 @@ class AnnotatedClip:
     keypoint_names: tuple[str, ...] = COCO_17
 
 
+KEYPOINT_SIGMA: Final = 0.06
+"""Standard deviation of a joint's Gaussian where no setting says it, as `Grid` has it."""
+
+
 @dataclass(frozen=True)
 class Grid:
     """Where and when a map is drawn.
@@ -76,7 +80,7 @@ class Grid:
     whole_video: bool
     source_size: tuple[int, int]
     size: tuple[int, int]
-    keypoint_sigma: float = 0.06
+    keypoint_sigma: float = KEYPOINT_SIGMA
 
     def check_length(self, length: int, what: str) -> None:
         """Raises a VaclipError where a per-frame annotation does not fit the video's frames."""

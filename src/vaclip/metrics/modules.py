@@ -15,7 +15,7 @@ from vaclip.metrics.retrieval import unit_rows
 from vaclip.metrics.split import Segments
 
 _BATCH_KEYS = (
-    keys.CLIP, keys.SEGMENT, keys.PATIENT, keys.LABEL, keys.MAP_ID, keys.ATTN_VALID
+    keys.CLIP_ROW, keys.SEGMENT, keys.PATIENT, keys.LABEL, keys.MAP_ID, keys.ATTN_VALID
 )  # fmt: skip
 _EMBEDS = (keys.VIDEO_EMBED, keys.ATTN_EMBED)
 PROBS = "probs"
@@ -49,7 +49,7 @@ class SplitPredictions(Metric):
             name: dim_zero_cat(getattr(self, name)).cpu().numpy()
             for name in (*_BATCH_KEYS, *_EMBEDS, PROBS)
         }
-        identity = np.stack([table[keys.CLIP], table[keys.SEGMENT]], axis=1)
+        identity = np.stack([table[keys.CLIP_ROW], table[keys.SEGMENT]], axis=1)
         _, first = np.unique(identity, axis=0, return_index=True)
         return {name: column[first] for name, column in table.items()}
 
@@ -76,7 +76,7 @@ def split_metrics(table: dict[str, NDArray[Any]], *, aligned: bool = True) -> di
             retrieval and alignment are undefined.
     """
     segments = Segments(
-        clip=table[keys.CLIP],
+        clip=table[keys.CLIP_ROW],
         patient=table[keys.PATIENT],
         label=table[keys.LABEL],
         map_id=table[keys.MAP_ID],

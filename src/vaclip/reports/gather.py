@@ -13,25 +13,12 @@ import pandas as pd
 
 from vaclip import keys
 from vaclip.errors import VaclipError
+from vaclip.evaluation.data_card import DataCard
 from vaclip.evaluation.predictions import Predictions
 from vaclip.evaluation.roles import Roles
 from vaclip.files import inside_folder, read_arrays
 
 _JOB_COLUMNS: Final = ("arm", "fold", "seed", "state", "reason")
-_CARD_FIELDS: Final = {
-    "": ("name", "patients", "clips", "distinct_maps", "clips_without_map", "content_hash",
-         "classes", "per_class", "annotators", "excluded", "agreement", "clip_seconds",
-         "joint_agreement", "findings"),
-    "per_class": ("class", "patients", "clips"),
-    "annotators": ("annotator", "clips"),
-    "excluded": ("clip_id", "reason"),
-    "agreement": ("first", "second", "clips", "exact", "kappa", "cc_mean", "cc_sd", "sim_mean",
-                  "sim_sd"),
-    "clip_seconds": ("min", "median", "max"),
-    "joint_agreement": ("clips", "fleiss_kappa"),
-    "findings": ("severity", "subject", "what", "advice", "clips", "patients"),
-}  # fmt: skip
-"""Of the card itself, then of each entry of a list or the one object in it."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +48,7 @@ class Source:
     clips: dict[str, tuple[str, ...]]
     """Ids of the patients, each with the ids of its clips, both sorted."""
     jobs: pd.DataFrame | None
-    data_card: dict[str, Any] | None
+    data_card: DataCard | None
     gallery: dict[str, Any] | None
     config: str | None
     environment: dict[str, Any] | None
@@ -99,7 +86,7 @@ def read_folder(folder: Path) -> Source:
     """
     everything = Predictions.load(folder)
     card = _data_card(folder / keys.DATA_CARD_FILE)
-    everything = replace(everything, patients=card["patients"] if card else None)
+    everything = replace(everything, patients=card.patients if card else None)
     own = _arms_alone(everything)
     about: dict[str, Any] = _json(folder / keys.ARMS_FILE) or {"roles": None, "arms": []}
     return Source(
@@ -157,17 +144,12 @@ def _json(path: Path) -> Any:
         raise VaclipError(f"{path}: cannot be read as JSON: {error}") from error
 
 
-def _data_card(path: Path) -> dict[str, Any] | None:
-    card = _json(path)
-    if card is None:
-        return None
-    for part, fields in _CARD_FIELDS.items():
-        found = card[part] if part else card
-        for entry in found if isinstance(found, list) else [found]:
-            if missing := [name for name in fields if name not in entry]:
-                where = f"{part}: " if part else ""
-                raise VaclipError(f"{path}: {where}fields {missing} are missing")
-    return card
+def _data_card(path: Path) -> DataCard | None:
+    content = _json(path)
+    try:
+        return None if content is None else DataCard.from_json(content)
+    except VaclipError as error:
+        raise VaclipError(f"{path}: {error}") from error
 
 
 def _arms(entries: list[dict[str, Any]], predicted: list[str]) -> tuple[Arm, ...]:

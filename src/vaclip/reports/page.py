@@ -147,7 +147,7 @@ def write_report(
 
 def _tables(source: Source, results: Evaluation, *, real_ids: bool) -> Tables:
     card = source.data_card
-    excluded = [clip["clip_id"] for clip in card["excluded"]] if card else []
+    excluded = [clip.clip_id for clip in card.excluded] if card else []
     names = _names(source, excluded, real_ids=real_ids)
     return Tables(
         experiment=tables.experiment_table(source, results),
@@ -231,7 +231,7 @@ def _extent(source: Source, *what: str) -> str:
     }
     tested = source.predictions.clips[keys.PRED_PATIENT].nunique()
     patients = f"{tested} {_plural('patient', tested)}"
-    if source.data_card and tested < (everyone := source.data_card["patients"]):
+    if source.data_card and tested < (everyone := source.data_card.patients):
         patients = f"{tested} of {everyone} patients tested"
     return ", ".join(
         [patients, *(f"{counts[name]} {_plural(name, counts[name])}" for name in what)]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 
+from vaclip.evaluation.data_card import DataCard
 from vaclip.reports.gather import Source
 from vaclip.reports.pseudonyms import Pseudonyms
 from vaclip.reports.typeset import NONE, Table, number
@@ -16,83 +17,80 @@ _SHOWN: Final = 12
 """Pairs of fold and seed that are listed for a hole; the rest is counted."""
 
 
-def class_table(card: dict[str, Any]) -> Table:
+def class_table(card: DataCard) -> Table:
     """Patients and clips of each class."""
-    rows = [(c["class"], str(c["patients"]), str(c["clips"])) for c in card["per_class"]]
-    rows.append(("All", str(card["patients"]), str(card["clips"])))
+    rows = [(c.class_, str(c.patients), str(c.clips)) for c in card.per_class]
+    rows.append(("All", str(card.patients), str(card.clips)))
     caption = "Patients and clips by class. A patient with clips of two classes counts in both."
     return Table("classes", caption, ("Class", "Patients", "Clips"), tuple(rows))
 
 
-def annotator_table(card: dict[str, Any]) -> Table | None:
+def annotator_table(card: DataCard) -> Table | None:
     """Clips that each annotator annotated."""
-    rows = tuple((a["annotator"], str(a["clips"])) for a in card["annotators"])
+    rows = tuple((a.annotator, str(a.clips)) for a in card.annotators)
     caption = "Clips that each annotator annotated."
     return Table("annotators", caption, ("Annotator", "Clips"), rows) if rows else None
 
 
-def card_facts(card: dict[str, Any]) -> list[tuple[str, str]]:
+def card_facts(card: DataCard) -> list[tuple[str, str]]:
     """The data card's single facts, as (name, value)."""
-    seconds = card["clip_seconds"]
-    length = "{min:.1f} to {max:.1f} s, median {median:.1f} s".format(**seconds)
     return [
-        ("Study", card["name"]),
-        ("Patients", str(card["patients"])),
-        ("Clips", str(card["clips"])),
-        ("Classes", str(len(card["classes"]))),
-        ("Length of a clip", length),
-        ("Distinct maps", str(card["distinct_maps"])),
-        ("Clips without a map", str(card["clips_without_map"])),
-        ("Clips excluded", str(len(card["excluded"]))),
-        ("Hash of the content", card["content_hash"]),
+        ("Study", card.name),
+        ("Patients", str(card.patients)),
+        ("Clips", str(card.clips)),
+        ("Classes", str(len(card.classes))),
+        ("Length of a clip", str(card.clip_seconds)),
+        ("Distinct maps", str(card.distinct_maps)),
+        ("Clips without a map", str(card.clips_without_map)),
+        ("Clips excluded", str(len(card.excluded))),
+        ("Hash of the content", card.content_hash),
     ]
 
 
-def excluded_table(card: dict[str, Any], names: Pseudonyms) -> Table | None:
+def excluded_table(card: DataCard, names: Pseudonyms) -> Table | None:
     """Each excluded clip and why."""
     rows = tuple(
-        (names.clip(clip["clip_id"]), names.message(clip["reason"], clip["clip_id"]))
-        for clip in card["excluded"]
+        (names.clip(clip.clip_id), names.message(clip.reason, clip.clip_id))
+        for clip in card.excluded
     )
     caption = "Excluded clips and why."
     prose = frozenset({"Reason"})
     return Table("excluded", caption, ("Clip", "Reason"), rows, prose) if rows else None
 
 
-def findings_table(card: dict[str, Any], names: Pseudonyms) -> Table | None:
+def findings_table(card: DataCard, names: Pseudonyms) -> Table | None:
     """What may mislead, and what to do about it."""
     rows = tuple(
         (
-            found["subject"],
-            found["severity"],
-            found["what"],
-            found["advice"],
-            _listed([*map(names.patient, found["patients"]), *map(names.clip, found["clips"])])
-            or NONE,
+            found.subject,
+            found.severity,
+            found.what,
+            found.advice,
+            _listed([*map(names.patient, found.patients), *map(names.clip, found.clips)]) or NONE,
         )
-        for found in card["findings"]
+        for found in card.findings
     )
     caption = "What may mislead in these data. An error, a warning or a note, the gravest first."
     columns = ("About", "Severity", "What", "What to do", "Patients and clips")
     return Table("findings", caption, columns, rows, frozenset(columns[2:])) if rows else None
 
 
-def agreement_table(card: dict[str, Any]) -> Table | None:
+def agreement_table(card: DataCard) -> Table | None:
     """How far each two annotators agree."""
     rows = tuple(
         (
-            f"{pair['first']} and {pair['second']}",
-            str(pair["clips"]),
-            _optional(pair["exact"]),
-            _optional(pair["kappa"]),
-            _optional(pair["cc_mean"]) + _spread(pair["cc_sd"]),
-            _optional(pair["sim_mean"]) + _spread(pair["sim_sd"]),
+            f"{pair.first} and {pair.second}",
+            str(pair.clips),
+            number(pair.exact),
+            number(pair.kappa),
+            number(pair.cc_mean) + _spread(pair.cc_sd),
+            number(pair.sim_mean) + _spread(pair.sim_sd),
         )
-        for pair in card["agreement"]
+        for pair in card.agreement
     )
-    joint = card["joint_agreement"]
-    if joint["fleiss_kappa"] is not None:
-        row = ("All of them", str(joint["clips"]), NONE, number(joint["fleiss_kappa"]), NONE, NONE)
+    joint = card.joint_agreement
+    if not math.isnan(joint.fleiss_kappa):
+        row = ("All of them", str(joint.clips), NONE, number(joint.fleiss_kappa), NONE, NONE)
         rows += (row,)
     return Table(
         "agreement",
@@ -105,12 +103,8 @@ def agreement_table(card: dict[str, Any]) -> Table | None:
     ) if rows else None  # fmt: skip
 
 
-def _optional(value: float | None) -> str:
-    return NONE if value is None else number(value)
-
-
-def _spread(sd: float | None) -> str:
-    return "" if sd is None or not math.isfinite(sd) else f" ± {number(sd)}"
+def _spread(sd: float) -> str:
+    return "" if math.isnan(sd) else f" ± {number(sd)}"
 
 
 def holes_table(source: Source, *, reasons: bool) -> Table | None:

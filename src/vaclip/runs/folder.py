@@ -10,7 +10,7 @@ import subprocess
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import yaml
@@ -20,13 +20,6 @@ from vaclip.config import Config
 from vaclip.errors import VaclipError
 from vaclip.files import atomic_file, write_json
 
-CONFIG_FILE = keys.CONFIG_FILE
-PLAN_FILE = "split_plan.json"
-STUDY_FILE = "study.json"
-ENVIRONMENT_FILE = keys.ENVIRONMENT_FILE
-METRICS_FILE = "metrics.json"
-FOLD_METRICS_FILE = "test_metrics.json"
-PREDICTIONS_FILE = keys.PREDICTIONS_FILE
 _RUN_DIR_VARIABLE = "VACLIP_RUN_DIR"
 # Settings that make no difference to the result.
 NOT_COMPARED = frozenset(
@@ -66,10 +59,15 @@ def fold_folder(run_dir: Path, fold: int) -> Path:
     return run_dir / f"fold_{fold}"
 
 
+def checkpoint_path(fold_dir: Path, which: Literal["best", "last"]) -> Path:
+    """Returns a checkpoint of a fold, whose folder is given."""
+    return fold_dir / "checkpoints" / f"{which}.ckpt"
+
+
 def _fresh(config: Config) -> Path:
     if config.run_dir:
         folder = Path(config.run_dir)
-        if (folder / CONFIG_FILE).exists():
+        if (folder / keys.CONFIG_FILE).exists():
             raise VaclipError(
                 f"{folder} holds a run already; use resume=true to go on, or another run_dir"
             )
@@ -77,8 +75,8 @@ def _fresh(config: Config) -> Path:
     else:
         name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{config.arm}"
         folder = _new_folder(Path(config.runs_dir), name)
-    write_yaml(folder / CONFIG_FILE, dataclasses.asdict(config))
-    write_json(folder / ENVIRONMENT_FILE, describe_environment(config))
+    write_yaml(folder / keys.CONFIG_FILE, dataclasses.asdict(config))
+    write_json(folder / keys.ENVIRONMENT_FILE, describe_environment(config))
     return folder
 
 
@@ -104,9 +102,9 @@ def _resumed(config: Config) -> Path:
                 "resume with the same ones, or start a new run"
             )
         return folder
-    candidates = [path.parent for path in Path(config.runs_dir).glob(f"*/{CONFIG_FILE}")]
+    candidates = [path.parent for path in Path(config.runs_dir).glob(f"*/{keys.CONFIG_FILE}")]
     for folder in sorted(candidates, key=lambda path: path.name, reverse=True):
-        finished = (folder / METRICS_FILE).exists()
+        finished = (folder / keys.METRICS_FILE).exists()
         if not finished and not _differences(config, read_config(folder)):
             return folder
     raise VaclipError(
@@ -116,11 +114,11 @@ def _resumed(config: Config) -> Path:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """Reads the settings that a run folder was made with."""
-    path = folder / CONFIG_FILE
+    path = folder / keys.CONFIG_FILE
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
-        raise VaclipError(f"{folder} is no run folder: {CONFIG_FILE} cannot be read") from error
+        raise VaclipError(f"{folder} is no run folder: {path.name} cannot be read") from error
     return content if isinstance(content, dict) else {}
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +11,14 @@ from typing import Any
 from vaclip.cohort.synthetic_gait import GaitCohort, cohort_folder
 from vaclip.config import Config, DataConfig, uses_maps
 from vaclip.console import progress_bar
-from vaclip.data.cache import SampleSettings, cache_study, map_identities
+from vaclip.data.cache import SampleSettings, cache_study, clip_cache, map_identities
 from vaclip.data.control_maps import with_control_maps
 from vaclip.data.datamodule import clip_items, fold_datasets
 from vaclip.data.dataset import ClipItem, SegmentDataset
 from vaclip.data.splits import SPLITS, SplitPlan, make_plan, patient_labels, train_subset
 from vaclip.data.transforms import Augmentation
 from vaclip.errors import VaclipError, did_you_mean
-from vaclip.files import cache_root
+from vaclip.files import cache_root, json_digest
 from vaclip.maps import CONTROLS, NOISE, MapNoise
 from vaclip.study.load import load_study
 from vaclip.study.study import Study
@@ -76,7 +74,7 @@ def prepare_study(data: DataConfig, study: Study, *, workers: int = -1) -> Prepa
 def _cached_items(
     data: DataConfig, study: Study, annotators: tuple[str, ...], workers: int
 ) -> list[ClipItem]:
-    root = cache_root(data.cache_dir) / "segments"
+    root = clip_cache(data.cache_dir)
     settings = sample_settings(data, annotators)
     with progress_bar("Decoding clips (once)") as progress:
         cached = cache_study(study, settings, root, workers=workers, progress=progress)
@@ -85,8 +83,7 @@ def _cached_items(
 
 def sample_settings(data: DataConfig, annotators: tuple[str, ...]) -> SampleSettings:
     """Returns how clips and the maps of some annotators are sampled."""
-    size = (data.size[0], data.size[1])
-    return SampleSettings(data.fps, size, annotators, data.combine, data.keypoint_sigma)
+    return SampleSettings.from_settings(dataclasses.asdict(data), annotators)
 
 
 def study_folder(data: DataConfig, root: Path) -> Path:
@@ -198,7 +195,7 @@ def _with_controls(
     def replaced(items: list[ClipItem], control: str | None) -> list[ClipItem]:
         if control is None:
             return items
-        root = cache_root(data.cache_dir) / "segments"
+        root = clip_cache(data.cache_dir)
         groups = [fold[split] for split in SPLITS]
         return with_control_maps(items, groups, control, fps=data.fps, seed=config.seed, root=root)
 
@@ -226,14 +223,13 @@ def describe_study(prepared: PreparedStudy) -> dict[str, Any]:
         + [path.parent.name if path else "" for path in (item.cached.frames, item.cached.attn)]
         for item in prepared.items
     ]
-    content = json.dumps([prepared.study.classes, rows], ensure_ascii=False)
     return {
         "name": prepared.study.name,
         "classes": list(prepared.study.classes),
         "annotators": list(prepared.annotators),
         "patients": len(prepared.study.patients),
         "clips": len(rows),
-        "content_hash": hashlib.sha256(content.encode()).hexdigest(),
+        "content_hash": json_digest([prepared.study.classes, rows]),
     }
 
 

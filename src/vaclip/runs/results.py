@@ -16,7 +16,7 @@ from vaclip.evaluation.predictions import Predictions
 from vaclip.files import write_json
 from vaclip.metrics.functional import classification_metrics
 from vaclip.metrics.modules import PROBS, alignment_similarity
-from vaclip.runs.folder import METRICS_FILE, fold_folder
+from vaclip.runs.folder import fold_folder
 from vaclip.study.study import Study
 
 
@@ -68,7 +68,7 @@ def fold_predictions(
 def _frame(
     table: dict[str, Any], config: Config, study: Study, fold: int, split: str, aligned: bool
 ) -> pd.DataFrame:
-    clips = [study.clips[row] for row in table[keys.CLIP]]
+    clips = [study.clips[row] for row in table[keys.CLIP_ROW]]
     columns = {
         keys.PRED_STUDY: study.name,
         keys.PRED_ARM: config.arm,
@@ -91,7 +91,7 @@ def write_summary(folder: Path, metrics: dict[int, dict[str, Any]]) -> None:
     """Joins the folds' predictions and metrics in the run folder."""
     Predictions.concat(Predictions.load(fold_folder(folder, fold)) for fold in metrics).save(folder)
     write_json(
-        folder / METRICS_FILE,
+        folder / keys.METRICS_FILE,
         {"summary": fold_summary(metrics), "folds": {str(k): v for k, v in metrics.items()}},
     )
 

@@ -29,10 +29,7 @@ from vaclip.files import write_json
 from vaclip.losses import ClipLoss, CompositeLoss
 from vaclip.models import VideoAttentionCLIP
 from vaclip.runs.folder import (
-    CONFIG_FILE,
-    FOLD_METRICS_FILE,
-    PLAN_FILE,
-    STUDY_FILE,
+    checkpoint_path,
     compared_settings,
     fold_folder,
     open_run_folder,
@@ -153,11 +150,11 @@ def retest_fold(opened: OpenRun, config: Config, fold: int, out: Path) -> None:
             settings, is left alone.
     """
     settings = dataclasses.asdict(config)
-    done = out / FOLD_METRICS_FILE
+    done = out / keys.FOLD_METRICS_FILE
     if done.exists() and compared_settings(read_config(out)) == compared_settings(settings):
         return
     done.unlink(missing_ok=True)
-    write_yaml(out / CONFIG_FILE, settings)
+    write_yaml(out / keys.CONFIG_FILE, settings)
     prepared = opened.prepared
     study = prepared.study
     if chosen_annotators(config.data, study) != chosen_annotators(opened.config.data, study):
@@ -175,12 +172,12 @@ def retest_fold(opened: OpenRun, config: Config, fold: int, out: Path) -> None:
 def _save_origin(plan: SplitPlan, prepared: PreparedStudy, folder: Path) -> None:
     """Writes the plan and what the study is made of, or compares them with what is there."""
     origin = describe_study(prepared)
-    if not (folder / PLAN_FILE).exists():
-        write_json(folder / STUDY_FILE, origin)
-        plan.save(folder / PLAN_FILE)
+    if not (folder / keys.PLAN_FILE).exists():
+        write_json(folder / keys.STUDY_FILE, origin)
+        plan.save(folder / keys.PLAN_FILE)
         return
-    before = json.loads((folder / STUDY_FILE).read_text(encoding="utf-8"))
-    if before != origin or SplitPlan.load(folder / PLAN_FILE) != plan:
+    before = json.loads((folder / keys.STUDY_FILE).read_text(encoding="utf-8"))
+    if before != origin or SplitPlan.load(folder / keys.PLAN_FILE) != plan:
         raise VaclipError(
             f"the study changed since the run in {folder} began (classes, clips, labels, videos "
             "or maps); start a new run"
@@ -276,7 +273,7 @@ def fold_data(config: Config, datasets: dict[str, SegmentDataset]) -> FoldData:
 
 def _load_best(module: VaclipModule, folder: Path) -> int:
     """Loads the weights of a fold's chosen checkpoint, and returns its epoch."""
-    path = folder / "checkpoints" / "best.ckpt"
+    path = checkpoint_path(folder, "best")
     chosen = torch.load(path, map_location="cpu", weights_only=True)
     module.load_state_dict(chosen["state_dict"])
     return int(chosen["epoch"])
@@ -285,7 +282,7 @@ def _load_best(module: VaclipModule, folder: Path) -> int:
 def _run_fold(opened: OpenRun, fold: int) -> dict[str, Any]:
     config, prepared = opened.config, opened.prepared
     folder = fold_folder(opened.folder, fold)
-    done = folder / FOLD_METRICS_FILE
+    done = folder / keys.FOLD_METRICS_FILE
     if done.exists():
         return json.loads(done.read_text(encoding="utf-8"))
     started = time.monotonic()
@@ -293,7 +290,7 @@ def _run_fold(opened: OpenRun, fold: int) -> dict[str, Any]:
     batches = fold_data(config, datasets)
     module = build_module(config, prepared)
     trainer = _trainer(config, folder)
-    resumed = _last_checkpoint(folder / "checkpoints" / "last.ckpt")
+    resumed = _last_checkpoint(checkpoint_path(folder, "last"))
     trainer.fit(module, datamodule=batches, ckpt_path=resumed, weights_only=True)
 
     best_epoch = _load_best(module, folder)
@@ -340,18 +337,21 @@ def _last_checkpoint(checkpoint: Path) -> Path | None:
 
 def _trainer(config: Config, folder: Path) -> L.Trainer:
     settings = dataclasses.asdict(config.trainer)
-    where = (folder / "checkpoints").resolve()
+    best, last = (checkpoint_path(folder, which).resolve() for which in ("best", "last"))
     callbacks: list[L.Callback] = [
         ModelCheckpoint(
-            where,
-            filename="best",
+            best.parent,
+            filename=best.stem,
             monitor=MONITOR,
             auto_insert_metric_name=False,
             enable_version_counter=False,
         ),
         # Not `save_last` of the above, which saves the last only when it is also the best.
         ModelCheckpoint(
-            where, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
+            last.parent,
+            filename=last.stem,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
         ),
         LearningRateMonitor("epoch"),
     ]

@@ -157,7 +157,7 @@ class VaclipModule(L.LightningModule):
         predictions.update(batch, outputs)
 
     def _clip_names(self, batch: dict[str, Tensor]) -> str:
-        rows = sorted(set(batch[keys.CLIP].tolist()))
+        rows = sorted(set(batch[keys.CLIP_ROW].tolist()))
         return ", ".join(self.clip_ids[row] for row in rows) if self.clip_ids else str(rows)
 
     def _run_for_training(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
