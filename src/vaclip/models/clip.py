@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import torch
 from torch import Tensor, nn
 
 from vaclip import keys
@@ -12,7 +13,7 @@ from vaclip.models.encoders import ENCODERS
 from vaclip.models.guidance import GUIDANCE, Guidance, MapGate
 from vaclip.models.heads import AttentionEncoder, ProjectionHead
 
-CLASSIFIER_SOURCES = ("video", "attn", "both")
+CLASSIFIER_SOURCES = ("video", "attn", "fusion")
 
 
 class VideoAttentionCLIP(nn.Module):
@@ -30,8 +31,8 @@ class VideoAttentionCLIP(nn.Module):
         map_guided_hidden_dim: Width of the MLP of a gate from the map's average.
         map_guided_sigmoid_gate: For ``spatiotemporal``: a learned instead of a linear gate.
         clip_classifier_source: The diagnosis reads the feature of the ``video``, of the map
-            (``attn``), or the average of both (``both``; of the video alone where the map is
-            invalid).
+            (``attn``), or the average of both (``fusion``; that of the video alone where the map
+            is invalid).
         backbone_width: Channels of the video encoder's first layer.
 
     Raises:
@@ -40,9 +41,7 @@ class VideoAttentionCLIP(nn.Module):
     Example:
         >>> import torch
         >>> model = VideoAttentionCLIP(model_class_num=3, map_guided=True).eval()
-        >>> outputs = model(
-        ...     torch.rand(2, 3, 8, 32, 32), torch.rand(2, 1, 8, 32, 32), torch.tensor([True, True])
-        ... )
+        >>> outputs = model(torch.rand(2, 3, 8, 32, 32), torch.rand(2, 1, 8, 32, 32))
         >>> outputs["logits"].shape, outputs["video_embed"].shape
         (torch.Size([2, 3]), torch.Size([2, 256]))
     """
@@ -109,20 +108,27 @@ class VideoAttentionCLIP(nn.Module):
                 module.requires_grad_(False)
 
     def forward(
-        self, video: Tensor, attn_map: Tensor, attn_valid: Tensor, *, embed: bool = True
+        self,
+        video: Tensor,
+        attn_map: Tensor,
+        attn_valid: Tensor | None = None,
+        *,
+        embed: bool = True,
     ) -> dict[str, Tensor]:
         """Runs the model.
 
         Args:
             video: (B, 3, T, H, W), normalised.
             attn_map: (B, C, T, H, W) in [0, 1].
-            attn_valid: (B,) bool.
+            attn_valid: (B,) bool; absent means that all are valid.
             embed: Whether to make the embeddings. Without them, the map encoder runs only
                 where the diagnosis reads it.
 
         Returns:
             The outputs that `vaclip.keys` describes, by their keys.
         """
+        if attn_valid is None:
+            attn_valid = torch.ones(len(video), dtype=torch.bool, device=video.device)
         pooled, tokens = self.video_encoder(video)
         outputs: dict[str, Tensor] = {}
         if tokens is not None:
