@@ -21,8 +21,8 @@ from vaclip.training.module import Optimisation, VaclipModule
 
 B, T, H, W, F, E, K = 6, 8, 18, 16, 12, 10, 3
 GRID = (2, 3, 2)  # 3dcnn: a token has strides of 4 frames and 8 x 8 pixels
-GUIDED = [None, *((name, False) for name in GUIDANCE), ("spatiotemporal", True)]
-CASES = list(product(sorted(ENCODERS), GUIDED, CLASSIFIER_SOURCES))
+GUIDED = [None, *((name, False) for name in GUIDANCE.builtin), ("spatiotemporal", True)]
+CASES = list(product(sorted(ENCODERS.builtin), GUIDED, CLASSIFIER_SOURCES))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -253,7 +253,7 @@ def test_an_unknown_name_is_explained(argument, wrong, right):
     assert f"Did you mean '{right}'?" in str(caught.value)
 
 
-@pytest.mark.parametrize("backbone", sorted(ENCODERS))
+@pytest.mark.parametrize("backbone", sorted(ENCODERS.builtin))
 def test_every_backbone_can_be_trained(backbone):
     model = build((backbone, None, "video"))
     assert VaclipModule(model, CompositeLoss(), Optimisation()).model is model

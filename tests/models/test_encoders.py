@@ -45,7 +45,7 @@ def _one_thread():
 
 
 def test_every_registered_encoder_has_a_case():
-    assert set(CASES) == set(ENCODERS)
+    assert set(CASES) == set(ENCODERS.builtin)
 
 
 @pytest.fixture(params=sorted(CASES))
@@ -56,7 +56,7 @@ def name(request):
 @pytest.fixture
 def encoder(name):
     torch.manual_seed(0)
-    encoder = ENCODERS[name](4)
+    encoder = ENCODERS.build(name, width=4)
     # Running statistics other than 0 and 1, as after training.
     encoder(torch.randn(4, 3, 8, 16, 16))
     return encoder

@@ -31,13 +31,19 @@ CASES = {
 
 
 def test_every_registered_type_has_a_case():
-    assert {name for name, _ in CASES} == set(GUIDANCE)
+    assert {name for name, _ in CASES} == set(GUIDANCE.builtin)
 
 
 def build(case, attn_channels=1):
     torch.manual_seed(0)
     name, sigmoid = case
-    return GUIDANCE[name](CHANNELS, attn_channels, 8, sigmoid)
+    return GUIDANCE.build(
+        name,
+        channels=CHANNELS,
+        attn_in_channels=attn_channels,
+        hidden_dim=8,
+        sigmoid_gate=sigmoid,
+    )
 
 
 def plain_mean(tokens):

@@ -25,7 +25,14 @@ import vaclip.maps  # noqa: F401 - registers the map kinds
 from vaclip.data.video import decode_clip
 from vaclip.errors import VaclipError
 from vaclip.files import atomic_file, atomic_folder
-from vaclip.maps.source import Annotation, Grid, combine_annotators, map_source, render_annotator
+from vaclip.maps.source import (
+    KINDS,
+    Annotation,
+    Grid,
+    combine_annotators,
+    map_source,
+    render_annotator,
+)
 from vaclip.study.study import Clip, Study
 
 _VERSION = 1  # raise it when decoding or drawing changes
@@ -185,6 +192,8 @@ def _cache_map(
                 file_digest(f, root)
                 for f in map_source(annotation.kind).files(annotation.value, annotated)
             ]
+            # Another version of a package may draw its kind otherwise.
+            + [package for package in [KINDS.package(annotation.kind)] if package]
             for annotation in chosen
         ],
         "regions": {name: asdict(region) for name, region in study.regions.items()},
