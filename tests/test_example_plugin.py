@@ -90,6 +90,7 @@ def test_without_the_package_its_kind_is_unknown(home, imported):
     assert "install the package that adds it" in said
 
 
+@pytest.mark.slow
 def test_its_backbone_and_guidance_are_trained(checkpoint):
     content = torch.load(checkpoint, weights_only=True)
     assert content["state_dict"]["model.video_encoder.layers.2.weight"].shape[:2] == (16, 8)
@@ -97,6 +98,7 @@ def test_its_backbone_and_guidance_are_trained(checkpoint):
     assert test[keys.PRED_SIM].notna().all(), "every clip has its map"
 
 
+@pytest.mark.slow
 def test_a_checkpoint_finds_its_backbone_again_or_names_the_package(home, checkpoint):
     video = "study/videos/limping-0-0.mkv"
     words = ("predict", "--checkpoint", str(checkpoint), video)
