@@ -265,14 +265,6 @@ def test_a_value_out_of_range_names_its_key(override):
     [
         (["data=folder"], ["data.root"]),
         (
-            ["model.map_guided_sigmoid_gate=true", "model.map_guided_type=channel"],
-            ["model.map_guided_sigmoid_gate", "needs", "model.map_guided_type=spatiotemporal"],
-        ),
-        (
-            ["model.map_guided_sigmoid_gate=true", "model.map_guided_type=weighted_pool"],
-            ["model.map_guided_sigmoid_gate", "needs", "model.map_guided_type=spatiotemporal"],
-        ),
-        (
             ["trainer.sync_batchnorm=true", "loss.grad_cache_chunk=4"],
             ["trainer.sync_batchnorm", "loss.grad_cache_chunk"],
         ),
@@ -286,11 +278,6 @@ def test_a_value_out_of_range_names_its_key(override):
 def test_fields_that_contradict_each_other_are_named(overrides, named):
     message = message_of(*overrides)
     assert all(part in message for part in named)
-
-
-@pytest.mark.parametrize("why", ["model.map_guided=false", "model.clip_backbone=2dcnn"])
-def test_a_learned_gate_where_no_map_gates_places(why):
-    assert "model.map_guided_sigmoid_gate" in message_of("model.map_guided_sigmoid_gate=true", why)
 
 
 @pytest.mark.parametrize("wrong", ["trainer.foo", "data.synthetic.foo"])

@@ -348,14 +348,6 @@ def _check_numbers(config: Config) -> None:
 
 def _check_model(config: Config) -> None:
     model = config.model
-    on_tokens = model.map_guided and model.clip_backbone == "3dcnn"
-    if model.map_guided_sigmoid_gate and not (
-        on_tokens and model.map_guided_type == "spatiotemporal"
-    ):
-        raise VaclipError(
-            "model.map_guided_sigmoid_gate=true does nothing here; it needs model.map_guided=true, "
-            "model.map_guided_type=spatiotemporal and model.clip_backbone=3dcnn"
-        )
     if config.trainer.sync_batchnorm and config.loss.grad_cache_chunk is not None:
         raise VaclipError(
             "trainer.sync_batchnorm=true does not go with loss.grad_cache_chunk: processes may "

@@ -60,7 +60,7 @@ class TooSlow(BaseException):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="for each kind")
-    parser.add_argument("--kind", action="append", choices=[*sorted(IMPORTERS), "study"])
+    parser.add_argument("--kind", action="append", choices=[*sorted(IMPORTERS.builtin), "study"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
@@ -134,7 +134,7 @@ def _export(kind: str, folder: Path) -> tuple[Callable[[], None], list[Path]]:
 
     def read() -> None:
         exports = [read_clips(options.clips, options)] if options.clips else []
-        export = IMPORTERS[kind].read(options.sources, options)
+        export = IMPORTERS.build(kind).read(options.sources, options)
         for clip in export.clips:
             assert clip.video.resolve().is_relative_to(folder.resolve()), clip.video
         rules = dataclasses.replace(import_rules(options), skip_unmatched=True)

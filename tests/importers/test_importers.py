@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -33,17 +35,41 @@ def content_of(root: Path) -> dict[str, bytes]:
 
 
 def test_every_kind_has_a_case_and_a_page():
-    assert set(CASES) == set(IMPORTERS), "add case_KIND.py, and its folder in fixtures/"
-    assert {path.stem for path in DOCS.glob("*.md")} >= set(IMPORTERS), "add docs/import/KIND.md"
+    assert set(CASES) == set(IMPORTERS.builtin), "add case_KIND.py, and its folder in fixtures/"
+    assert {path.stem for path in DOCS.glob("*.md")} >= set(IMPORTERS.builtin), (
+        "add docs/import/KIND.md"
+    )
 
 
 def test_every_page_goes_from_the_export_to_training():
-    for kind in IMPORTERS:
+    for kind in IMPORTERS.builtin:
         page = (DOCS / f"{kind}.md").read_text("utf-8")
         assert page.startswith("# "), kind
         assert re.search(r"^## Export", page, re.M), f"{kind}: begin with the export in the tool"
         assert f"vaclip data import {kind} " in page, kind
         assert page.rfind("vaclip train") > page.find(f"vaclip data import {kind} "), kind
+
+
+def test_the_help_lists_every_kind(capsys):
+    said = " ".join(run(["data", "import", "--help"], capsys).split())
+    for kind in IMPORTERS.builtin:
+        assert f"{kind} {IMPORTERS.load(kind).summary}" in said
+
+
+def test_an_unknown_kind_is_explained(capsys):
+    said = run(["data", "import", "sleep", "x.csv", "--into", "study"], capsys, status=1)
+    assert "the kind of export is 'sleep'; use one of " in said
+    assert "Did you mean 'sleap'?" in said
+
+
+def test_one_kind_is_imported_without_the_others():
+    code = (
+        "import sys; from vaclip.commands.imports import import_parser; import_parser(['regions']);"
+        "print([name for name in ('tables.regions', 'drawings.cvat', 'poses.sleap')"
+        " if f'vaclip.importers.{name}' in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['tables.regions']"
 
 
 @pytest.mark.parametrize("kind", CASES)

@@ -21,8 +21,8 @@ from vaclip.training.module import Optimisation, VaclipModule
 
 B, T, H, W, F, E, K = 6, 8, 18, 16, 12, 10, 3
 GRID = (2, 3, 2)  # 3dcnn: a token has strides of 4 frames and 8 x 8 pixels
-GUIDED = [None, *((name, False) for name in GUIDANCE), ("spatiotemporal", True)]
-CASES = list(product(sorted(ENCODERS), GUIDED, CLASSIFIER_SOURCES))
+GUIDED = [None, *((name, False) for name in GUIDANCE.builtin), ("spatiotemporal", True)]
+CASES = list(product(sorted(ENCODERS.builtin), GUIDED, CLASSIFIER_SOURCES))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -217,14 +217,24 @@ def test_what_the_classifier_reads(source):
     inputs = batch()
     outputs = model(*inputs)
     video, attn, valid = outputs[keys.VIDEO_FEAT], outputs[keys.ATTN_FEAT], inputs[2][:, None]
-    feature = {"video": video, "attn": attn, "both": torch.where(valid, (video + attn) / 2, video)}
+    fusion = torch.where(valid, (video + attn) / 2, video)
+    feature = {"video": video, "attn": attn, "fusion": fusion}
     expected = feature[source] @ model.classifier.weight.T + model.classifier.bias
     torch.testing.assert_close(outputs[keys.LOGITS], expected)
 
 
+@each_case()
+def test_without_attn_valid_all_maps_are_valid(case):
+    model = build(case).eval()
+    video, attn_map, valid = batch()
+    expected = model(video, attn_map, torch.ones_like(valid))
+    for name, value in model(video, attn_map).items():
+        torch.testing.assert_close(value, expected[name], rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("guided", GUIDED, ids=str)
 def test_several_map_channels(guided):
-    model = build(("3dcnn", guided, "both"), attn_in_channels=2).eval()
+    model = build(("3dcnn", guided, "fusion"), attn_in_channels=2).eval()
     assert model(*batch(attn_channels=2))[keys.LOGITS].shape == (B, K)
 
 
@@ -243,7 +253,7 @@ def test_an_unknown_name_is_explained(argument, wrong, right):
     assert f"Did you mean '{right}'?" in str(caught.value)
 
 
-@pytest.mark.parametrize("backbone", sorted(ENCODERS))
+@pytest.mark.parametrize("backbone", sorted(ENCODERS.builtin))
 def test_every_backbone_can_be_trained(backbone):
     model = build((backbone, None, "video"))
     assert VaclipModule(model, CompositeLoss(), Optimisation()).model is model
@@ -253,3 +263,5 @@ def test_the_alias_is_the_same_class(monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parents[2])
     alias = importlib.import_module("project.models.clip_align")
     assert alias.VideoAttentionCLIP is VideoAttentionCLIP
+    video, attn_map, _ = batch()
+    assert alias.VideoAttentionCLIP(K).eval()(video, attn_map)[keys.LOGITS].shape == (B, K)

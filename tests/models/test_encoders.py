@@ -1,4 +1,7 @@
-"""What every registered video encoder promises; a new one needs a line in CASES."""
+"""What every registered video encoder promises; a new one needs a line in CASES.
+
+Those of installed packages are tested too, but for the numbers in CASES.
+"""
 
 from __future__ import annotations
 
@@ -45,10 +48,10 @@ def _one_thread():
 
 
 def test_every_registered_encoder_has_a_case():
-    assert set(CASES) == set(ENCODERS)
+    assert set(CASES) == set(ENCODERS.builtin)
 
 
-@pytest.fixture(params=sorted(CASES))
+@pytest.fixture(params=ENCODERS.names())
 def name(request):
     return request.param
 
@@ -56,7 +59,7 @@ def name(request):
 @pytest.fixture
 def encoder(name):
     torch.manual_seed(0)
-    encoder = ENCODERS[name](4)
+    encoder = ENCODERS.build(name, width=4)
     # Running statistics other than 0 and 1, as after training.
     encoder(torch.randn(4, 3, 8, 16, 16))
     return encoder
@@ -64,13 +67,16 @@ def encoder(name):
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_shapes_and_the_mean_of_the_tokens(name, encoder, size):
-    case = CASES[name]
     pooled, tokens = encoder.eval()(torch.randn(2, 3, *size))
-    assert encoder.out_channels == case.channels
-    assert pooled.shape == (2, case.channels)
-    assert encoder.gives_tokens == (tokens is not None) == (case.grid is not None)
+    assert pooled.shape == (2, encoder.out_channels)
+    assert encoder.gives_tokens == (tokens is not None)
+    if case := CASES.get(name):
+        assert encoder.out_channels == case.channels
+        assert encoder.gives_tokens == (case.grid is not None)
     if tokens is not None:
-        assert tokens.shape == (2, case.channels, *case.grid(*size))
+        grid = case.grid(*size) if case else tokens.shape[2:]
+        assert tokens.shape == (2, encoder.out_channels, *grid)
+        assert tokens.dim() == 5
         torch.testing.assert_close(tokens.flatten(2).mean(dim=2), pooled)
 
 
@@ -107,6 +113,8 @@ def test_memory_format_changes_no_value(encoder):
 
 
 def test_the_order_of_frames(name, encoder):
+    if name not in CASES:
+        pytest.skip("of another package: both are allowed")
     video = torch.randn(2, 3, 8, 16, 16)
     encoder.eval()
     forward, backward = encoder(video).pooled, encoder(video.flip(2)).pooled

@@ -309,6 +309,15 @@ def test_video_only_needs_no_attention(tmp_path, tiny_study):
         (["data.annotators=[rater9]"], "names 'rater9'.*Did you mean 'rater"),
         (["data.combine=stack"], "model.attn_in_channels is 1, but data.combine=stack gives 2"),
         (["model.clip_backbone=2dcnn", "model.lambda_token=0.1"], "lambda_token needs tokens"),
+        *(
+            (["model.map_guided_sigmoid_gate=true", why], "sigmoid_gate=true does nothing here")
+            for why in (
+                "model.map_guided=false",
+                "model.clip_backbone=2dcnn",
+                "model.map_guided_type=channel",
+                "model.map_guided_type=weighted_pool",
+            )
+        ),
         (["split.folds=6"], "class .* has only 5 patient.*at most 5 folds are possible"),
         (["data=folder"], "needs data.root"),
         (["data=folder", "data.root=nowhere"], "study.yaml: there is no such file"),

@@ -40,6 +40,22 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
         load_model(save(tmp_path / "wider.ckpt", wider))
 
 
+def test_a_part_that_is_not_installed_is_named_with_its_package(tmp_path):
+    path = save(tmp_path / "best.ckpt", VideoAttentionCLIP(**ARGUMENTS))
+    content = torch.load(path, weights_only=True)
+    content[CHECKPOINT_KEY] = {
+        "model": ARGUMENTS | {"clip_backbone": "resnet"},
+        "packages": ["someones-encoders 2.0"],
+    }
+    torch.save(content, path)
+    with pytest.raises(VaclipError, match=r"best\.ckpt .*'resnet'.*with someones-encoders 2\.0"):
+        load_model(path)
+    content[CHECKPOINT_KEY] = {"model": ARGUMENTS | {"clip_backbone": "nowhere.at_all:Net"}}
+    torch.save(content, path)
+    with pytest.raises(VaclipError, match=r"'nowhere\.at_all:Net' .*'nowhere'; .* install"):
+        load_model(path)
+
+
 def test_a_device_that_is_not_there_is_refused(tmp_path):
     path = save(tmp_path / "best.ckpt", VideoAttentionCLIP(**ARGUMENTS))
     with pytest.raises(VaclipError, match="on device 'nowhere'"):

@@ -110,7 +110,7 @@ def test_with_fixed_normalisation_all_gradients_are_those_of_one_pass(chunk, for
     assert_same(train(cached, make_model().eval(), batch, loss(), chunk=chunk), expected)
 
 
-@pytest.mark.parametrize("source", ["video", "both"])
+@pytest.mark.parametrize("source", ["video", "fusion"])
 @pytest.mark.parametrize("keep_tokens", [True, False])
 def test_without_the_clip_term(source, keep_tokens):
     """Without embeddings; the map encoder runs where the diagnosis reads it."""

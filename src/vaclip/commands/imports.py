@@ -24,9 +24,10 @@ def run_import(words: Sequence[str]) -> int:
     Raises:
         VaclipError: If the export is damaged, or does not fit the study.
     """
-    options = import_parser().parse_args(words)
+    named = bool(words) and not words[0].startswith("-")
+    options = import_parser(words[:1] if named else None).parse_args(words)
     exports = [read_clips(options.clips, options)] if options.clips else []
-    exports.append(IMPORTERS[options.kind].read(options.sources, options))
+    exports.append(options.importer.read(options.sources, options))
     plan = plan_import(options.into, exports, import_rules(options))
     _show(plan, dry=options.dry_run)
     if not options.dry_run:
@@ -37,18 +38,27 @@ def run_import(words: Sequence[str]) -> int:
     return 0
 
 
-def import_parser() -> argparse.ArgumentParser:
-    """Returns the parser of everything behind ``vaclip data import``."""
+def import_parser(chosen: Sequence[str] | None = None) -> argparse.ArgumentParser:
+    """Returns the parser of everything behind ``vaclip data import``.
+
+    Args:
+        chosen: The kinds that it knows, which alone are loaded; None for all.
+
+    Raises:
+        VaclipError: If there is no such kind, or its package cannot be used.
+    """
     parser = argparse.ArgumentParser(
         prog="vaclip data import",
         description="Add the export of an annotation tool to a study folder, which is made if need "
         "be. Several imports add up.",
     )
     kinds = parser.add_subparsers(required=True, metavar="KIND", dest="kind")
-    for kind, importer in sorted(IMPORTERS.items()):
+    for kind in sorted(IMPORTERS.names()) if chosen is None else chosen:
+        importer = IMPORTERS.build(kind)
         one = kinds.add_parser(kind, help=importer.summary, description=importer.summary)
         _add_common_options(one)
         importer.add_options(one)
+        one.set_defaults(importer=importer)
     return parser
 
 

@@ -21,12 +21,12 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
-import vaclip.maps  # noqa: F401 - registers the map kinds
 from vaclip.data.video import decode_clip
 from vaclip.errors import VaclipError
 from vaclip.files import atomic_file, atomic_folder, cache_root, content_digest, json_digest
 from vaclip.maps.source import (
     KEYPOINT_SIGMA,
+    KINDS,
     Annotation,
     Grid,
     combine_annotators,
@@ -205,6 +205,8 @@ def _cache_map(
                 file_digest(f, root)
                 for f in map_source(annotation.kind).files(annotation.value, annotated)
             ]
+            # Another version of a package may draw its kind otherwise.
+            + [package for package in [KINDS.package(annotation.kind)] if package]
             for annotation in chosen
         ],
         "regions": {name: asdict(region) for name, region in study.regions.items()},

@@ -1,22 +1,26 @@
-"""Annotations of other tools: one module a kind. Importing the package registers them all."""
+"""Annotations of other tools: one module a kind, imported when it is asked for."""
 
-from vaclip.importers.base import IMPORTERS
-from vaclip.importers.drawings import cvat, label_studio
-from vaclip.importers.gaze import importer as gaze
-from vaclip.importers.poses import coco, dlc, mmpose, openpose, sleap
-from vaclip.importers.tables import clinicalclip, regions, table
+from vaclip.importers.base import Importer
+from vaclip.plugins import Registry
 
-__all__ = [
-    "IMPORTERS",
-    "clinicalclip",
-    "coco",
-    "cvat",
-    "dlc",
-    "gaze",
-    "label_studio",
-    "mmpose",
-    "openpose",
-    "regions",
-    "sleap",
-    "table",
-]
+IMPORTERS = Registry(
+    "vaclip.importers",
+    "the kind of export",
+    Importer,
+    {
+        "clinicalclip": "vaclip.importers.tables.clinicalclip:ClinicalClipImporter",
+        "coco": "vaclip.importers.poses.coco:CocoImporter",
+        "cvat": "vaclip.importers.drawings.cvat:CvatImporter",
+        "dlc": "vaclip.importers.poses.dlc:DLCImporter",
+        "gaze": "vaclip.importers.gaze.importer:GazeImporter",
+        "label_studio": "vaclip.importers.drawings.label_studio:LabelStudioImporter",
+        "mmpose": "vaclip.importers.poses.mmpose:MMPoseImporter",
+        "openpose": "vaclip.importers.poses.openpose:OpenPoseImporter",
+        "regions": "vaclip.importers.tables.regions:RegionsImporter",
+        "sleap": "vaclip.importers.poses.sleap:SleapImporter",
+        "table": "vaclip.importers.tables.table:TableImporter",
+    },
+)
+"""By the KIND of ``vaclip data import KIND``."""
+
+__all__ = ["IMPORTERS", "Importer"]

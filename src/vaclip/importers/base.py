@@ -56,14 +56,16 @@ class NewAnnotation:
     Attributes:
         video: The clip id, or the video's path, file name, or file name without suffix.
         annotator: Who.
-        content: Shapes, gaze, or the name of a region.
+        content: Shapes, gaze, or text: the name of a region, or a value of another ``kind``.
         where: The place in the export, for messages.
+        kind: Of content that is text, as attention.csv has it.
     """
 
     video: str
     annotator: str
     content: Shapes | Gaze | str
     where: str
+    kind: str = "region"
 
 
 @dataclass(frozen=True)
@@ -109,14 +111,10 @@ class Export:
 
 
 class Importer(ABC):
-    """Reads the export of one tool; a subclass registers itself under its kind."""
+    """Reads the export of one tool; built without arguments for one command."""
 
-    kind: ClassVar[str]
     summary: ClassVar[str]
     """What it reads, in a few words, for the help."""
-
-    def __init_subclass__(cls) -> None:
-        IMPORTERS[cls.kind] = cls()
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """Adds the flags that only this kind has."""
@@ -134,7 +132,3 @@ class Importer(ABC):
         Raises:
             VaclipError: If one of them is damaged or no such export: which file and where in it.
         """
-
-
-IMPORTERS: dict[str, Importer] = {}
-"""Every kind; `vaclip.importers` imports the modules that fill it."""

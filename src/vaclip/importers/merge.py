@@ -320,7 +320,7 @@ def _add_annotations(
 def _value(plan: Plan, annotation: NewAnnotation, video: str) -> tuple[str, str]:
     """Returns kind and value of a row, and plans the file that the value names."""
     if isinstance(annotation.content, str):
-        return "region", annotation.content
+        return annotation.kind, annotation.content
     if isinstance(annotation.content, Gaze):
         if not len(annotation.content.fixations):
             raise VaclipError(f"{annotation.where}: there is no gaze at the video")

@@ -1,6 +1,5 @@
-"""Attention maps: one module a kind. Importing the package registers them all."""
+"""Attention maps: one module a kind, by name in `vaclip.maps.source`."""
 
-from vaclip.maps import arrays, gaze, regions, shapes
 from vaclip.maps.controls import CONTROLS, draw_control
 from vaclip.maps.noise import NOISE, NOISE_NEUTRAL, MapNoise
 
@@ -9,9 +8,5 @@ __all__ = [
     "NOISE",
     "NOISE_NEUTRAL",
     "MapNoise",
-    "arrays",
     "draw_control",
-    "gaze",
-    "regions",
-    "shapes",
 ]

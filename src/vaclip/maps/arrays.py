@@ -19,8 +19,6 @@ from vaclip.media import failure, open_video
 class ArrayMap(FileMap):
     """Reads a map file: one picture for the whole clip, or one a frame of the video."""
 
-    kind = "map"
-
     def look_at(self, path: Path, value: str) -> None:
         if not path.is_file():
             raise VaclipError(f"there is no file '{value}' in the study folder")

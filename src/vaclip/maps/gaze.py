@@ -51,8 +51,6 @@ class GazeMap(FileMap):
     A sample without a fixation is dark.
     """
 
-    kind = "gaze"
-
     def look_at(self, path: Path, value: str) -> None:
         load_gaze(path, value)
 

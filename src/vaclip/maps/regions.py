@@ -15,8 +15,6 @@ from vaclip.maps.source import AnnotatedClip, Grid, MapSource
 class RegionMap(MapSource):
     """Draws a region as Gaussians at its joints, weighted by confidence, or as a filled box."""
 
-    kind = "region"
-
     def problem(self, value: str, clip: AnnotatedClip) -> str | None:
         region = clip.regions.get(value)
         if region is None:

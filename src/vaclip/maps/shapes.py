@@ -76,8 +76,6 @@ class ShapesMap(FileMap):
     largest counts.
     """
 
-    kind = "shapes"
-
     def look_at(self, path: Path, value: str) -> None:
         load_shapes(path, value)
 

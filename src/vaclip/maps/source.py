@@ -6,13 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vaclip.errors import VaclipError, did_you_mean
+from vaclip.errors import VaclipError
 from vaclip.files import inside_folder
+from vaclip.plugins import Registry
 
 COCO_17 = tuple(
     "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow "
@@ -110,13 +111,10 @@ class Timing:
 
 
 class MapSource(ABC):
-    """Reads one ``kind``; a subclass registers itself under it."""
+    """Reads one ``kind``; built without arguments wherever one is read.
 
-    kind: ClassVar[str]
-
-    def __init_subclass__(cls) -> None:
-        if "kind" in vars(cls):
-            KINDS[cls.kind] = cls()
+    What other people's files hold must never be run.
+    """
 
     @abstractmethod
     def problem(self, value: str, clip: AnnotatedClip) -> str | None:
@@ -164,25 +162,27 @@ class FileMap(MapSource):
         return inside_folder(clip.root, value)
 
 
-KINDS: dict[str, MapSource] = {}
-"""Every known kind; `vaclip.maps` imports the modules that fill it."""
+KINDS = Registry(
+    "vaclip.maps",
+    "the kind of map",
+    MapSource,
+    {
+        "region": "vaclip.maps.regions:RegionMap",
+        "map": "vaclip.maps.arrays:ArrayMap",
+        "shapes": "vaclip.maps.shapes:ShapesMap",
+        "gaze": "vaclip.maps.gaze:GazeMap",
+    },
+)
+"""By the ``kind`` of attention.csv."""
 
 
 def map_source(kind: str) -> MapSource:
     """Returns the reader of ``kind``.
 
     Raises:
-        VaclipError: If there is none.
+        VaclipError: If there is none, or its package cannot be used.
     """
-    if kind not in KINDS:
-        raise VaclipError(unknown_kind(kind))
-    return KINDS[kind]
-
-
-def unknown_kind(kind: str) -> str:
-    """Returns what to say of a kind that there is not."""
-    known = ", ".join(sorted(KINDS))
-    return f"unknown kind '{kind}' (known kinds: {known}).{did_you_mean(kind, KINDS)}"
+    return KINDS.build(kind)
 
 
 def render_annotator(

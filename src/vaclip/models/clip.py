@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
+import torch
 from torch import Tensor, nn
 
 from vaclip import keys
@@ -12,7 +11,7 @@ from vaclip.models.encoders import ENCODERS
 from vaclip.models.guidance import GUIDANCE, Guidance, MapGate
 from vaclip.models.heads import AttentionEncoder, ProjectionHead
 
-CLASSIFIER_SOURCES = ("video", "attn", "both")
+CLASSIFIER_SOURCES = ("video", "attn", "fusion")
 
 
 class VideoAttentionCLIP(nn.Module):
@@ -20,7 +19,7 @@ class VideoAttentionCLIP(nn.Module):
 
     Args:
         model_class_num: K.
-        clip_backbone: One of `ENCODERS`.
+        clip_backbone: One of `ENCODERS`, or ``package.module:Class``.
         clip_feature_dim: F.
         clip_embed_dim: E.
         attn_in_channels: C of the attention map.
@@ -30,19 +29,17 @@ class VideoAttentionCLIP(nn.Module):
         map_guided_hidden_dim: Width of the MLP of a gate from the map's average.
         map_guided_sigmoid_gate: For ``spatiotemporal``: a learned instead of a linear gate.
         clip_classifier_source: The diagnosis reads the feature of the ``video``, of the map
-            (``attn``), or the average of both (``both``; of the video alone where the map is
-            invalid).
+            (``attn``), or the average of both (``fusion``; that of the video alone where the map
+            is invalid).
         backbone_width: Channels of the video encoder's first layer.
 
     Raises:
-        VaclipError: If a name is unknown.
+        VaclipError: If a name is unknown, or what has it is no such part.
 
     Example:
         >>> import torch
         >>> model = VideoAttentionCLIP(model_class_num=3, map_guided=True).eval()
-        >>> outputs = model(
-        ...     torch.rand(2, 3, 8, 32, 32), torch.rand(2, 1, 8, 32, 32), torch.tensor([True, True])
-        ... )
+        >>> outputs = model(torch.rand(2, 3, 8, 32, 32), torch.rand(2, 1, 8, 32, 32))
         >>> outputs["logits"].shape, outputs["video_embed"].shape
         (torch.Size([2, 3]), torch.Size([2, 256]))
     """
@@ -63,17 +60,31 @@ class VideoAttentionCLIP(nn.Module):
         backbone_width: int = 16,
     ) -> None:
         super().__init__()
-        _check_name("model.clip_backbone", clip_backbone, ENCODERS)
-        _check_name("model.map_guided_type", map_guided_type, GUIDANCE)
-        _check_name("model.clip_classifier_source", clip_classifier_source, CLASSIFIER_SOURCES)
+        GUIDANCE.load(map_guided_type)  # a wrong name is told even where no map guides
+        if clip_classifier_source not in CLASSIFIER_SOURCES:
+            raise VaclipError(
+                f"model.clip_classifier_source is '{clip_classifier_source}'; use one of "
+                f"{', '.join(CLASSIFIER_SOURCES)}."
+                f"{did_you_mean(clip_classifier_source, CLASSIFIER_SOURCES)}"
+            )
         self.classifier_source = clip_classifier_source
-        self.video_encoder = ENCODERS[clip_backbone](backbone_width)
+        self.video_encoder = ENCODERS.build(clip_backbone, width=backbone_width)
+        for name in ("out_channels", "gives_tokens"):
+            if not hasattr(self.video_encoder, name):
+                raise VaclipError(
+                    f"model.clip_backbone '{clip_backbone}' does not set {name}, which "
+                    "vaclip.models.encoders.VideoEncoder asks for"
+                )
         channels = self.video_encoder.out_channels
         self.guidance: Guidance | None = None
         self.map_gate: MapGate | None = None
         if map_guided and self.video_encoder.gives_tokens:
-            self.guidance = GUIDANCE[map_guided_type](
-                channels, attn_in_channels, map_guided_hidden_dim, map_guided_sigmoid_gate
+            self.guidance = GUIDANCE.build(
+                map_guided_type,
+                channels=channels,
+                attn_in_channels=attn_in_channels,
+                hidden_dim=map_guided_hidden_dim,
+                sigmoid_gate=map_guided_sigmoid_gate,
             )
         elif map_guided:
             self.map_gate = MapGate(clip_feature_dim, attn_in_channels, map_guided_hidden_dim)
@@ -109,20 +120,27 @@ class VideoAttentionCLIP(nn.Module):
                 module.requires_grad_(False)
 
     def forward(
-        self, video: Tensor, attn_map: Tensor, attn_valid: Tensor, *, embed: bool = True
+        self,
+        video: Tensor,
+        attn_map: Tensor,
+        attn_valid: Tensor | None = None,
+        *,
+        embed: bool = True,
     ) -> dict[str, Tensor]:
         """Runs the model.
 
         Args:
             video: (B, 3, T, H, W), normalised.
             attn_map: (B, C, T, H, W) in [0, 1].
-            attn_valid: (B,) bool.
+            attn_valid: (B,) bool; absent means that all are valid.
             embed: Whether to make the embeddings. Without them, the map encoder runs only
                 where the diagnosis reads it.
 
         Returns:
             The outputs that `vaclip.keys` describes, by their keys.
         """
+        if attn_valid is None:
+            attn_valid = torch.ones(len(video), dtype=torch.bool, device=video.device)
         pooled, tokens = self.video_encoder(video)
         outputs: dict[str, Tensor] = {}
         if tokens is not None:
@@ -152,8 +170,7 @@ class VideoAttentionCLIP(nn.Module):
         return outputs[keys.VIDEO_FEAT] * (1 - share) + outputs[keys.ATTN_FEAT] * share
 
 
-def _check_name(key: str, name: str, known: Iterable[str]) -> None:
-    if name not in known:
-        raise VaclipError(
-            f"{key} is '{name}'; use one of {', '.join(known)}.{did_you_mean(name, known)}"
-        )
+def part_packages(clip_backbone: str, map_guided_type: str) -> list[str]:
+    """Returns ``name version`` of the packages that a model's parts come from, but for vaclip."""
+    packages = {ENCODERS.package(clip_backbone), GUIDANCE.package(map_guided_type)}
+    return sorted(package for package in packages if package)

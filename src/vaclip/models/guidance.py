@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from vaclip.plugins import Registry
 
 _FLAT = 1e-4  # a map whose values span less is constant (one grey level of 255 is 4e-3)
 
@@ -76,7 +78,12 @@ class Guidance(nn.Module, ABC):
         attn_in_channels: C.
         hidden_dim: Width of an MLP on the map's average.
         sigmoid_gate: Whether a gate over places is learned rather than linear.
+
+    Attributes:
+        learns_gate: Whether ``sigmoid_gate`` makes a difference.
     """
+
+    learns_gate: ClassVar[bool] = False
 
     def __init__(
         self, channels: int, attn_in_channels: int, hidden_dim: int, sigmoid_gate: bool
@@ -134,6 +141,8 @@ class SpatioTemporalGuidance(Guidance):
     g = w, the normalised map (linear gate), or g = sigmoid(small convolution of w).
     """
 
+    learns_gate = True
+
     def __init__(
         self, channels: int, attn_in_channels: int, hidden_dim: int, sigmoid_gate: bool
     ) -> None:
@@ -162,9 +171,14 @@ class WeightedPoolGuidance(Guidance):
         return Guided(weighted_mean(tokens, weights), None)
 
 
-GUIDANCE: dict[str, type[Guidance]] = {
-    "channel": ChannelGuidance,
-    "spatiotemporal": SpatioTemporalGuidance,
-    "weighted_pool": WeightedPoolGuidance,
-}
-"""By ``model.map_guided_type``."""
+GUIDANCE = Registry(
+    "vaclip.guidance",
+    "model.map_guided_type",
+    Guidance,
+    {
+        "channel": "vaclip.models.guidance:ChannelGuidance",
+        "spatiotemporal": "vaclip.models.guidance:SpatioTemporalGuidance",
+        "weighted_pool": "vaclip.models.guidance:WeightedPoolGuidance",
+    },
+)
+"""Each is built from the arguments of `Guidance`."""

@@ -28,6 +28,7 @@ from vaclip.errors import VaclipError
 from vaclip.files import write_json
 from vaclip.losses import ClipLoss, CompositeLoss
 from vaclip.models import VideoAttentionCLIP
+from vaclip.models.clip import part_packages
 from vaclip.runs.folder import (
     checkpoint_path,
     compared_settings,
@@ -209,6 +210,14 @@ def build_model(config: Config, study: Study) -> VideoAttentionCLIP:
             f"model.lambda_token needs tokens, which model.clip_backbone="
             f"{config.model.clip_backbone} does not give; use 3dcnn or model.lambda_token=0"
         )
+    if config.model.map_guided_sigmoid_gate and not (
+        model.guidance is not None and model.guidance.learns_gate
+    ):
+        raise VaclipError(
+            "model.map_guided_sigmoid_gate=true does nothing here; it needs model.map_guided=true, "
+            "a model.map_guided_type whose gate can be learned (spatiotemporal) and a "
+            "model.clip_backbone that gives tokens (3dcnn)"
+        )
     return model
 
 
@@ -226,6 +235,7 @@ def build_module(config: Config, prepared: PreparedStudy) -> VaclipModule:
         clip_ids=[item.cached.clip.clip_id for item in prepared.items],
         metadata={
             "model": model_arguments(config, prepared.study),
+            "packages": part_packages(config.model.clip_backbone, config.model.map_guided_type),
             "classes": list(prepared.study.classes),
             "study": prepared.study.name,
             "annotators": list(prepared.annotators),

@@ -14,7 +14,7 @@ from typing import Any
 
 from vaclip.errors import VaclipError, did_you_mean
 from vaclip.files import inside_folder
-from vaclip.maps.source import COCO_17, KINDS, Annotation, Region, map_source, unknown_kind
+from vaclip.maps.source import COCO_17, Annotation, MapSource, Region, map_source
 from vaclip.study.study import (
     ANNOTATION_COLUMNS,
     CLIP_COLUMNS,
@@ -257,13 +257,20 @@ class _Reader:
             if clip_id not in clips:
                 hint = did_you_mean(clip_id, clips)
                 self.error(f"{where}:clip_id", f"clips.csv has no clip '{clip_id}'.{hint}")
-            elif kind not in KINDS:
-                self.error(f"{where}:kind", unknown_kind(kind), clip_id)
-            elif what := map_source(kind).problem(value, study.annotated(clips[clip_id])):
+            elif not (source := self._map_source(kind, where, clip_id)):
+                continue
+            elif what := source.problem(value, study.annotated(clips[clip_id])):
                 self.error(f"{where}:value", what, clip_id)
             else:
                 annotations[clip_id].append(Annotation(annotator, kind, value))
         return {clip_id: tuple(rows) for clip_id, rows in annotations.items()}
+
+    def _map_source(self, kind: str, where: str, clip_id: str) -> MapSource | None:
+        try:
+            return map_source(kind)
+        except VaclipError as error:
+            self.error(f"{where}:kind", str(error), clip_id)
+            return None
 
     def _warn_of_clips(self, study: Study) -> None:
         labels: dict[str, set[str]] = defaultdict(set)

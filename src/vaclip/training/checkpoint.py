@@ -16,6 +16,9 @@ from vaclip.training.module import CHECKPOINT_KEY
 def load_model(checkpoint: Path, device: str = "cpu") -> tuple[VideoAttentionCLIP, dict[str, Any]]:
     """Loads a checkpoint without running code from it.
 
+    Where its backbone or guidance is not vaclip's own, the module that it names is imported, as
+    it is installed here.
+
     Args:
         checkpoint: A ``best.ckpt`` or ``last.ckpt`` of a run folder.
         device: Where the model is put.
@@ -24,12 +27,13 @@ def load_model(checkpoint: Path, device: str = "cpu") -> tuple[VideoAttentionCLI
         The model in evaluation mode, and the ``metadata`` of its `VaclipModule`.
 
     Raises:
-        VaclipError: If the file or the device cannot be used.
+        VaclipError: If the file or the device cannot be used, or a part of the model comes from a
+            package that is not installed.
     """
     try:
         content = torch.load(checkpoint, map_location=device, weights_only=True)
         about = content[CHECKPOINT_KEY]
-        model = VideoAttentionCLIP(**about["model"])
+        model = _build(checkpoint, about)
         prefix = "model."
         weights = {
             name.removeprefix(prefix): value
@@ -43,3 +47,12 @@ def load_model(checkpoint: Path, device: str = "cpu") -> tuple[VideoAttentionCLI
             f"{checkpoint} cannot be used as a checkpoint of vaclip on device '{device}': {reason}"
         ) from error
     return model.to(device).eval(), about
+
+
+def _build(checkpoint: Path, about: dict[str, Any]) -> VideoAttentionCLIP:
+    try:
+        return VideoAttentionCLIP(**about["model"])
+    except VaclipError as error:
+        packages = about.get("packages")
+        needs = f" It was trained with {', '.join(packages)}." if packages else ""
+        raise VaclipError(f"{checkpoint} cannot be loaded: {error}{needs}") from error

@@ -25,7 +25,7 @@ SIZE = "<original_size><width>64</width><height>48</height></original_size>"
 def read(*sources, flags=()):
     words = ["cvat", *map(str, sources), "--into", "study", *flags]
     options = import_parser().parse_args(words)
-    return IMPORTERS["cvat"].read(options.sources, options)
+    return IMPORTERS.build("cvat").read(options.sources, options)
 
 
 def task(tag="task", frames=20, start=0, step="", number=1, more="", source="a.mp4", stop=0):

@@ -42,7 +42,7 @@ def export(folder):
         words = ["label_studio", str(folder / "export.json"), "--into", str(folder / "study")]
         words += ["--clips", str(folder / "clips.csv"), *flags]
         options = import_parser().parse_args(words)
-        return IMPORTERS["label_studio"].read(options.sources, options)
+        return IMPORTERS.build("label_studio").read(options.sources, options)
 
     return write
 
@@ -87,7 +87,7 @@ def only_track(export):
 def test_the_fixture_is_what_it_says(folder):
     words = ["label_studio", str(FIXTURES / "label_studio" / "project-8.json"), "--into", "study"]
     options = import_parser().parse_args([*words, "--clips", str(folder / "clips.csv")])
-    export = IMPORTERS["label_studio"].read(options.sources, options)
+    export = IMPORTERS.build("label_studio").read(options.sources, options)
     moved, stills, turned = export.annotations
     assert [annotation.annotator for annotation in export.annotations] == [
         "reader1@clinic.example", "user 12", "user 13",

@@ -46,7 +46,7 @@ def gaze(folder, tmp_path):
         words = [str(tmp_path / name) for name in sources or files]
         common = ["--into", str(tmp_path / "study"), "--clips", str(folder / "clips.csv")]
         options = import_parser().parse_args(["gaze", *words, *common, *flags])
-        return IMPORTERS["gaze"].read(options.sources, options)
+        return IMPORTERS.build("gaze").read(options.sources, options)
 
     return read
 
@@ -931,7 +931,7 @@ def test_gaze_of_the_case_follows_the_square(tmp_path):
     folder = case.copy_to(tmp_path / "export")
     words = case.words(folder, tmp_path / "study")[2:]
     options = import_parser().parse_args(words)
-    export = IMPORTERS["gaze"].read(options.sources, options)
+    export = IMPORTERS.build("gaze").read(options.sources, options)
     assert {annotation.annotator for annotation in export.annotations} == {
         "reader 1",
         "reader_2",

@@ -39,7 +39,7 @@ def read(tmp_path):
         path = tmp_path / "poses.json"
         path.write_text(json.dumps(content))
         options = import_parser().parse_args(["coco", str(path), "--into", "s", *flags])
-        return IMPORTERS["coco"].read([path], options)
+        return IMPORTERS.build("coco").read([path], options)
 
     return read
 

@@ -32,7 +32,7 @@ def read(tmp_path):
         path = tmp_path / name
         path.write_text(text)
         options = import_parser().parse_args(["dlc", str(path), "--into", "s", *flags])
-        return IMPORTERS["dlc"].read([path], options)
+        return IMPORTERS.build("dlc").read([path], options)
 
     return read
 

@@ -31,7 +31,7 @@ def read(tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(content))
         options = import_parser().parse_args(["mmpose", str(path), "--into", "s", *flags])
-        return IMPORTERS["mmpose"].read([path], options)
+        return IMPORTERS.build("mmpose").read([path], options)
 
     return read
 

@@ -38,7 +38,7 @@ def write(folder):
 def read(folder):
     def read(*flags, sources=(folder,)):
         words = ["openpose", *map(str, sources), "--into", "s", *flags]
-        return IMPORTERS["openpose"].read(list(sources), import_parser().parse_args(words))
+        return IMPORTERS.build("openpose").read(list(sources), import_parser().parse_args(words))
 
     return read
 

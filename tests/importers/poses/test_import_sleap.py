@@ -25,7 +25,7 @@ def read(tmp_path):
     def read(name, *flags):
         path = tmp_path / name
         options = import_parser().parse_args(["sleap", str(path), "--into", "s", *flags])
-        return IMPORTERS["sleap"].read([path], options)
+        return IMPORTERS.build("sleap").read([path], options)
 
     return read
 

@@ -35,7 +35,7 @@ def folder(tmp_path):
 def read(folder, *flags):
     words = ["clinicalclip", str(folder), "--into", "unused", *flags]
     options = import_parser().parse_args(words)
-    return IMPORTERS["clinicalclip"].read(options.sources, options)
+    return IMPORTERS.build("clinicalclip").read(options.sources, options)
 
 
 def export(folder, *flags):

@@ -39,7 +39,6 @@ _ROUNDING = 0.0101
 class CvatImporter(Importer):
     """Reads tracks of boxes, ellipses, polygons, polylines, points and masks."""
 
-    kind = "cvat"
     summary = "CVAT for video 1.1: XML, or the zip archive that holds it"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:

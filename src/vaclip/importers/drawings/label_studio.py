@@ -47,7 +47,6 @@ _STAMP_S = 0.001  # time stamps of pictures are rounded: a key counts a little e
 class LabelStudioImporter(Importer):
     """Reads video rectangles, and rectangles, ellipses, polygons, points and masks of stills."""
 
-    kind = "label_studio"
     summary = "Label Studio: the JSON export (not JSON-MIN)"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:

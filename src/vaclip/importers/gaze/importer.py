@@ -33,7 +33,6 @@ _EXCEL = (".xlsx", ".xlsm")
 class GazeImporter(Importer):
     """Reads exports of eye trackers."""
 
-    kind = "gaze"
     summary = "gaze: Tobii Pro Lab, Pupil Labs, EyeLink ASC, or a plain table"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:

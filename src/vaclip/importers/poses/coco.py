@@ -42,7 +42,6 @@ _PICTURE = re.compile(
 class CocoImporter(Importer):
     """Reads keypoint annotations or detections of pictures, and puts them together to videos."""
 
-    kind = "coco"
     summary = "COCO keypoints: JSON annotations or detections of pictures cut from videos"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:

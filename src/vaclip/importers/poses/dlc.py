@@ -38,7 +38,6 @@ _UNIQUE = "single"  # DeepLabCut's "individual" of body parts that are nobody's
 class DLCImporter(Importer):
     """Reads one CSV file a video, of one or several individuals."""
 
-    kind = "dlc"
     summary = "DeepLabCut: CSV predictions of videos (save_as_csv=True)"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:

@@ -33,7 +33,6 @@ from vaclip.maps.source import COCO_17
 class MMPoseImporter(Importer):
     """Reads one JSON file a video, of the inferencer or the demo scripts."""
 
-    kind = "mmpose"
     summary = "MMPose: JSON predictions of videos (inferencer or demo scripts)"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:

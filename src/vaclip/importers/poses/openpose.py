@@ -51,7 +51,6 @@ _NAME = re.compile(r"(?P<video>.+)_(?P<number>\d{12})_keypoints\.json")
 class OpenPoseImporter(Importer):
     """Reads folders of frames, of one or more videos."""
 
-    kind = "openpose"
     summary = "OpenPose: folders or archives of one JSON file a frame (--write_json)"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:

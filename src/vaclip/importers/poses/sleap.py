@@ -46,7 +46,6 @@ _NUMBERED = re.compile(r"(?:.*\.)?\d{3}_(?=.)")  # PROJECT.000_VIDEO.analysis.cs
 class SleapImporter(Importer):
     """Reads one analysis file a video."""
 
-    kind = "sleap"
     summary = "SLEAP: analysis files of videos (HDF5 or CSV)"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:

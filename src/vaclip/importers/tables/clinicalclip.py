@@ -46,7 +46,6 @@ _IMAGE = re.compile(r"\.(png|jpe?g|bmp|gif)$", re.IGNORECASE)
 class ClinicalClipImporter(Importer):
     """Reads clips, two doctors' regions and poses from one folder."""
 
-    kind = "clinicalclip"
     summary = "the folder of the published ClinicalCLIP project (json_mix, video, doctor_result)"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:

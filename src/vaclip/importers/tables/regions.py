@@ -14,7 +14,6 @@ from vaclip.importers.reading import Table, read_table
 class RegionsImporter(Importer):
     """Reads regions that annotators named, from CSV, TSV or Excel."""
 
-    kind = "regions"
     summary = "a spreadsheet of the regions that annotators named (CSV, TSV, Excel)"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:

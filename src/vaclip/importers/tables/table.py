@@ -40,7 +40,6 @@ class Columns:
 class TableImporter(Importer):
     """Reads clips from CSV, TSV or Excel."""
 
-    kind = "table"
     summary = "a spreadsheet of clips (CSV, TSV, Excel), its columns named by flags"
 
     def read(self, sources: Sequence[Path], options: argparse.Namespace) -> Export:

@@ -1,14 +1,19 @@
 """Video encoders by their ``model.clip_backbone`` name."""
 
 from vaclip.models.encoders.base import Encoded, VideoEncoder
-from vaclip.models.encoders.cnn2d import CNN2D
-from vaclip.models.encoders.cnn3d import CNN3D
-from vaclip.models.encoders.cnn_lstm import CNNLSTM
+from vaclip.plugins import Registry
 
-ENCODERS: dict[str, type[VideoEncoder]] = {
-    "3dcnn": CNN3D,
-    "2dcnn": CNN2D,
-    "cnn_lstm": CNNLSTM,
-}
+ENCODERS = Registry(
+    "vaclip.encoders",
+    "model.clip_backbone",
+    VideoEncoder,
+    {
+        "3dcnn": "vaclip.models.encoders.cnn3d:CNN3D",
+        "2dcnn": "vaclip.models.encoders.cnn2d:CNN2D",
+        "cnn_lstm": "vaclip.models.encoders.cnn_lstm:CNNLSTM",
+    },
+    by_path=True,
+)
+"""Each is built from ``width``."""
 
 __all__ = ["ENCODERS", "Encoded", "VideoEncoder"]

@@ -24,13 +24,25 @@ class Encoded(NamedTuple):
 class VideoEncoder(nn.Module, ABC):
     """Encodes normalised video (B, 3, T, H, W) of any T, H, W from 16 pixels up.
 
+    Every encoder is built as ``Encoder(width=...)``, and its parameters are set up from the
+    global random state: no download, no file. The row of a segment does not depend on its
+    batch in evaluation mode, and a gradient reaches every parameter.
+
+    Args:
+        width: ``model.backbone_width``, the channels of the first layer. An encoder of one size
+            takes it and leaves it.
+
     Attributes:
-        out_channels: D.
-        gives_tokens: Whether ``Encoded.tokens`` is set, which map-guided pooling needs.
+        out_channels: D, set by the constructor.
+        gives_tokens: Whether ``Encoded.tokens`` is set, which map-guided pooling and the token
+            term need.
     """
 
     out_channels: int
     gives_tokens: ClassVar[bool]
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
 
     @abstractmethod
     def forward(self, video: Tensor) -> Encoded:

@@ -1,0 +1,1 @@
+"""Parts for vaclip; the entry points in pyproject.toml name them."""
