@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "vaclip"
 
 # A room may import those of the tiers before its own, and itself.
 TIERS = (
-    {"errors", "files", "media", "keys", "seeds", "console", "config", "compose"},
+    {"errors", "files", "media", "keys", "seeds", "console", "settings", "config", "compose"},
     {"maps", "models", "losses", "metrics"},
     {"study", "cohort", "data"},
     {"training"},

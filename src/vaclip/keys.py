@@ -100,7 +100,8 @@ RETRIEVAL_FILE: Final = "retrieval.csv"
 JOBS_FILE: Final = "jobs.csv"
 """``arm, fold, seed, state, reason``: all that was planned; ``state`` is done, failed, missing."""
 ARMS_FILE: Final = "arms.json"
-"""What each arm is: ``arm, method, question, switches, loss, notes``."""
+"""``roles`` of arms, and what each of ``arms`` is: ``arm, method, question, switches, loss,
+notes``."""
 DATA_CARD_FILE: Final = "data_card.json"
 GALLERY_FILE: Final = "gallery.json"
 

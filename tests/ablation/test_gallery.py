@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hydra import compose, initialize_config_module
 
 from vaclip import VaclipError, keys
 from vaclip.ablation.gallery import (
@@ -20,7 +19,8 @@ from vaclip.ablation.gallery import (
     segment_pictures,
     write_gallery,
 )
-from vaclip.config import Config, typed_config
+from vaclip.compose import compose_settings
+from vaclip.config import Config
 from vaclip.files import read_arrays
 from vaclip.metrics.modules import PROBS
 from vaclip.models import VideoAttentionCLIP
@@ -179,8 +179,7 @@ def make_config(runs: Path, *overrides: str) -> Config:
         "debug=smoke", f"runs_dir={runs}", "trainer.enable_progress_bar=false", "split.folds=3",
         "trainer.accelerator=cpu", "trainer.devices=1", "trainer.max_epochs=1",
     )  # fmt: skip
-    with initialize_config_module("vaclip.conf", version_base="1.3"):
-        return typed_config(compose("config", [*own, *overrides]))
+    return compose_settings([*own, *overrides])
 
 
 def prepared_for(config):

@@ -7,19 +7,18 @@ import json
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_module
 
 from conftest import CLASSES, FPS, FRAMES
 from vaclip.audit.data_card import data_card
-from vaclip.config import Config, typed_config
+from vaclip.compose import compose_settings
+from vaclip.config import Config
 from vaclip.files import write_json
 from vaclip.runs.prepare import describe_study, open_study, prepare_study
 
 
 def make_config(root: Path, cache: Path, *overrides: str) -> Config:
     own = ("debug=smoke", "data=folder", f"data.root={root}", f"data.cache_dir={cache}")
-    with initialize_config_module("vaclip.conf", version_base="1.3"):
-        return typed_config(compose("config", [*own, *overrides]))
+    return compose_settings([*own, *overrides])
 
 
 def card_of(config: Config):

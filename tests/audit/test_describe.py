@@ -6,14 +6,13 @@ import io
 import json
 
 import pytest
-from hydra import compose, initialize_config_module
 from rich.console import Console
 
 from conftest import read_rows, write_rows
 from vaclip.audit.describe import describe_folder
 from vaclip.commands import main as cli
 from vaclip.commands.describe import description_tables
-from vaclip.config import typed_config
+from vaclip.compose import compose_settings
 from vaclip.errors import VaclipError
 from vaclip.runs.prepare import open_study, prepare_study
 
@@ -83,10 +82,7 @@ def test_the_clips_are_those_that_training_finds(tiny_study, tmp_path, monkeypat
     root = tiny_study(1).rename(tmp_path / "a study, (mine) = 'new'")  # Hydra would read this
     describe_folder(root, SMALL, workers=1)
     monkeypatch.setattr("vaclip.data.cache.decode_clip", None)
-    with initialize_config_module("vaclip.conf", version_base="1.3"):
-        composed = compose("config", ["data=folder", *SMALL])
-        composed.data.root = str(root)
-        data = typed_config(composed).data
+    data = compose_settings(SMALL, root=root).data
     prepared = prepare_study(data, open_study(data), workers=1)  # nothing is decoded again
     assert len(prepared.items) == 3
 

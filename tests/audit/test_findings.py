@@ -6,18 +6,16 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_module
 
 from conftest import read_rows, write_rows
 from vaclip.audit.findings import ANNOTATIONS, study_findings
-from vaclip.config import typed_config
+from vaclip.compose import compose_settings
 from vaclip.runs.prepare import open_study, prepare_study
 
 
 def findings_of(root: Path, cache: Path, folds: int = 5, *overrides: str):
     own = ("debug=smoke", "data=folder", f"data.root={root}", f"data.cache_dir={cache}")
-    with initialize_config_module("vaclip.conf", version_base="1.3"):
-        config = typed_config(compose("config", [*own, *overrides]))
+    config = compose_settings([*own, *overrides])
     prepared = prepare_study(config.data, open_study(config.data), workers=1)
     found = study_findings(config.data, prepared, folds)
     return found["findings"], found["shortcuts"]
