@@ -15,9 +15,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from hydra import compose, initialize_config_module
-
-from vaclip.config import typed_config
+from vaclip.compose import compose_settings
 from vaclip.console import setup_logging
 from vaclip.files import cache_root
 from vaclip.runs.prepare import study_folder
@@ -43,11 +41,8 @@ def main() -> None:
     options = parser.parse_args()
     setup_logging()
     quiet = ["trainer.enable_progress_bar=false"]
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        initialize_config_module("vaclip.conf", version_base="1.3"),
-    ):
-        default = typed_config(compose("config", options.overrides))
+    with tempfile.TemporaryDirectory() as scratch:
+        default = compose_settings(options.overrides)
         cohort = study_folder(default.data, cache_root(default.data.cache_dir))
         careless = Path(scratch) / "careless"
         shutil.copytree(cohort, careless)
@@ -59,9 +54,7 @@ def main() -> None:
                     "data=folder", f"data.root={study}", f"runs_dir={scratch}/runs",
                     f"seed={seed}", f"split.seed={seed}",
                 ]  # fmt: skip
-                config = typed_config(
-                    compose("config", [*words, *VIDEO_ONLY, *quiet, *options.overrides])
-                )
+                config = compose_settings([*words, *VIDEO_ONLY, *quiet, *options.overrides])
                 score = run(config).metrics[0]["test"]["test/clip/acc_macro"]
                 scores[name].append(score)
                 print(f"seed {seed}, split {name}: {score:.3f}", flush=True)

@@ -77,19 +77,14 @@ def cohort_words(cohort: str, scratch: Path) -> list[str]:
 
 def train(cohort: str, objective: str, seed: int, overrides: list[str]) -> dict:
     """Returns one row: what a run scored, and its seconds an epoch."""
-    from hydra import compose, initialize_config_module
-
-    from vaclip.config import typed_config
+    from vaclip.compose import compose_settings
     from vaclip.runs.run import run
 
     words = ["experiment=B1", f"seed={seed}", f"split.seed={seed}"]
     words += ["trainer.enable_progress_bar=false", *VARIANTS[objective], *overrides]
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        initialize_config_module("vaclip.conf", version_base="1.3"),
-    ):
+    with tempfile.TemporaryDirectory() as scratch:
         words += [f"runs_dir={scratch}", *cohort_words(cohort, Path(scratch))]
-        config = typed_config(compose("config", words))
+        config = compose_settings(words)
         result = run(config).metrics[0]
     row = {"cohort": cohort, "objective": objective, "seed": seed}
     for split in ("val", "test"):

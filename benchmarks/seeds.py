@@ -13,9 +13,8 @@ import argparse
 import tempfile
 
 import pandas as pd
-from hydra import compose, initialize_config_module
 
-from vaclip.config import typed_config
+from vaclip.compose import compose_settings
 from vaclip.console import setup_logging
 from vaclip.runs.results import fold_summary
 from vaclip.runs.run import run
@@ -36,14 +35,11 @@ def main() -> None:
     options = parser.parse_args()
     setup_logging()
     rows = {}
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        initialize_config_module("vaclip.conf", version_base="1.3"),
-    ):
+    with tempfile.TemporaryDirectory() as scratch:
         for seed in range(options.seeds):
             words = [f"runs_dir={scratch}", f"seed={seed}", f"split.seed={seed}"]
             words += ["trainer.enable_progress_bar=false", *options.overrides]
-            summary = fold_summary(run(typed_config(compose("config", words))).metrics)
+            summary = fold_summary(run(compose_settings(words)).metrics)
             rows[f"seed {seed}"] = {SHOWN[key]: summary[key]["mean"] for key in SHOWN}
             print(f"seed {seed} done", flush=True)
     table = pd.DataFrame(rows).T

@@ -16,10 +16,9 @@ import sys
 import time
 
 import torch
-from hydra import compose, initialize_config_module
 
 from vaclip import keys
-from vaclip.config import typed_config
+from vaclip.compose import compose_settings
 from vaclip.data.datamodule import FoldData
 from vaclip.data.transforms import prepare_batch
 from vaclip.data.video import decode_clip
@@ -35,8 +34,7 @@ class Bench:
     """The parts of an epoch on the default cohort, each as a method without arguments."""
 
     def __init__(self, overrides: list[str]) -> None:
-        with initialize_config_module("vaclip.conf", version_base="1.3"):
-            config = typed_config(compose("config", overrides))
+        config = compose_settings(overrides)
         self.data = config.data
         prepared = prepare_study(self.data, open_study(self.data))
         plan = split_plan(config, prepared.study)

@@ -20,11 +20,10 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from hydra import compose, initialize_config_module
 from joblib import Parallel, delayed
 
 from vaclip import keys
-from vaclip.config import typed_config
+from vaclip.compose import compose_settings
 from vaclip.console import setup_logging
 from vaclip.evaluation.compare import compare
 from vaclip.evaluation.inference import ALPHA
@@ -57,8 +56,7 @@ def one_cohort(seed: int, informative: bool, patients: int) -> dict[str, object]
                 f"data.synthetic.informative={informative}",
                 f"data.cache_dir={scratch}/cache", f"run_dir={scratch}/{arm}",
             ]  # fmt: skip
-            with initialize_config_module("vaclip.conf", version_base="1.3"):
-                config = typed_config(compose("config", overrides))
+            config = compose_settings(overrides)
             folder = finish_run(open_run(config, workers=1)).folder
             tables.append(pd.read_parquet(Path(folder) / keys.PREDICTIONS_FILE))
         predictions = Predictions.of(pd.concat(tables))

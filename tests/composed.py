@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import hydra
-from hydra import initialize_config_module
-
-from vaclip.config import Config, StudyRunConfig, typed_config
+from vaclip.compose import compose_settings
+from vaclip.config import Config, StudyRunConfig
 
 SMALL = (
     "debug=smoke",
@@ -19,14 +17,11 @@ SMALL = (
 
 def make_config(runs: Path, *overrides: str) -> Config:
     """What `vaclip train` makes of its command line, on the smallest cohort."""
-    with initialize_config_module("vaclip.conf", version_base="1.3"):
-        composed = hydra.compose("config", [*SMALL, f"runs_dir={runs}", *overrides])
-    return typed_config(composed)
+    return compose_settings([*SMALL, f"runs_dir={runs}", *overrides])
 
 
 def make_study(*overrides: str) -> StudyRunConfig:
     """What `vaclip study` makes of its command line."""
-    with initialize_config_module("vaclip.conf", version_base="1.3"):
-        settings = typed_config(hydra.compose("study", list(overrides)))
+    settings = compose_settings(overrides, "study")
     assert isinstance(settings, StudyRunConfig)
     return settings

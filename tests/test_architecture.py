@@ -10,9 +10,21 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "vaclip"
 
+# fmt: off
 # A room may import those of the tiers before its own, and itself.
 TIERS = (
-    {"errors", "files", "media", "keys", "seeds", "console", "config", "compose", "plugins"},
+    {
+        "errors",
+        "files",
+        "media",
+        "keys",
+        "seeds",
+        "console",
+        "plugins",
+        "settings",
+        "config",
+        "compose",
+    },
     {"maps", "models", "losses", "metrics"},
     {"study", "cohort", "data", "evaluation"},
     {"training"},
@@ -20,6 +32,7 @@ TIERS = (
     {"audit", "ablation", "reports"},
     {"commands", "__main__"},
 )
+# fmt: on
 # Within these tiers rooms may import each other too.
 OPEN_TIERS = (0, 6)
 SIBLINGS = {"data": {"study"}, "ablation": {"audit"}}

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import re
 from importlib import resources
 
-import hydra
 import pytest
-from hydra.errors import HydraException
-from omegaconf import OmegaConf
 
 from vaclip.cohort.synthetic_gait import GaitCohort
-from vaclip.compose import explain
-from vaclip.config import Config, ModelConfig, all_keys, typed_config
+from vaclip.compose import arm_file, compose_settings
+from vaclip.config import (
+    ArmAbout,
+    Config,
+    DataConfig,
+    ModelConfig,
+    RolesConfig,
+    StudyConfig,
+    StudyRunConfig,
+    all_keys,
+    check_config,
+)
 from vaclip.data.transforms import Augmentation
 from vaclip.errors import VaclipError
 from vaclip.maps import CONTROLS
 from vaclip.models import VideoAttentionCLIP
+from vaclip.settings import flat_settings
 from vaclip.training.module import Optimisation
 
 CONF = resources.files("vaclip.conf")
@@ -31,18 +38,9 @@ def stems(group):
 EXPERIMENTS = stems("experiment")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _hydra():
-    with hydra.initialize_config_module("vaclip.conf", version_base="1.3"):
-        yield
-
-
 def configure(*overrides) -> Config:
     """What `vaclip train` makes of its command line."""
-    try:
-        return typed_config(hydra.compose("config", list(overrides)))
-    except HydraException as error:
-        raise explain(error) from error
+    return compose_settings(overrides)
 
 
 def message_of(*overrides) -> str:
@@ -65,19 +63,13 @@ def test_an_experiment_composes_and_names_itself(name):
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_an_experiment_has_a_header(name):
-    text = (CONF / "experiment" / f"{name}.yaml").read_text(encoding="utf-8")
-    header = re.match(r"(?:#.*\n)+", text)[0]
-    assert f"# {name}: " in header
-    assert re.search(r"^# Question: \S.*", header, re.M)
-    assert f"# Command: vaclip train experiment={name}\n" in header
-    assert re.search(r"^# Cost: \S.*", header, re.M)
-
-
-def test_the_reference_lists_all_experiments():
-    text = (CONF / "config.yaml").read_text(encoding="utf-8")
-    listed = re.search(r"experiment: null *# an arm: (.*)", text)[1]
-    assert sorted(listed.split(", ")) == EXPERIMENTS
+def test_an_experiment_says_what_it_is_and_what_it_differs_in(name):
+    stated = flat_settings(arm_file(name))
+    usual = flat_settings(dataclasses.asdict(Config()))
+    for key, value in stated.items():
+        assert value != usual[key], f"{key} is the default"
+    assert {f"about.{word}" for word in ("method", "question", "cost")} <= set(stated)
+    assert configure(f"experiment={name}").about == ArmAbout(**arm_file(name)["about"])
 
 
 # What an arm differs in, from the table of arms.
@@ -125,10 +117,36 @@ def test_the_other_groups_compose(override):
     assert isinstance(configure(override, *more), Config)
 
 
-def test_no_value_is_missing():
-    composed = hydra.compose("config", [])
-    assert OmegaConf.missing_keys(composed) == set()
-    assert OmegaConf.to_container(composed).keys() == {f.name for f in dataclasses.fields(Config)}
+def test_the_files_and_the_classes_have_the_same_defaults():
+    assert configure() == Config()
+    composed = compose_settings(name="study")
+    assert isinstance(composed, StudyRunConfig)
+    assert composed.study == StudyConfig()
+    composed.study = StudyConfig(arms=["B0"])
+    assert StudyRunConfig().study.arms != composed.study.arms
+
+
+def test_settings_are_built_in_python_and_checked():
+    config = Config(data=DataConfig(frames=8), seed=1)
+    check_config(config)
+    assert (config.data.frames, config.data.stride) == (8, 16)
+    with pytest.raises(VaclipError, match=r"data\.frames is 0; it must be above 0"):
+        check_config(Config(data=DataConfig(frames=0)))
+
+
+def test_no_two_configurations_share_a_list():
+    Config().data.size.append(3)
+    RolesConfig().pairs[0].append("C1")
+    assert Config().data.size == [96, 96]
+    assert RolesConfig().pairs[0] == ["B3", "B1"]
+
+
+@pytest.mark.parametrize("preset", ["quick", "smoke"])
+def test_a_preset_is_the_same_for_a_run_and_for_a_study(preset):
+    run = flat_settings(dataclasses.asdict(configure(f"debug={preset}")))
+    study = flat_settings(dataclasses.asdict(compose_settings([f"study={preset}"], "study")))
+    apart = {key for key, value in run.items() if study[key] != value}
+    assert apart == {"trainer.enable_progress_bar"}
 
 
 @pytest.mark.parametrize(
@@ -166,8 +184,10 @@ def test_the_synthetic_settings_are_parameters_of_the_cohort():
 
 def test_all_keys():
     keys = set(all_keys())
-    assert {"arm", "model", "model.clip_backbone", "data.synthetic.patients"} <= keys
+    assert {"arm", "model.clip_backbone", "data.synthetic.patients"} <= keys
     assert {f"model.{field.name}" for field in dataclasses.fields(ModelConfig)} <= keys
+    assert not {"model", "study.arms"} & keys
+    assert "study.noise.blur" in all_keys(StudyRunConfig)
 
 
 # --- mistakes ------------------------------------------------------------------------------------
@@ -250,6 +270,9 @@ BROKEN = [
     "data.augment.brightness=-1",
     "data.combine=sum",
     "data.source=cloud",
+    "trainer.precision=8",
+    "trainer.limit_train_batches=some",
+    "arm=a/b",
 ]
 
 
@@ -293,6 +316,7 @@ def test_a_group_is_no_setting_to_suggest(wrong):
         ["split.folds=7", "split.fold=6"],
         ["data.size=[16,40]"],
         ["data.augment.crop=1.0", "optim.warmup_share=0"],
+        ["trainer.limit_train_batches=2", "split.train_fraction=1"],
         ["model.attn_in_channels=2", "data.combine=stack"],
         ["model.map_guided_sigmoid_gate=true", "model.map_guided_type=spatiotemporal"],
         ["loss.clip_weight=0", "optim.weight_decay=0", "data.num_workers=0"],

@@ -1,197 +1,276 @@
-"""The typed configuration. Values and their explanations stand in ``conf/*.yaml``.
+"""The typed configuration. What each setting means stands in ``conf/*.yaml``.
 
-An unknown key or a value of the wrong type is an error; `check_config` adds what concerns
-several fields.
+The defaults here and there are the same, which a test holds. An unknown key or a value of the
+wrong type is an error; `check_config` adds what each field allows and what concerns several.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast, get_type_hints
+from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
 from vaclip.errors import VaclipError, did_you_mean
+from vaclip.settings import (
+    FINITE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    Allowed,
+    all_settings,
+    flat_settings,
+    listed,
+    number,
+    one_of,
+    setting,
+)
 
 # OmegaConf reads these annotations at run time. It knows no `Literal` and cannot expand a
-# `Union` node, so choices are checked where they are used and "int or str" is `Any`.
+# `Union` node, so "int or str" is `Any`. Names of parts (encoders, guidance, objectives, maps) are
+# checked where the parts are built: there may be more of them than this package has.
+
+_NAME = Allowed(
+    lambda name: re.fullmatch(r"[\w.-]+", name) is not None,
+    "of letters, digits, '.', '_' and '-', because it names the run folder",
+)
 
 
 @dataclass
 class SyntheticConfig:
     """The parameters of the default cohort, see `vaclip.cohort.synthetic_gait.GaitCohort`."""
 
-    patients: int
-    clips_per_patient: int
-    sign_strength: float
-    agreement: float
-    informative: bool
-    seed: int
+    patients: int = 60
+    clips_per_patient: int = 4
+    sign_strength: float = 1.0
+    agreement: float = 0.46
+    informative: bool = True
+    seed: int = 0
 
 
 @dataclass
 class AugmentConfig:
     """See `vaclip.data.transforms.Augmentation`."""
 
-    enabled: bool
-    crop: float
-    brightness: float
-    contrast: float
-    flip: bool
+    enabled: bool = True
+    crop: float = setting(0.875, SHARE)
+    brightness: float = setting(0.1, NOT_NEGATIVE)
+    contrast: float = setting(0.2, NOT_NEGATIVE)
+    flip: bool = False
 
 
 @dataclass
 class DataConfig:
     """Which study, and how it is sampled."""
 
-    source: str
-    root: str | None
-    synthetic: SyntheticConfig
-    frames: int
-    fps: float
-    stride: int
-    size: list[int]
-    annotators: list[str] | None
-    train_annotators: list[str] | None
-    test_annotators: list[str] | None
-    combine: str
-    keypoint_sigma: float
-    control: str | None
-    test_control: str | None
-    test_noise: str | None
-    test_noise_strength: float
-    batch_size: int
-    num_workers: int
-    cache_dir: str | None
-    augment: AugmentConfig
+    source: str = setting("synthetic_gait", one_of("synthetic_gait", "folder"))
+    root: str | None = None
+    synthetic: SyntheticConfig = setting(SyntheticConfig)
+    frames: int = setting(16, POSITIVE)
+    fps: float = setting(8.0, POSITIVE)
+    stride: int = setting(16, POSITIVE)
+    size: list[int] = setting(
+        [96, 96], Allowed(lambda s: len(s) == 2 and min(s) >= 16, "[H, W], 16 or more each")
+    )
+    annotators: list[str] | None = None
+    train_annotators: list[str] | None = None
+    test_annotators: list[str] | None = None
+    combine: str = setting("mean", one_of("mean", "max", "stack"))
+    keypoint_sigma: float = setting(0.06, POSITIVE)
+    control: str | None = None
+    test_control: str | None = None
+    test_noise: str | None = None
+    test_noise_strength: float = setting(0.0, NOT_NEGATIVE)
+    batch_size: int = setting(16, POSITIVE)
+    num_workers: int = setting(0, NOT_NEGATIVE)
+    cache_dir: str | None = None
+    augment: AugmentConfig = setting(AugmentConfig)
 
 
 @dataclass
 class SplitConfig:
     """Nested cross-validation by patient."""
 
-    folds: int
-    fold: Any
-    seed: int
-    train_fraction: float
+    folds: int = 5
+    fold: Any = 0
+    seed: int = setting(0, NOT_NEGATIVE)
+    train_fraction: float = setting(1.0, SHARE)
 
 
 @dataclass
 class ModelConfig:
     """See `vaclip.models.VideoAttentionCLIP`."""
 
-    clip_backbone: str
-    clip_feature_dim: int
-    clip_embed_dim: int
-    model_class_num: int | None
-    attn_in_channels: int
-    map_guided: bool
-    map_guided_type: str
-    map_guided_hidden_dim: int
-    map_guided_sigmoid_gate: bool
-    clip_classifier_source: str
-    backbone_width: int
-    lambda_token: float
+    clip_backbone: str = "3dcnn"
+    clip_feature_dim: int = setting(512, POSITIVE)
+    clip_embed_dim: int = setting(256, POSITIVE)
+    model_class_num: int | None = None
+    attn_in_channels: int = 1
+    map_guided: bool = True
+    map_guided_type: str = "spatiotemporal"
+    map_guided_hidden_dim: int = setting(128, POSITIVE)
+    map_guided_sigmoid_gate: bool = False
+    clip_classifier_source: str = "video"
+    backbone_width: int = setting(16, POSITIVE)
+    lambda_token: float = setting(0.0, NOT_NEGATIVE)
 
 
 @dataclass
 class LossConfig:
     """See `vaclip.losses.CompositeLoss` and `vaclip.losses.contrastive.ClipLoss`."""
 
-    clip_weight: float
-    clip_positives: str
-    clip_loss: str
-    mask_same_patient: bool
-    clip_temperature: float
-    learn_temperature: bool
-    clip_bias: float
-    soft_map_temperature: float
-    clip_chunk: int
-    grad_cache_chunk: int | None
+    clip_weight: float = setting(1.0, NOT_NEGATIVE)
+    clip_positives: str = "paired"
+    clip_loss: str = "softmax"
+    mask_same_patient: bool = True
+    clip_temperature: float = setting(0.07, POSITIVE)
+    learn_temperature: bool = True
+    clip_bias: float = setting(-10.0, FINITE)
+    soft_map_temperature: float = setting(0.1, POSITIVE)
+    clip_chunk: int = setting(1024, POSITIVE)
+    grad_cache_chunk: int | None = setting(None, POSITIVE)
 
 
 @dataclass
 class OptimConfig:
     """AdamW with linear warm-up and cosine decay."""
 
-    lr: float
-    weight_decay: float
-    warmup_share: float
+    lr: float = setting(1e-3, POSITIVE)
+    weight_decay: float = setting(0.05, NOT_NEGATIVE)
+    warmup_share: float = setting(0.1, number(lambda x: 0 <= x < 1, "in [0, 1)"))
 
 
 @dataclass
 class TrainerConfig:
     """Arguments of `lightning.Trainer`, by their own names."""
 
-    max_epochs: int
-    accelerator: str
-    devices: Any
-    strategy: str
-    precision: str
-    accumulate_grad_batches: int
-    gradient_clip_val: float | None
-    sync_batchnorm: bool
-    log_every_n_steps: int
-    limit_train_batches: Any
-    detect_anomaly: bool
-    profiler: str | None
-    enable_progress_bar: bool
+    max_epochs: int = setting(30, POSITIVE)
+    accelerator: str = "auto"
+    devices: Any = 1
+    strategy: str = "auto"
+    precision: str = setting("32-true", one_of("32-true", "bf16-mixed", "16-mixed"))
+    accumulate_grad_batches: int = setting(1, POSITIVE)
+    gradient_clip_val: float | None = 1.0
+    sync_batchnorm: bool = False
+    log_every_n_steps: int = 10
+    limit_train_batches: Any = setting(1.0, POSITIVE)
+    detect_anomaly: bool = False
+    profiler: str | None = None
+    enable_progress_bar: bool = True
+
+
+@dataclass
+class ArmAbout:
+    """What an arm is, in words; nothing depends on it."""
+
+    method: str = ""
+    question: str = ""
+    cost: str = ""
 
 
 @dataclass
 class Config:
-    """Everything that a run depends on."""
+    """Everything that a run depends on.
 
-    arm: str
-    seed: int
-    runs_dir: str
-    run_dir: str | None
-    resume: bool
-    data: DataConfig
-    split: SplitConfig
-    model: ModelConfig
-    loss: LossConfig
-    optim: OptimConfig
-    trainer: TrainerConfig
+    >>> Config(data=DataConfig(frames=8), seed=1).data.frames
+    8
+    """
+
+    arm: str = setting("custom", _NAME)
+    about: ArmAbout = setting(ArmAbout)
+    seed: int = setting(0, NOT_NEGATIVE)
+    runs_dir: str = "runs"
+    run_dir: str | None = None
+    resume: bool = False
+    data: DataConfig = setting(DataConfig)
+    split: SplitConfig = setting(SplitConfig)
+    model: ModelConfig = setting(ModelConfig)
+    loss: LossConfig = setting(LossConfig)
+    optim: OptimConfig = setting(OptimConfig)
+    trainer: TrainerConfig = setting(TrainerConfig)
 
 
 @dataclass
 class NoiseConfig:
     """Strengths by kind, see `vaclip.maps.NOISE`."""
 
-    displacement: list[float]
-    blur: list[float]
-    gain: list[float]
-    dropout: list[float]
+    displacement: list[float] = setting([0.05, 0.1, 0.2], listed(NOT_NEGATIVE))
+    blur: list[float] = setting([0.05, 0.1, 0.2], listed(NOT_NEGATIVE))
+    gain: list[float] = setting([0.25, 0.5, 2.0], listed(NOT_NEGATIVE))
+    dropout: list[float] = setting(
+        [0.25, 0.5, 1.0], listed(number(lambda x: 0 <= x <= 1, "in [0, 1]"))
+    )
+
+
+@dataclass
+class RolesConfig:
+    """Which arm is what in the comparisons; arms that a study leaves out are no matter."""
+
+    baseline: str = "B0"
+    method: str = "B3"
+    shuffled: str = "K_shuffled"
+    map_only: str = "K_map_only"
+    controls: list[str] = setting(
+        ["K_shuffled", "K_uniform", "K_centre", "K_random", "K_map_only", "K_withheld"], listed()
+    )
+    pairs: list[list[str]] = setting(
+        [["B3", "B1"], ["B3", "B2"], ["B4", "B3"], ["B3", "C1"], ["B3", "C2"],
+         ["B3", "C3_linear"], ["B3", "C3_sigmoid"]],
+        Allowed(
+            lambda pairs: all(len(pair) == len(set(pair)) == 2 for pair in pairs),
+            "a list of [ARM, OTHER ARM]",
+        ),
+    )  # fmt: skip
+
+    def named(self) -> Iterator[tuple[str, str]]:
+        """Yields (setting, arm) of every arm that has a role."""
+        for role in ("baseline", "method", "shuffled", "map_only"):
+            yield role, getattr(self, role)
+        yield from (("controls", arm) for arm in self.controls)
+        yield from (("pairs", arm) for pair in self.pairs for arm in pair)
 
 
 @dataclass
 class StudyConfig:
     """What a study runs, see `vaclip.ablation.plan`."""
 
-    arms: list[str]
-    seeds: list[int]
-    folds: list[int] | None
-    train_fraction: list[float]
-    train_fraction_arms: list[str]
-    annotator_arms: list[str]
-    noise: NoiseConfig
-    noise_arms: list[str]
-    jobs: int | None
-    dry_run: bool
+    arms: list[str] = setting(
+        ["B0", "B1", "B2", "B3", "B4", "C1", "C2", "C3_linear", "C3_sigmoid", "K_shuffled",
+         "K_uniform", "K_centre", "K_random", "K_map_only", "K_withheld"],
+        listed(least=1),
+    )  # fmt: skip
+    roles: RolesConfig = setting(RolesConfig)
+    seeds: list[int] = setting([0], listed(NOT_NEGATIVE, least=1))
+    folds: list[int] | None = setting(None, listed(NOT_NEGATIVE, least=1))
+    train_fraction: list[float] = setting([0.25, 0.5, 1.0], listed(SHARE))
+    train_fraction_arms: list[str] = setting(["B0", "B3"], listed())
+    annotator_arms: list[str] = setting(["B3"], listed())
+    noise: NoiseConfig = setting(NoiseConfig)
+    noise_arms: list[str] = setting(["B3", "C3_sigmoid"], listed())
+    jobs: int | None = setting(None, number(lambda x: x >= 1, "1 or more, or null"))
+    dry_run: bool = False
 
 
 @dataclass
 class StudyRunConfig(Config):
     """The settings of a study: those that its runs share, and what it runs."""
 
-    study: StudyConfig
+    study: StudyConfig = setting(StudyConfig)
+
+
+ConfigStore.instance().store(name="schema", node=Config)
+# Merged after the reference configuration, so its defaults must not take the place of values there.
+_RUN = dict.fromkeys((f.name for f in dataclasses.fields(Config)), MISSING)
+ConfigStore.instance().store(name="study_schema", node=StudyRunConfig(**_RUN))
+
+
+ABOUT = frozenset(f"about.{one.name}" for one in dataclasses.fields(ArmAbout))
+"""Settings that are words alone."""
 
 
 def uses_maps(config: Config) -> bool:
@@ -205,25 +284,15 @@ def uses_maps(config: Config) -> bool:
     )
 
 
-ConfigStore.instance().store(name="schema", node=Config)
-ConfigStore.instance().store(name="study_schema", node=StudyRunConfig)
+def all_keys(schema: type[Config] = Config) -> list[str]:
+    """Returns the dotted name of every setting of a run or, by `StudyRunConfig`, of a study."""
+    return [key for key, _, _ in all_settings(schema())]
 
 
-def all_keys(schema: type = Config, prefix: str = "") -> Iterator[str]:
-    """Yields the dotted name of every setting of a configuration dataclass."""
-    for name, kind in get_type_hints(schema).items():
-        yield f"{prefix}{name}"
-        if dataclasses.is_dataclass(kind):
-            yield from all_keys(cast(type, kind), f"{prefix}{name}.")
-
-
-def unknown_key(key: str, schema: type = Config) -> VaclipError:
+def unknown_key(key: str, schema: type[Config] = Config) -> VaclipError:
     """Returns the error for a setting that there is not."""
-    keys = list(all_keys(schema))
-    groups = {name.rpartition(".")[0] for name in keys}
-    hint = did_you_mean(key, [name for name in keys if name not in groups])
-    command = "vaclip train" if schema is Config else "vaclip study"
-    return VaclipError(f"unknown setting '{key}'.{hint} `{command} --cfg job` prints all.")
+    hint = did_you_mean(key, all_keys(schema))
+    return VaclipError(f"unknown setting '{key}'.{hint} `vaclip config` lists all.")
 
 
 def typed_config(composed: DictConfig) -> Config:
@@ -234,7 +303,8 @@ def typed_config(composed: DictConfig) -> Config:
     """
     schema = StudyRunConfig if "study" in composed else Config
     known = set(all_keys(schema))
-    present = set(_composed_keys(OmegaConf.to_container(composed)))
+    # Hydra's ``+key=value`` may have added some behind the schema's back, and ``~key`` taken some.
+    present = set(flat_settings(cast(dict[str, Any], OmegaConf.to_container(composed))))
     for key in sorted(present - known):
         raise unknown_key(key, schema)
     for key in sorted(known - present):
@@ -248,119 +318,33 @@ def typed_config(composed: DictConfig) -> Config:
     return config
 
 
-def _composed_keys(tree: Any, prefix: str = "") -> Iterator[str]:
-    """Yields keys that Hydra's ``+key=value`` may have added behind the schema's back."""
-    for name, value in tree.items():
-        yield f"{prefix}{name}"
-        if isinstance(value, dict):
-            yield from _composed_keys(value, f"{prefix}{name}.")
-
-
 def check_config(config: Config) -> None:
-    """Checks ranges and what concerns several fields.
+    """Checks what each field allows, and what concerns several fields.
 
     Raises:
         VaclipError: Naming the key, the value and what is allowed.
     """
-    _check_numbers(config)
-    data, split = config.data, config.split
-    choices = {
-        "data.source": (data.source, ("synthetic_gait", "folder")),
-        "data.combine": (data.combine, ("mean", "max", "stack")),
-        "trainer.precision": (config.trainer.precision, ("32-true", "bf16-mixed", "16-mixed")),
-    }
-    for key, (value, allowed) in choices.items():
-        _require(value in allowed, key, value, f"use one of {', '.join(allowed)}")
-    _require(
-        len(data.size) == 2 and min(data.size) >= 16, "data.size", data.size, "[H, W], 16 or more"
-    )
-    _require(0 < data.augment.crop <= 1, "data.augment.crop", data.augment.crop, "use (0, 1]")
-    _require(
-        0 < split.train_fraction <= 1, "split.train_fraction", split.train_fraction, "use (0, 1]"
-    )
-    _require(
-        0 <= config.optim.warmup_share < 1,
-        "optim.warmup_share",
-        config.optim.warmup_share,
-        "use [0, 1)",
-    )
+    for key, value, allowed in all_settings(config):
+        if allowed and value is not None and not allowed.holds(value):
+            raise VaclipError(f"{key} is {value}; it must be {allowed.what}")
+    data, model, split = config.data, config.model, config.split
     whole = isinstance(split.fold, int) and not isinstance(split.fold, bool)
-    in_range = whole and 0 <= split.fold < split.folds
-    _require(
-        split.fold == "all" or in_range, "split.fold", split.fold, f"0 to {split.folds - 1}, or all"
-    )
+    if split.fold != "all" and not (whole and 0 <= split.fold < split.folds):
+        raise VaclipError(f"split.fold is {split.fold}; it must be 0 to {split.folds - 1}, or all")
     if (data.source == "folder") != bool(data.root):
         raise VaclipError(
             "data=folder needs data.root=PATH, the study folder"
             if data.source == "folder"
             else f"data.root={data.root} is not used by the default cohort; add data=folder"
         )
-    _require(
-        re.fullmatch(r"[\w.-]+", config.arm) is not None,
-        "arm",
-        config.arm,
-        "use letters, digits, '.', '_' and '-', because it names the run folder",
-    )
-    _check_model(config)
-
-
-def _check_numbers(config: Config) -> None:
-    data, model, split = config.data, config.model, config.split
-    positive = {
-        "data.frames": data.frames,
-        "data.fps": data.fps,
-        "data.stride": data.stride,
-        "data.batch_size": data.batch_size,
-        "data.keypoint_sigma": data.keypoint_sigma,
-        "model.clip_feature_dim": model.clip_feature_dim,
-        "model.clip_embed_dim": model.clip_embed_dim,
-        "model.backbone_width": model.backbone_width,
-        "model.map_guided_hidden_dim": model.map_guided_hidden_dim,
-        "loss.clip_temperature": config.loss.clip_temperature,
-        "loss.soft_map_temperature": config.loss.soft_map_temperature,
-        "loss.clip_chunk": config.loss.clip_chunk,
-        "loss.grad_cache_chunk": 1
-        if config.loss.grad_cache_chunk is None
-        else config.loss.grad_cache_chunk,
-        "optim.lr": config.optim.lr,
-        "trainer.max_epochs": config.trainer.max_epochs,
-        "trainer.limit_train_batches": config.trainer.limit_train_batches,
-        "trainer.accumulate_grad_batches": config.trainer.accumulate_grad_batches,
-    }
-    not_negative = {
-        "model.lambda_token": model.lambda_token,
-        "loss.clip_weight": config.loss.clip_weight,
-        "optim.weight_decay": config.optim.weight_decay,
-        "data.num_workers": data.num_workers,
-        "seed": config.seed,
-        "split.seed": split.seed,
-        "data.test_noise_strength": data.test_noise_strength,
-        "data.augment.brightness": data.augment.brightness,
-        "data.augment.contrast": data.augment.contrast,
-    }
-    bias = config.loss.clip_bias
-    _require(math.isfinite(bias), "loss.clip_bias", bias, "it must be a number")
-    for key, value in positive.items():
-        _require(0 < value < math.inf, key, value, "it must be above 0")
-    for key, value in not_negative.items():
-        _require(0 <= value < math.inf, key, value, "it must be a number, not negative")
-
-
-def _check_model(config: Config) -> None:
-    model = config.model
     if config.trainer.sync_batchnorm and config.loss.grad_cache_chunk is not None:
         raise VaclipError(
             "trainer.sync_batchnorm=true does not go with loss.grad_cache_chunk: processes may "
             "have different numbers of chunks, and would wait for each other for ever"
         )
-    if config.data.combine != "stack" and model.attn_in_channels != 1:
+    if data.combine != "stack" and model.attn_in_channels != 1:
         raise VaclipError(
             f"model.attn_in_channels is {model.attn_in_channels}, but data.combine="
-            f"{config.data.combine} gives maps of one channel; data.combine=stack gives one an "
+            f"{data.combine} gives maps of one channel; data.combine=stack gives one an "
             "annotator"
         )
-
-
-def _require(condition: bool, key: str, value: object, allowed: str) -> None:
-    if not condition:
-        raise VaclipError(f"{key} is {value}; {allowed}")

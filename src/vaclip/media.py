@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 import av
@@ -10,6 +11,9 @@ from av.container import InputContainer
 
 from vaclip.errors import VaclipError
 
+VIDEO_SUFFIXES = frozenset(
+    ".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .wmv .flv .gif .ogv .ts .mts".split()
+)
 LARGEST_PICTURE = 64_000_000
 """Pixels of the largest picture that is decoded."""
 _PLAYLISTS = frozenset({"hls", "concat", "dash", "sdp", "rtsp", "imf"})
@@ -20,6 +24,26 @@ _OPTIONS = {
     "protocol_whitelist": "file",
     "max_pixels": str(LARGEST_PICTURE),  # while the streams are probed; later see below
 }
+
+
+def find_videos(paths: Sequence[Path]) -> list[Path]:
+    """Returns the video files that paths name, those of a folder in sorted order.
+
+    Raises:
+        VaclipError: If a path does not exist, or a folder holds no video.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(f for f in path.rglob("*") if f.suffix.lower() in VIDEO_SUFFIXES)
+            if not inside:
+                raise VaclipError(f"the folder {path} holds no video file")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise VaclipError(f"there is no file or folder {path}")
+    return list(dict.fromkeys(found))
 
 
 def open_video(path: Path) -> InputContainer:

@@ -1,39 +1,90 @@
-"""What the report says of each arm."""
+"""Which arms a study may have, and what its report says of each."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
 
-from composed import make_config
-from vaclip.ablation.arms import all_arms, arm_header, arm_switches, describe_arm
+from composed import make_config, make_study
+from vaclip import VaclipError
+from vaclip.ablation.arms import arm_switches, check_arms, describe_arm
+from vaclip.compose import arm_names
 
 LOSS = {"B0": "CE", "B2": "CE", "B4": "CE + 1 CLIP + 0.1 token", "K_map_only": "CE"}
+REFERENCE = make_config(Path("runs"))
 
 
-@pytest.mark.parametrize("arm", all_arms())
-def test_every_arm_is_described(arm):
-    entry = describe_arm(make_config(Path("runs"), f"experiment={arm}"))
-    assert entry["arm"] == arm
-    assert entry["loss"] == LOSS.get(arm, "CE + 1 CLIP")
+def arm(name: str, *overrides: str):
+    return make_config(Path("runs"), f"experiment={name}", *overrides)
+
+
+@pytest.mark.parametrize("name", arm_names())
+def test_every_arm_is_described(name):
+    entry = describe_arm(arm(name), REFERENCE)
+    assert entry["arm"] == name
+    assert entry["loss"] == LOSS.get(name, "CE + 1 CLIP")
     for field in ("method", "question", "notes"):
         assert entry[field]
         assert "\n" not in entry[field]
         assert "  " not in entry[field]
 
 
-def test_a_header_that_goes_on_in_the_next_line_is_read_whole():
-    header = arm_header("K_map_only")
-    assert header["question"].endswith("B3 may have read the diagnosis off the map.")
-    assert header["command"] == "vaclip train experiment=K_map_only"
-    assert set(header) == {"method", "question", "command", "cost"}
+def test_an_arm_that_says_nothing_of_itself():
+    entry = describe_arm(REFERENCE, REFERENCE)
+    assert (entry["method"], entry["notes"], entry["switches"]) == ("", "", {})
 
 
-def test_switches_are_what_the_file_sets():
-    assert arm_switches("B0") == {
+def test_switches_are_where_an_arm_differs_from_the_reference():
+    assert arm_switches(arm("B0"), REFERENCE) == {
         "model.map_guided": False,
-        "model.lambda_token": 0.0,
         "loss.clip_weight": 0.0,
     }
-    assert arm_switches("K_shuffled")["data.control"] == "shuffled"
+    assert arm_switches(arm("K_shuffled", "seed=3", "split.fold=2"), REFERENCE) == {
+        "data.control": "shuffled"
+    }
+    assert arm_switches(arm("B3"), REFERENCE) == {}
+
+
+# --- arms and roles that there are ---------------------------------------------------------------
+
+
+def check(*overrides: str, more=()):
+    check_arms(make_study(*overrides).study, [*arm_names(), *more])
+
+
+def test_the_presets_name_arms_that_there_are_and_have_a_verdict(caplog):
+    for preset in ("default", "quick", "smoke"):
+        check(f"study={preset}")
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("study.arms=[B0,K_shufled]", "no arm 'K_shufled'. Did you mean 'K_shuffled'?"),
+        ("study.roles.method=B33", "study.roles.method names 'B33'"),
+        ("study.roles.controls=[K_shufled]", "Did you mean 'K_shuffled'?"),
+        ("study.roles.pairs=[[B3,MINE]]", "study.roles.pairs names 'MINE'"),
+        ("study.roles.baseline=B3", "study.roles.baseline and study.roles.method are both B3"),
+    ],
+)
+def test_an_arm_that_there_is_not(override, message):
+    with pytest.raises(VaclipError) as caught:
+        check(override)
+    assert message in str(caught.value)
+
+
+def test_a_study_without_its_baseline_runs_and_says_what_it_cannot_tell(caplog):
+    with caplog.at_level(logging.WARNING):
+        check("study.arms=[B3]")
+    (record,) = caplog.records
+    assert "study.roles.baseline is B0" in record.getMessage()
+    assert "no verdict" in record.getMessage()
+
+
+def test_roles_of_ones_own(caplog):
+    own = ["study.roles.baseline=resnet", "study.roles.method=resnet_gaze"]
+    check("study.arms=[resnet,resnet_gaze]", *own, more=("resnet", "resnet_gaze"))
+    assert not caplog.records

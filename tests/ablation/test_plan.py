@@ -12,7 +12,8 @@ import pytest
 from composed import make_study
 from vaclip import VaclipError, keys
 from vaclip.ablation.plan import Job, folder_name, plan_jobs, training_hash
-from vaclip.config import Config, StudyConfig
+from vaclip.config import ArmAbout, Config, StudyConfig
+from vaclip.runs.folder import compared_settings
 
 ANNOTATORS = ("md1", "md2")
 FOLDS = 5
@@ -95,6 +96,14 @@ def test_a_variant_changes_what_it_says_and_nothing_else(default):
             )
             undone.data = dataclasses.replace(data, test_noise=None, test_noise_strength=0.0)
         assert undone == settings_of(arm, 0)
+
+
+def test_what_an_arm_says_of_itself_makes_no_other_training(default):
+    config = default[0].config
+    told = dataclasses.replace(config, about=ArmAbout("other", "words", "cost"))
+    assert training_hash(told) == training_hash(config)
+    one, other = (compared_settings(dataclasses.asdict(c)) for c in (config, told))
+    assert one == other
 
 
 def test_folds_come_first_and_arms_before_axes():
@@ -186,6 +195,10 @@ def test_an_annotator_whose_name_would_be_misread_is_refused():
         ("study.folds=[]", "study.folds"),
         ("study.folds=[0,0]", "twice"),
         ("study.seeds=[]", "study.seeds"),
+        ("study.seeds=[-1]", "study.seeds"),
+        ("study.roles.controls=[K_random,K_random]", "study.roles.controls"),
+        ("study.roles.pairs=[[B3]]", "study.roles.pairs"),
+        ("study.roles.pairs=[[B3,B3]]", "study.roles.pairs"),
         ("study.seeds=[1,1]", "twice"),
         ("study.arms=[]", "study.arms"),
         ("study.arms=[B0,B0]", "twice"),
@@ -194,8 +207,8 @@ def test_an_annotator_whose_name_would_be_misread_is_refused():
         ("study.noise.dropout=[1.5]", "study.noise.dropout"),
         ("study.noise.blur=[-1]", "study.noise.blur"),
         ("study.jobs=0", "study.jobs"),
-        ("study.noise.blur=[0.1,0.1]", "study.noise.blur names something twice"),
-        ("study.noise_arms=[B3,B3]", "study.noise_arms names something twice"),
+        ("study.noise.blur=[0.1,0.1]", "study.noise.blur is .* names nothing twice"),
+        ("study.noise_arms=[B3,B3]", "study.noise_arms is .* names nothing twice"),
     ],
 )
 def test_mistakes_are_named(override, said):

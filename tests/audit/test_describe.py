@@ -9,11 +9,11 @@ import json
 import pytest
 from rich.console import Console
 
-from composed import make_config
 from conftest import read_rows, write_rows
 from vaclip.audit.describe import describe_folder
 from vaclip.commands import main as cli
 from vaclip.commands.describe import description_tables
+from vaclip.compose import compose_settings
 from vaclip.errors import VaclipError
 from vaclip.evaluation.data_card import ExcludedClip
 from vaclip.runs.prepare import open_study, prepare_study
@@ -84,8 +84,7 @@ def test_the_clips_are_those_that_training_finds(tiny_study, tmp_path, monkeypat
     root = tiny_study(1).rename(tmp_path / "a study, (mine) = 'new'")  # Hydra would read this
     describe_folder(root, SMALL, workers=1)
     monkeypatch.setattr("vaclip.data.cache.decode_clip", None)
-    data = make_config(tmp_path, "data=folder", "data.root=here").data
-    data = dataclasses.replace(data, root=str(root))
+    data = compose_settings(SMALL, root=root).data
     prepared = prepare_study(data, open_study(data), workers=1)  # nothing is decoded again
     assert len(prepared.items) == 3
 

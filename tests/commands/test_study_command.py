@@ -200,6 +200,44 @@ def test_a_dry_run_lists_the_jobs_and_leaves_nothing(home):
 
 
 @pytest.mark.slow
+def test_an_arm_of_ones_own(home):
+    """In a folder that the jobs, other processes, know nothing of."""
+    (home / "mine" / "experiment").mkdir(parents=True)
+    (home / "mine" / "experiment" / "MINE.yaml").write_text(
+        "# @package _global_\narm: MINE\nabout:\n  method: my way\n"
+        "model:\n  map_guided_type: weighted_pool\n"
+    )
+    words = ["study", "--config-dir", "mine", *SMALL, "study.arms=[B0,MINE]", "run_dir=own"]
+    code, output = command(home, *words, "study.roles.method=MINE")
+    assert code == 0, output
+    states = pd.read_csv(home / "own" / keys.JOBS_FILE)
+    assert states[["arm", "state"]].to_numpy().tolist() == [["B0", "done"], ["MINE", "done"]]
+    content = json.loads((home / "own" / keys.ARMS_FILE).read_text(encoding="utf-8"))
+    assert (content["roles"]["baseline"], content["roles"]["method"]) == ("B0", "MINE")
+    assert content["arms"][1]["method"] == "my way"
+    assert content["arms"][1]["switches"] == {"model.map_guided_type": "weighted_pool"}
+    gallery = json.loads((home / "own" / keys.GALLERY_FILE).read_text(encoding="utf-8"))
+    assert gallery["arm"] == "MINE"
+
+
+@pytest.mark.parametrize(
+    ("arm", "said"),
+    [("MIEN", "no arm 'MIEN'. Did you mean 'MINE'?"), ("MISNAMED", "make it arm: MISNAMED")],
+)
+def test_an_arm_of_ones_own_that_is_mistaken(tmp_path, arm, said):
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    for name in ("MINE", "MISNAMED"):
+        file = tmp_path / "mine" / "experiment" / f"{name}.yaml"
+        file.write_text("# @package _global_\narm: MINE\n")
+    words = ["study=smoke", "--config-dir", "mine", f"study.arms=[B0,{arm}]"]
+    code, output = command(tmp_path, "study", *words)
+    assert code == 1
+    assert said in output
+    assert "Traceback" not in output
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
 def test_other_settings_in_the_same_folder_are_refused(home, finished):
     code, output = command(home, "study", *SMALL, f"run_dir={finished}", "optim.lr=0.1")
     assert code == 1

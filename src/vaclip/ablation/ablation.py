@@ -33,7 +33,6 @@ from vaclip.files import json_digest, write_json
 from vaclip.runs.folder import (
     NOT_COMPARED,
     describe_environment,
-    flat_settings,
     read_config,
     unequal_keys,
     write_yaml,
@@ -47,11 +46,9 @@ from vaclip.runs.prepare import (
     split_plan,
 )
 from vaclip.runs.run import check_settings
+from vaclip.settings import flat_settings
 from vaclip.study.study import Study
 
-GALLERY_ARM = "B3"  # the full method
-# Settings that each job has its own value of.
-_OF_JOBS = frozenset({"arm", "seed", "split.fold", "split.seed"})
 _MOST_JOBS = 4
 
 
@@ -143,7 +140,7 @@ def _usual_folder(config: Config, runs_dir: str) -> Path:
 
 def _shared_settings(config: Config) -> dict[str, Any]:
     """What the jobs of a study have in common, as its report shows it."""
-    left_out = NOT_COMPARED | _OF_JOBS
+    left_out = NOT_COMPARED | arms.OF_JOBS
     settings = flat_settings(dataclasses.asdict(config))
     shared = {key: value for key, value in settings.items() if key not in left_out}
     if config.data.root:  # where it lies is nobody's business; what it is stands in study.json
@@ -164,7 +161,7 @@ def open_study_folder(ablation: Ablation) -> None:
         before = {
             key: value
             for key, value in flat_settings(before).items()
-            if not key.startswith("study.") and key not in _OF_JOBS
+            if not key.startswith("study.") and key not in arms.OF_JOBS
         }
         if different := unequal_keys(settings, before):
             raise VaclipError(
@@ -188,8 +185,9 @@ def open_study_folder(ablation: Ablation) -> None:
     write_json(folder / keys.ENVIRONMENT_FILE, environment)
     named = {job.config.arm: job.config for job in ablation.jobs}
     named |= {test.arm: test for job in ablation.jobs for test in job.tests}
-    described = [arms.describe_arm(named[arm]) for arm in ablation.study.arms]
-    write_json(folder / keys.ARMS_FILE, {"roles": None, "arms": described})
+    described = [arms.describe_arm(named[arm], ablation.config) for arm in ablation.study.arms]
+    roles = dataclasses.asdict(ablation.study.roles)
+    write_json(folder / keys.ARMS_FILE, {"roles": roles, "arms": described})
     card = data_card(ablation.config.data, ablation.prepared, folds=ablation.config.split.folds)
     write_json(folder / keys.DATA_CARD_FILE, card.to_json())
 
@@ -276,10 +274,10 @@ def jobs_at_once(ablation: Ablation) -> int:
 
 
 def _write_gallery(ablation: Ablation, done: Sequence[Job]) -> None:
-    """Shows the first finished model of `GALLERY_ARM`, if the study has one."""
+    """Shows the first finished model of the study's method, if it has one."""
     for job in [job for job in ablation.jobs if job in done]:
         for config in (job.config, *job.tests):
-            if config.arm == GALLERY_ARM:
+            if config.arm == ablation.study.roles.method:
                 where = job_folder(ablation.folder, job.name)
                 write_gallery(config, ablation.prepared, where, job.fold, ablation.folder)
                 return

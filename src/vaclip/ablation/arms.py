@@ -1,62 +1,80 @@
-"""What an arm is, read from its YAML file: the header for people, the switches for the table."""
+"""The arms of a study: whether there are such, and what each is, for tables."""
 
 from __future__ import annotations
 
-import re
-from functools import cache
-from importlib import resources
+import dataclasses
+import logging
+from collections.abc import Sequence
 from typing import Any
 
-import yaml
+from vaclip.compose import unknown_arm
+from vaclip.config import ABOUT, Config, StudyConfig
+from vaclip.errors import VaclipError, did_you_mean
+from vaclip.settings import flat_settings
 
-from vaclip.config import Config
-from vaclip.runs.folder import flat_settings
-
-
-@cache
-def _source(arm: str) -> str:
-    return (resources.files("vaclip.conf") / "experiment" / f"{arm}.yaml").read_text("utf-8")
-
-
-def arm_switches(arm: str) -> dict[str, Any]:
-    """Returns what an arm's file sets, by dotted key, but for its name."""
-    switches = flat_settings(yaml.safe_load(_source(arm)))
-    del switches["arm"]
-    return switches
+OF_JOBS = frozenset({"arm", "seed", "split.fold", "split.seed"})
+"""Settings that each job of a study has its own value of, whatever its arm."""
+_LOG = logging.getLogger(__name__)
 
 
-def all_arms() -> list[str]:
-    """Returns the names of all arms."""
-    files = (resources.files("vaclip.conf") / "experiment").iterdir()
-    return sorted(file.name.removesuffix(".yaml") for file in files)
+def check_arms(study: StudyConfig, known: Sequence[str]) -> None:
+    """Checks that a study and its roles name arms that there are.
+
+    Roles of arms that the study leaves out are no matter, but for baseline and method: a warning
+    says that without them its report has no verdict.
+
+    Args:
+        study: What it runs.
+        known: All arms that there are.
+
+    Raises:
+        VaclipError: If an arm or a role names one that there is not.
+    """
+    for arm in study.arms:
+        if arm not in known:
+            raise unknown_arm(arm, known)
+    roles = study.roles
+    for role, arm in roles.named():
+        if arm not in known:
+            raise VaclipError(
+                f"study.roles.{role} names '{arm}', and there is no such arm."
+                f"{did_you_mean(arm, known)}"
+            )
+    if roles.baseline == roles.method:
+        raise VaclipError(f"study.roles.baseline and study.roles.method are both {roles.method}")
+    for role in ("baseline", "method"):
+        if getattr(roles, role) not in study.arms:
+            _LOG.warning(
+                "study.roles.%s is %s, which study.arms leaves out: the report will give no "
+                "verdict. Add it, or name another with study.roles.%s=ARM",
+                *(role, getattr(roles, role), role),
+            )
 
 
-def arm_header(arm: str) -> dict[str, str]:
-    """Returns ``method``, ``question``, ``command`` and ``cost`` from an arm's header."""
-    lines = [line[1:] for line in _source(arm).splitlines() if line.startswith("#")][1:]
-    text = re.sub(r"\n {2,}", " ", "\n".join(lines))
-    fields = dict(re.findall(r"^ ([\w.]+): (.+)$", text, re.M))
-    fields["method"] = fields.pop(arm)
-    return {name.lower(): value for name, value in fields.items()}
+def arm_switches(config: Config, reference: Config) -> dict[str, Any]:
+    """Returns what an arm sets, by dotted key: where it differs from the reference."""
+    own, usual = (flat_settings(dataclasses.asdict(one)) for one in (config, reference))
+    return {k: v for k, v in own.items() if v != usual[k] and k not in OF_JOBS | ABOUT}
 
 
-def describe_arm(config: Config) -> dict[str, Any]:
+def describe_arm(config: Config, reference: Config) -> dict[str, Any]:
     """Returns an arm's entry in ``arms.json``.
 
     Args:
         config: Its settings.
+        reference: The same without an arm.
     """
-    header = arm_header(config.arm)
     terms = ["CE"]
     if config.loss.clip_weight:
         terms.append(f"{config.loss.clip_weight:g} CLIP")
     if config.model.lambda_token:
         terms.append(f"{config.model.lambda_token:g} token")
+    about = config.about
     return {
         "arm": config.arm,
-        "method": header["method"].rstrip("."),
-        "question": header["question"],
-        "switches": arm_switches(config.arm),
+        "method": about.method,
+        "question": about.question,
+        "switches": arm_switches(config, reference),
         "loss": " + ".join(terms),
-        "notes": f"Cost: {header['cost']}",
+        "notes": f"Cost: {about.cost}" if about.cost else "",
     }

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -157,7 +156,7 @@ def _plainness(config: Config) -> tuple[bool, bool, str]:
 def training_hash(config: Config) -> str:
     """Hashes all that a trained model depends on: equal for equal trainings."""
     content = dataclasses.asdict(config)
-    del content["arm"]
+    del content["arm"], content["about"]
     for key in ("test_control", "test_annotators", "test_noise", "test_noise_strength"):
         del content["data"][key]
     return json_digest(content)
@@ -172,35 +171,16 @@ def folder_name(arm: str) -> str:
 
 
 def check_study(study: StudyConfig, annotators: Sequence[str], folds: int) -> None:
-    """Checks what concerns the study alone.
+    """Checks what depends on the data and the split; `check_config` has checked each field.
 
     Raises:
         VaclipError: Naming the key, the value and what is allowed.
     """
-    if not study.arms or not study.seeds:
-        raise VaclipError("study.arms and study.seeds must name at least one each")
-    noise = dataclasses.asdict(study.noise)
-    lists = {f"noise.{kind}": strengths for kind, strengths in noise.items()}
-    for key in ("arms", "seeds", "folds", "train_fraction"):
-        lists[key] = getattr(study, key) or []
-    for key in ("train_fraction_arms", "annotator_arms", "noise_arms"):
-        lists[key] = getattr(study, key)
-    for key, values in lists.items():
-        if len(set(values)) < len(values):
-            raise VaclipError(f"study.{key} names something twice: {values}")
-    wrong = [fold for fold in study.folds or [] if not 0 <= fold < folds]
-    if wrong or study.folds == []:
+    wrong = [fold for fold in study.folds or [] if fold >= folds]
+    if wrong:
         raise VaclipError(f"study.folds is {study.folds}; use folds from 0 to {folds - 1}, or null")
-    if any(not 0 < fraction <= 1 for fraction in study.train_fraction):
-        raise VaclipError(f"study.train_fraction is {study.train_fraction}; use shares in (0, 1]")
-    for kind, strengths in noise.items():
-        highest = 1.0 if kind == "dropout" else math.inf
-        if any(not 0 <= strength <= highest for strength in strengths):
-            raise VaclipError(f"study.noise.{kind} is {strengths}; use 0 to {highest:g}")
     if study.annotator_arms and any(">" in name for name in annotators):
         raise VaclipError(
             "an annotator's name has a '>', which parts training from test in names of arms; "
             "rename the annotator in attention.csv, or use study.annotator_arms=[]"
         )
-    if study.jobs is not None and study.jobs < 1:
-        raise VaclipError(f"study.jobs is {study.jobs}; use 1 or more, or null")

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra import compose, initialize_config_module
-
 from vaclip.audit.data_card import data_card
-from vaclip.compose import explained
-from vaclip.config import typed_config
+from vaclip.compose import compose_settings
 from vaclip.evaluation.data_card import DataCard
 from vaclip.runs.prepare import open_study, prepare_study
 
@@ -27,9 +24,6 @@ def describe_folder(folder: Path, overrides: Sequence[str] = (), *, workers: int
     Raises:
         VaclipError: If a setting is wrong, or the study has an error.
     """
-    with explained(), initialize_config_module("vaclip.conf", version_base="1.3"):
-        composed = compose("config", ["data=folder", *overrides])
-        composed.data.root = str(folder)  # not an override, which some paths would need quotes in
-        config = typed_config(composed)
+    config = compose_settings(overrides, root=folder)
     prepared = prepare_study(config.data, open_study(config.data), workers=workers)
     return data_card(config.data, prepared, folds=config.split.folds, workers=workers)

@@ -87,6 +87,9 @@ def _reencode(options: argparse.Namespace) -> int:
 
 
 def _preview(options: argparse.Namespace) -> int:
+    from vaclip.study.load import load_study
+
+    load_study(options.study, quiet=True)
     from vaclip.audit.preview import draw_preview
     from vaclip.console import console
 
@@ -96,6 +99,9 @@ def _preview(options: argparse.Namespace) -> int:
 
 
 def _describe(options: argparse.Namespace) -> int:
+    from vaclip.study.load import load_study
+
+    load_study(options.study, quiet=True)
     from vaclip.audit.describe import describe_folder
     from vaclip.commands.describe import description_tables
     from vaclip.console import console, setup_logging

@@ -1,36 +1,88 @@
-"""The command line: ``vaclip train | study | report | predict | data``.
+"""The command line: ``vaclip train | study | report | predict | data | arms | config``.
 
-Heavy imports happen inside the commands, so that help and mistakes answer at once.
+Heavy imports happen inside the commands, after what is missing was told, so that help and mistakes
+answer at once.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import re
 import runpy
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+from vaclip import __version__
 from vaclip.commands.data import add_data_commands
+from vaclip.commands.settings import add_settings_commands, complete_key
 from vaclip.errors import VaclipError
+from vaclip.keys import PREDICTIONS_FILE
+
+_HYDRA_FLAGS = """
+more:
+  vaclip arms                   what experiment= and study.arms= may name
+  vaclip config [KEY]           every setting with its default and its meaning
+  vaclip {0} --cfg job        all values, as they would be used with what else is given
+  vaclip {0} --hydra-help     further flags, of Hydra, which reads this command line
+"""
+_TRAIN_EXAMPLES = """
+examples:
+  vaclip train experiment=B3    the full method on the default cohort, one fold of five
+  vaclip train experiment=B3 debug=smoke
+                                does everything run? (debug=quick: small pictures, few epochs)
+  vaclip train experiment=B3 data=folder data.root=my_study split.fold=all
+                                your data, all folds
+  vaclip train experiment=B3 optim.lr=3e-4 trainer.max_epochs=60
+  vaclip train --config-dir mine experiment=MINE
+                                an arm of your own, mine/experiment/MINE.yaml
+  vaclip train --multirun experiment=B0,B3 seed=0,1
+""" + _HYDRA_FLAGS.format("train")
+_STUDY_EXAMPLES = """
+examples:
+  vaclip study study=quick      five arms on small pictures: a first answer in minutes
+  vaclip study study=smoke      does everything run? (study=default: all arms and axes, hours)
+  vaclip study data=folder data.root=my_study --dry-run
+                                the jobs and an estimate of their time; nothing is run
+  vaclip study 'study.arms=[B0,B3,K_shuffled]' 'study.seeds=[0,1,2]'
+  vaclip study --config-dir mine 'study.arms=[B0,MINE]' study.roles.method=MINE
+                                an arm of your own, mine/experiment/MINE.yaml
+""" + _HYDRA_FLAGS.format("study")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a command; exits with status 1 after a user's mistake, 2 after a wrong usage."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] in (["train"], ["study"]):  # everything after it is Hydra's
+    completes = "_ARGCOMPLETE" in os.environ  # a shell asks what may stand at the cursor
+    helps = not {"-h", "--help"}.isdisjoint(words)
+    if words[:1] in (["train"], ["study"]) and not (helps or completes):
+        # Everything after it is Hydra's.
         sys.argv = [f"vaclip {words[0]}", *map(_in_quotes, words[1:])]
         runpy.run_module(f"vaclip.commands.{words[0]}", run_name="__main__", alter_sys=True)
         return
     if words[:2] == ["data", "import"]:  # its kinds bring flags of their own
         with user_errors():
+            _require_source(words[3:4])
             from vaclip.commands.imports import run_import
 
             sys.exit(run_import(words[2:]))
-    options = _parser().parse_args(words)
+    parser = _parser()
+    if completes:
+        import_module("argcomplete").autocomplete(parser)
+    options = parser.parse_args(words)
     with user_errors():
         sys.exit(options.run(options))
+
+
+def _require_source(words: Sequence[str]) -> None:
+    """Looks for what is imported, if it stands first, before the importers are loaded."""
+    for word in words:
+        if not word.startswith("-") and not Path(word).exists():
+            raise VaclipError(f"there is no file or folder '{word}'")
 
 
 def _in_quotes(word: str) -> str:
@@ -40,6 +92,19 @@ def _in_quotes(word: str) -> str:
         return word
     escaped = value.replace("'", "\\'")
     return f"{key}='{escaped}'"
+
+
+def words_for_hydra(words: Sequence[str], preset: str, elsewhere: str) -> list[str]:
+    """Returns the words of a command line as Hydra takes them.
+
+    Args:
+        words: As given.
+        preset: The group of presets of this command, as ``debug`` of ``vaclip train``.
+        elsewhere: What the other command calls it: its presets have the same names.
+    """
+    renamed = [re.sub(rf"^{elsewhere}=", f"{preset}=", word) for word in words]
+    # Hydra refuses a flag between two settings.
+    return sorted(renamed, key=lambda word: word[:1] == "~" or (word[:1] != "-" and "=" in word))
 
 
 @contextmanager
@@ -58,15 +123,15 @@ def _parser() -> argparse.ArgumentParser:
         description="Train and judge models that align patient videos with maps of where "
         "clinicians look.",
     )
+    parser.add_argument("--version", action="version", version=f"vaclip {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    commands.add_parser(
-        "train", help="train and test one arm: vaclip train [experiment=B3] [KEY=VALUE ...]"
+    _add_hydra_command(
+        commands, "train", "train and test one arm", _TRAIN_EXAMPLES, ("experiment=", "debug=")
     )
-
-    commands.add_parser(
-        "study",
-        help="run all arms, judge them, write a report: vaclip study [study=quick] [KEY=VALUE ...]",
+    study = _add_hydra_command(
+        commands, "study", "run many arms, judge them, write a report", _STUDY_EXAMPLES, ("study=",)
     )
+    study.add_argument("--dry-run", action="store_true", help="print the jobs, run nothing")
 
     report = commands.add_parser("report", help="make the report of a study or run anew")
     report.add_argument("folder", type=Path, metavar="RUN", help="the folder of a study or a run")
@@ -95,10 +160,35 @@ def _parser() -> argparse.ArgumentParser:
     predict.set_defaults(run=_predict)
 
     add_data_commands(commands)
+    add_settings_commands(commands)
+    return parser
+
+
+def _add_hydra_command(
+    commands: Any, name: str, what: str, examples: str, groups: Sequence[str]
+) -> argparse.ArgumentParser:
+    """Adds the help of a command whose words Hydra reads, and what the shell may complete."""
+    parser = commands.add_parser(
+        name,
+        help=f"{what}: vaclip {name} [KEY=VALUE ...]",
+        description=f"{what.capitalize()}. Everything is set by KEY=VALUE.",
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    settings = parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="see below")
+    settings.completer = lambda **_: [*groups, *(f"{key}=" for key in complete_key())]
+    parser.add_argument("--config-dir", metavar="FOLDER", help="with YAML files of your own")
+    parser.add_argument("--multirun", "-m", action="store_true", help="one run for each A,B,...")
+    parser.add_argument("--cfg", choices=["job", "hydra", "all"], help="print the settings alone")
     return parser
 
 
 def _report(options: argparse.Namespace) -> int:
+    if not (options.folder / PREDICTIONS_FILE).is_file():
+        raise VaclipError(
+            f"{options.folder} has no {PREDICTIONS_FILE}; give the folder that `vaclip study` or "
+            "`vaclip train` wrote"
+        )
     from vaclip.console import console, progress_bar
     from vaclip.reports.page import write_report
 
@@ -111,6 +201,17 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
+    from vaclip.media import find_videos
+    from vaclip.study.load import load_study
+
+    if not options.checkpoint.is_file():
+        raise VaclipError(
+            f"there is no checkpoint {options.checkpoint}; a run has "
+            "RUN/fold_0/checkpoints/best.ckpt"
+        )
+    find_videos(options.videos)
+    if options.attention:
+        load_study(options.attention, quiet=True)
     from vaclip.console import console, progress_bar
     from vaclip.runs.predict import predict_videos, prediction_view, write_predictions
 

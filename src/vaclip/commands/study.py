@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 
-from vaclip.commands.main import user_errors
-from vaclip.compose import explained
+from vaclip.ablation.arms import check_arms
+from vaclip.commands.main import user_errors, words_for_hydra
+from vaclip.compose import arm_file, arm_names, compose_settings, explained
 from vaclip.config import Config, StudyRunConfig, typed_config
+from vaclip.console import console, progress_bar, setup_logging
 from vaclip.errors import VaclipError
+from vaclip.settings import flat_settings
+from vaclip.study.load import load_study
 
 # What a study decides itself, and by which of its settings.
 _DECIDED = {
@@ -30,15 +36,21 @@ _DECIDED = {
 @hydra.main(version_base="1.3", config_path="pkg://vaclip.conf", config_name="study")
 def _study(composed: Any) -> None:
     settings = cast(StudyRunConfig, typed_config(composed))
-    given = HydraConfig.get().overrides
-    overrides = list(given.task)
+    hydra_config = HydraConfig.get()
+    overrides = list(hydra_config.overrides.task)
     launcher = [
         word
-        for word in given.hydra
+        for word in hydra_config.overrides.hydra
         if word.lstrip("+~").startswith(("hydra/launcher=", "hydra.launcher."))
     ]
-    _check_overrides(overrides)
-    # Imported here, so that a mistyped key answers without waiting for torch.
+    sources = hydra_config.runtime.config_sources
+    own = next((source.path for source in sources if source.provider == "command-line"), None)
+    setup_logging()
+    check_arms(settings.study, arm_names(own))
+    _check_overrides(overrides, {*arm_names(), *settings.study.arms}, own)
+    if settings.data.root:
+        load_study(Path(settings.data.root).expanduser(), quiet=True)
+    # Imported here, so that mistakes answer without waiting for torch.
     from vaclip.ablation.ablation import (
         open_study_folder,
         plain_config,
@@ -47,15 +59,14 @@ def _study(composed: Any) -> None:
         study_lock,
     )
     from vaclip.ablation.progress import JobProgress, print_plan
-    from vaclip.console import console, progress_bar, setup_logging
     from vaclip.reports.page import write_report
 
-    setup_logging()
-
     def compose(arm: str, seed: int) -> Config:
-        own = [*overrides, f"experiment={arm}", f"seed={seed}"]
-        with explained():
-            return plain_config(typed_config(hydra.compose("study", own)))
+        words = [*overrides, f"experiment={arm}", f"seed={seed}"]
+        config = plain_config(compose_settings(words, "study", config_dir=own))
+        if config.arm != arm:
+            raise VaclipError(f"experiment/{arm}.yaml has arm: {config.arm}; make it arm: {arm}")
+        return config
 
     ablation = plan_study(settings, compose)
     if settings.study.dry_run:
@@ -82,11 +93,9 @@ def _study(composed: Any) -> None:
         )
 
 
-def _check_overrides(overrides: list[str]) -> None:
+def _check_overrides(overrides: Sequence[str], arms: Iterable[str], own: str | None) -> None:
     """Refuses what would make arms differ from what their names say."""
-    from vaclip.ablation.arms import all_arms, arm_switches
-
-    switches = {key for arm in all_arms() for key in arm_switches(arm)}
+    switches = {key for arm in arms for key in flat_settings(arm_file(arm, own))}
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0]
         if key == "resume":
@@ -102,7 +111,8 @@ def _check_overrides(overrides: list[str]) -> None:
 
 def main() -> None:
     """Runs a study as the command line says; exits with status 1 after a user's mistake."""
-    sys.argv[1:] = ["study.dry_run=true" if a == "--dry-run" else a for a in sys.argv[1:]]
+    words = ["study.dry_run=true" if word == "--dry-run" else word for word in sys.argv[1:]]
+    sys.argv[1:] = words_for_hydra(words, "study", "debug")
     try:
         with user_errors(), explained():
             _study()

@@ -5,19 +5,24 @@ A module of its own, because a distributed launcher starts its further processes
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import hydra
 
-from vaclip.commands.main import user_errors
+from vaclip.commands.main import user_errors, words_for_hydra
 from vaclip.compose import explained
 from vaclip.config import typed_config
+from vaclip.study.load import load_study
 
 
 @hydra.main(version_base="1.3", config_path="pkg://vaclip.conf", config_name="config")
 def _train(composed: Any) -> None:
     config = typed_config(composed)
-    # Imported here, so that a mistyped key answers without waiting for torch.
+    if config.data.root:
+        load_study(Path(config.data.root).expanduser(), quiet=True)
+    # Imported here, so that mistakes answer without waiting for torch.
     from vaclip.console import console, setup_logging
     from vaclip.runs.run import run
     from vaclip.runs.summary import result_table
@@ -30,6 +35,7 @@ def _train(composed: Any) -> None:
 
 def main() -> None:
     """Trains and tests as the command line says; exits with status 1 after a user's mistake."""
+    sys.argv[1:] = words_for_hydra(sys.argv[1:], "debug", "study")
     with user_errors(), explained():
         _train()
 

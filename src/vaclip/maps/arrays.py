@@ -7,7 +7,6 @@ from typing import Any
 
 import av
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from vaclip.errors import VaclipError
@@ -104,6 +103,8 @@ def _in_unit_range(frames: NDArray[Any], name: str) -> NDArray[np.float32]:
 
 def resize_area(frames: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
     """Resizes (T, H, W) to (T, *size), averaging where it shrinks."""
+    import torch  # here, so that reading a study does not wait for it
+
     tensor = torch.from_numpy(np.ascontiguousarray(frames))[:, None]
     resized = torch.nn.functional.interpolate(
         tensor, size=size, mode="bilinear", antialias=True, align_corners=False

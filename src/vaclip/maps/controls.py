@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 CONTROLS = ("shuffled", "uniform", "centre", "random")
 """``shuffled`` takes another patient's map (`vaclip.data.control_maps`); the others are drawn."""
@@ -37,6 +36,10 @@ def draw_control(
     if kind == "centre":
         return np.broadcast_to(_centre(*shape[2:]), shape).copy()
     if kind == "random":
+        from scipy.ndimage import (
+            gaussian_filter,
+        )  # here, so that reading a study does not wait for it
+
         noise = np.random.default_rng(seed).standard_normal(shape, np.float32)
         widths = (0, _RANDOM_SECONDS * fps, _RANDOM_WIDTH * shape[2], _RANDOM_WIDTH * shape[3])
         smooth = gaussian_filter(noise, widths, mode="reflect")

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 Map = NDArray[np.uint8]
 
@@ -57,6 +56,8 @@ def _overlap(side: int, shift: int) -> slice:
 
 
 def _blur(attn: Map, strength: float, rng: np.random.Generator) -> Map:
+    from scipy.ndimage import gaussian_filter  # here, so that reading a study does not wait for it
+
     height, width = attn.shape[-2:]
     widths = (0, 0, strength * height, strength * width)
     blurred = gaussian_filter(attn.astype(np.float32), widths, mode="constant")

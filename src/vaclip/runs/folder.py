@@ -16,13 +16,14 @@ import torch
 import yaml
 
 from vaclip import keys
-from vaclip.config import Config
+from vaclip.config import ABOUT, Config
 from vaclip.errors import VaclipError
 from vaclip.files import atomic_file, write_json
+from vaclip.settings import flat_settings
 
 _RUN_DIR_VARIABLE = "VACLIP_RUN_DIR"
 # Settings that make no difference to the result.
-NOT_COMPARED = frozenset(
+NOT_COMPARED = ABOUT | frozenset(
     {
         "run_dir",
         "runs_dir",
@@ -135,15 +136,6 @@ def compared_settings(tree: dict[str, Any]) -> dict[str, Any]:
     """Returns the settings that make a difference to the result, by dotted key."""
     flat = flat_settings(tree)
     return {key: value for key, value in flat.items() if key not in NOT_COMPARED}
-
-
-def flat_settings(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns the leaves of nested settings by dotted key."""
-    leaves: dict[str, Any] = {}
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        leaves |= flat_settings(value, f"{name}.") if isinstance(value, dict) else {name: value}
-    return leaves
 
 
 def write_yaml(path: Path, content: dict[str, Any]) -> None:

@@ -20,14 +20,11 @@ from vaclip.data.dataset import ClipItem, SegmentDataset, collate
 from vaclip.data.transforms import prepare_batch
 from vaclip.errors import VaclipError
 from vaclip.files import atomic_file
+from vaclip.media import find_videos
 from vaclip.models import VideoAttentionCLIP
 from vaclip.study.load import load_study
 from vaclip.study.study import Clip, Study
 from vaclip.training.checkpoint import load_model
-
-VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .wmv .flv .gif .ogv .ts .mts".split()
-)
 
 
 @dataclass(frozen=True)
@@ -136,26 +133,6 @@ def predict_videos(
     if not rows:
         raise VaclipError("no clip can be predicted:\n  " + "\n  ".join(failures))
     return Predictions(pd.DataFrame(rows), failures)
-
-
-def find_videos(paths: Sequence[Path]) -> list[Path]:
-    """Returns the video files that paths name, those of a folder in sorted order.
-
-    Raises:
-        VaclipError: If a path does not exist, or a folder holds no video.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(f for f in path.rglob("*") if f.suffix.lower() in VIDEO_SUFFIXES)
-            if not inside:
-                raise VaclipError(f"the folder {path} holds no video file")
-            found += inside
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise VaclipError(f"there is no file or folder {path}")
-    return list(dict.fromkeys(found))
 
 
 def _bare_study(files: Sequence[Path]) -> Study:

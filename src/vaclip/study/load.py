@@ -32,8 +32,12 @@ _SHOWN = 20
 _LOG = logging.getLogger(__name__)
 
 
-def load_study(root: Path) -> Study:
+def load_study(root: Path, *, quiet: bool = False) -> Study:
     """Loads a study.
+
+    Args:
+        root: The study folder.
+        quiet: Whether warnings go unmentioned.
 
     Raises:
         VaclipError: If it has an error; the message lists the first ones.
@@ -47,7 +51,7 @@ def load_study(root: Path) -> Study:
             f"the study in {root} has {len(errors)} error(s):\n{listed}{more}\n"
             f"`vaclip data check {shlex.quote(str(root))}` lists all of them."
         )
-    if problems:
+    if problems and not quiet:
         _LOG.warning("%d warning(s) about the study; `vaclip data check` shows them", len(problems))
     return study
 

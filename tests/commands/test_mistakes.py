@@ -1,0 +1,68 @@
+"""Mistakes answer at once: what takes seconds to load is not loaded before."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SLOW = "torch lightning torchmetrics sklearn scipy pandas pyarrow matplotlib".split()
+MAIN = f"""
+import sys
+from vaclip.commands.main import main
+try:
+    main(sys.argv[1:])
+finally:
+    print("loaded:", *[name for name in {SLOW} if name in sys.modules], file=sys.stderr)
+"""
+
+
+def run(folder: Path, code: str, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=folder, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("data check nowhere", "no such file in nowhere; is this a study folder?"),
+        ("data describe nowhere", "no such file in nowhere; is this a study folder?"),
+        ("data preview nowhere", "no such file in nowhere; is this a study folder?"),
+        ("data reencode nowhere --into x", "no such file in nowhere; is this a study folder?"),
+        ("data import cvat nowhere --into x", "there is no file or folder 'nowhere'"),
+        ("predict --checkpoint nowhere.ckpt a.mp4", "there is no checkpoint nowhere.ckpt"),
+        ("predict --checkpoint there.ckpt nowhere.mp4", "there is no file or folder nowhere.mp4"),
+        (
+            "predict --checkpoint there.ckpt there.mp4 --attention nowhere",
+            "no such file in nowhere; is this a study folder?",
+        ),
+        ("report nowhere", "nowhere has no predictions.parquet"),
+        ("train data=folder data.root=nowhere", "is this a study folder?"),
+        ("train experiment=B33", "Did you mean 'B3'?"),
+        ("train --config-dir nowhere", "nowhere"),
+        ("study data=folder data.root=nowhere", "is this a study folder?"),
+        ("study study.arms=[B0,B33]", "Did you mean 'B3'?"),
+        ("study study.roles.method=B33", "Did you mean 'B3'?"),
+        ("study model.map_guided=false", "what arms differ in"),
+        ("arms --config-dir nowhere", "nowhere"),
+    ],
+)
+def test_a_mistake_waits_for_nothing(tmp_path, words, said):
+    for name in ("there.ckpt", "there.mp4"):
+        (tmp_path / name).touch()
+    before = sorted(tmp_path.iterdir())
+    done = run(tmp_path, MAIN, *words.split())
+    assert done.returncode == 1, done.stderr
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1] == "loaded:"
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("module", ["vaclip.study.load", "vaclip.maps", "vaclip.compose"])
+def test_reading_a_study_does_not_load_torch(tmp_path, module):
+    code = f"import {module}, sys; print([name for name in {SLOW} if name in sys.modules])"
+    assert run(tmp_path, code).stdout == "[]\n"
