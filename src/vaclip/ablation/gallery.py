@@ -64,10 +64,7 @@ def write_gallery(
     patients = split_plan(config, prepared.study).folds[fold]
     segments = prepare_fold(config, prepared, patients)["test"]
     # Both are in the order of clip and segment: row i of the table is segment i.
-    predictions = SplitPredictions()
-    for batch, outputs in predict_segments(model, segments, config.data.batch_size, device):
-        predictions.update(batch, outputs)
-    table = predictions.compute()
+    table = _predict(model, segments, config.data.batch_size, device)
     aligned = config.loss.clip_weight > 0
     similarity = alignment_similarity(table, aligned=aligned)
     rows = one_a_clip(table)
@@ -96,6 +93,15 @@ def write_gallery(
         )
     gallery = {"arm": config.arm, "fold": fold, "seed": config.seed, "cases": cases}
     write_json(out / keys.GALLERY_FILE, gallery)
+
+
+def _predict(
+    model: VideoAttentionCLIP, segments: SegmentDataset, batch_size: int, device: str
+) -> Table:
+    predictions = SplitPredictions()
+    for batch, outputs in predict_segments(model, segments, batch_size, device):
+        predictions.update(batch, outputs)
+    return predictions.compute()
 
 
 def _describe_nearest(

@@ -29,7 +29,7 @@ from vaclip.maps.keypoints import load_keypoints
 from vaclip.maps.source import map_source
 from vaclip.study.load import load_study
 from vaclip.study.study import EXCLUSIONS, Clip, Study
-from vaclip.study.tables import read_table, write_table
+from vaclip.study.tables import Row, read_table, write_table
 
 _NOTES = ".reencode"  # folder of the new study: what its videos were made from
 _ENCODER = {"crf": "16", "preset": "medium", "g": "12", "bf": "0"}  # looks lossless, seeks fast
@@ -221,7 +221,7 @@ def _write_tables(study: Study, into: Path, copies: dict[Path, _Copy], names: _N
         (into / name).unlink(missing_ok=True)
     clips = {clip.clip_id: clip for clip in study.clips}
 
-    def change_clip(row: dict[str, str]) -> None:
+    def change_clip(row: Row) -> None:
         clip = clips[row["clip_id"]]
         copy = copies[clip.video]
         row["video"] = names.give(clip.video, ".mp4")
@@ -231,7 +231,7 @@ def _write_tables(study: Study, into: Path, copies: dict[Path, _Copy], names: _N
             row["keypoints"] = names.give(clip.keypoints, ".npz", clip.video)
             _copy_keypoints(clip, into / row["keypoints"], copy)
 
-    def change_annotation(row: dict[str, str]) -> None:
+    def change_annotation(row: Row) -> None:
         clip = clips[row["clip_id"]]
         file = map_source(row["kind"]).drawing(row["value"], study.annotated(clip))
         if file is not None:
@@ -240,7 +240,8 @@ def _write_tables(study: Study, into: Path, copies: dict[Path, _Copy], names: _N
 
     for name, change in (("clips.csv", change_clip), ("attention.csv", change_annotation)):
         if (study.root / name).exists():
-            header, rows = read_table(study.root / name)
+            header, lines = read_table(study.root / name)
+            rows = [row for _, row in lines]
             for row in rows:
                 if row["clip_id"] in clips:  # it is not excluded
                     change(row)
@@ -261,7 +262,7 @@ def _copy_keypoints(clip: Clip, target: Path, copy: _Copy) -> None:
 def _copy_drawing(
     study: Study,
     clip: Clip,
-    row: dict[str, str],
+    row: Row,
     file: Path,
     into: Path,
     copy: _Copy,

@@ -20,9 +20,7 @@ from vaclip.files import content_digest
 from vaclip.importers.base import Export, NewAnnotation, NewClip, NewPose
 from vaclip.importers.names import VideoNames
 from vaclip.importers.plan import (
-    ANNOTATION_COLUMNS,
     Plan,
-    Row,
     Rules,
     path_in_study,
     read_rows,
@@ -31,7 +29,9 @@ from vaclip.importers.plan import (
 from vaclip.maps.gaze import Gaze, gaze_json
 from vaclip.maps.shapes import shapes_json
 from vaclip.maps.source import COCO_17, Region
+from vaclip.study.study import ANNOTATION_COLUMNS
 from vaclip.study.study_yaml import read_region
+from vaclip.study.tables import Row
 
 ANNOTATIONS, KEYPOINTS = "annotations", "keypoints"
 _TIMES = ("start_s", "end_s")

@@ -9,14 +9,12 @@ from typing import Any
 
 from vaclip.errors import VaclipError
 from vaclip.files import inside_folder
-from vaclip.importers.reading import read_table
 from vaclip.maps.source import Region
 from vaclip.study.study import ANNOTATION_COLUMNS, REQUIRED_CLIP_COLUMNS
 from vaclip.study.study_yaml import read_head
+from vaclip.study.tables import Row, read_table
 
 VIDEOS = "videos"
-
-Row = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,5 @@ def read_rows(root: Path, name: str) -> list[Row]:
     """Returns the rows of clips.csv or attention.csv; none where there is no such file."""
     if not (root / name).exists():
         return []
-    table = read_table(root / name, separators=",")
-    for column in REQUIRED_CLIP_COLUMNS if name == "clips.csv" else ANNOTATION_COLUMNS:
-        table.require(column)
-    return [row for _, row in table.rows]
+    required = REQUIRED_CLIP_COLUMNS if name == "clips.csv" else ANNOTATION_COLUMNS
+    return [row for _, row in read_table(root / name, required).rows]

@@ -208,20 +208,13 @@ class Table:
             )
 
 
-def read_table(
-    path: Path,
-    *,
-    encoding: str | None = None,
-    sheet: str | None = None,
-    separators: str = _SEPARATORS,
-) -> Table:
+def read_table(path: Path, *, encoding: str | None = None, sheet: str | None = None) -> Table:
     """Reads a table: Excel, or text whose columns are parted by , ; | or tabulators.
 
     Args:
         path: The file.
         encoding: Of text, see `decode_text`.
         sheet: Of an Excel file; None for the first.
-        separators: Which of them may part the columns of text.
 
     Raises:
         VaclipError: If it cannot be read, has no header, or a row does not fit the header.
@@ -229,13 +222,13 @@ def read_table(
     if path.suffix.lower() in _EXCEL:
         return _table(path.name, _excel_rows(path, sheet))
     text = decode_text(read_bytes(path), path.name, encoding)
-    return parse_table(text, path.name, separators)
+    return parse_table(text, path.name)
 
 
-def parse_table(text: str, name: str, separators: str = _SEPARATORS) -> Table:
+def parse_table(text: str, name: str) -> Table:
     """Reads a table from text, see `read_table`."""
     first = text.partition("\n")[0]
-    separator = max(separators, key=first.count)
+    separator = max(_SEPARATORS, key=first.count)
     try:
         reader = csv.reader(StringIO(text, newline=""), delimiter=separator, strict=True)
         return _table(name, ((reader.line_num, cells) for cells in reader))

@@ -11,9 +11,9 @@ import yaml
 
 from vaclip.errors import VaclipError
 from vaclip.files import atomic_file, inside_folder
-from vaclip.importers.plan import Plan, Row, read_rows, study_head
+from vaclip.importers.plan import Plan, read_rows, study_head
 from vaclip.study.study import ANNOTATION_COLUMNS, CLIP_COLUMNS
-from vaclip.study.tables import write_table
+from vaclip.study.tables import Row, write_table
 
 
 def carry_out(

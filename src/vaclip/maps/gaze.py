@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaclip.errors import VaclipError
-from vaclip.files import inside_folder, read_json
-from vaclip.maps.source import AnnotatedClip, FileMap, Grid, Timing
+from vaclip.files import inside_folder
+from vaclip.maps.source import AnnotatedClip, FileMap, Grid, Timing, is_number, read_annotation
 
 _NARROWEST = 0.1  # pixels
 MOST_FIXATIONS = 1_000_000
@@ -92,11 +92,7 @@ def load_gaze(path: Path, name: str) -> Gaze:
     Raises:
         VaclipError: If it is no such file.
     """
-    content = read_json(path, f"gaze '{name}'")
-    try:
-        return parse_gaze(content)
-    except VaclipError as error:
-        raise VaclipError(f"gaze '{name}': {error}") from error
+    return read_annotation(path, f"gaze '{name}'", parse_gaze)
 
 
 def parse_gaze(content: Any) -> Gaze:
@@ -108,16 +104,18 @@ def parse_gaze(content: Any) -> Gaze:
     if not isinstance(content, dict):
         raise VaclipError("expected an object with 'size', 'sigma' and 'fixations'")
     size, sigma, rows = (content.get(name) for name in ("size", "sigma", "fixations"))
-    if not (isinstance(size, list) and len(size) == 2 and all(_number(v) and v >= 1 for v in size)):
+    if not (
+        isinstance(size, list) and len(size) == 2 and all(is_number(v) and v >= 1 for v in size)
+    ):
         raise VaclipError("'size' must be [height, width] in pixels")
-    if sigma is not None and not (_number(sigma) and sigma >= _NARROWEST):
+    if sigma is not None and not (is_number(sigma) and sigma >= _NARROWEST):
         raise VaclipError(f"'sigma' must be a width in pixels of at least {_NARROWEST}, or null")
     if not isinstance(rows, list):
         raise VaclipError("'fixations' must list [begin_s, end_s, x, y]")
     if len(rows) > MOST_FIXATIONS:
         raise VaclipError(f"'fixations' must list at most {MOST_FIXATIONS}")
     for number, row in enumerate(rows):
-        if not isinstance(row, list) or len(row) != 4 or not all(map(_number, row)):
+        if not isinstance(row, list) or len(row) != 4 or not all(map(is_number, row)):
             raise VaclipError(f"fixations[{number}] must be four numbers [begin_s, end_s, x, y]")
         if row[1] <= row[0]:
             raise VaclipError(f"fixations[{number}] ends before it begins")
@@ -128,7 +126,3 @@ def gaze_json(gaze: Gaze) -> dict[str, Any]:
     """Returns the content of a file that `load_gaze` reads; times to 0.1 ms, places to 0.01 px."""
     rows = [[round(b, 4), round(e, 4), round(x, 2), round(y, 2)] for b, e, x, y in gaze.fixations]
     return {"size": list(gaze.size), "sigma": gaze.sigma, "fixations": rows}
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e9

@@ -26,9 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaclip.errors import VaclipError
-from vaclip.files import inside_folder, read_json
+from vaclip.files import inside_folder
 from vaclip.maps.outlines import Key, Points, draw_shape
-from vaclip.maps.source import AnnotatedClip, FileMap, Grid, Timing
+from vaclip.maps.source import AnnotatedClip, FileMap, Grid, Timing, is_number, read_annotation
 
 TYPES = ("box", "ellipse", "polygon", "polyline", "points", "mask")
 UNITS = ("frame", "second")
@@ -198,11 +198,7 @@ def load_shapes(path: Path, name: str) -> Shapes:
     Raises:
         VaclipError: If it is no such file; the message names the track and key.
     """
-    content = read_json(path, f"shapes '{name}'")
-    try:
-        return parse_shapes(content)
-    except VaclipError as error:
-        raise VaclipError(f"shapes '{name}': {error}") from error
+    return read_annotation(path, f"shapes '{name}'", parse_shapes)
 
 
 def parse_shapes(content: Any) -> Shapes:
@@ -221,7 +217,7 @@ def parse_shapes(content: Any) -> Shapes:
     frames, fps, source = (content.get(name) for name in ("frames", "fps", "source_frames"))
     if frames is not None and not _whole_numbers([frames], 1):
         raise VaclipError("'frames' must be a number of frames")
-    if fps is not None and not (_number(fps) and fps > 0):
+    if fps is not None and not (is_number(fps) and fps > 0):
         raise VaclipError("'fps' must be a rate above 0")
     if source is not None and not _whole_numbers(source, 0):
         raise VaclipError("'source_frames' must be a list of frame numbers")
@@ -248,14 +244,14 @@ def _track(content: Any, where: str, size: tuple[int, int]) -> Track:
 
 
 def _key(content: Any, kind: str, where: str, size: tuple[int, int]) -> Key:
-    if not isinstance(content, dict) or not _number(content.get("at")) or content["at"] < 0:
+    if not isinstance(content, dict) or not is_number(content.get("at")) or content["at"] < 0:
         raise VaclipError(f"{where}: 'at' must be a number from 0")
     at = content["at"]
     if content.get("outside") is True:
         return Key(at, outside=True)
     rows = content.get("points")
     if not isinstance(rows, list) or not all(
-        isinstance(row, list) and len(row) == 2 and all(map(_number, row)) for row in rows
+        isinstance(row, list) and len(row) == 2 and all(map(is_number, row)) for row in rows
     ):
         raise VaclipError(f"{where}: 'points' must be a list of [x, y]")
     points = tuple((float(x), float(y)) for x, y in rows)
@@ -268,7 +264,7 @@ def _key(content: Any, kind: str, where: str, size: tuple[int, int]) -> Key:
             "simplify the outline"
         )
     turn, runs = content.get("turn", 0.0), content.get("runs", [])
-    if not _number(turn):
+    if not is_number(turn):
         raise VaclipError(f"{where}: 'turn' must be an angle in degrees")
     if not _whole_numbers(runs, 0):
         raise VaclipError(f"{where}: 'runs' must be a list of run lengths")
@@ -283,12 +279,6 @@ def _check_mask(points: Points, runs: list[int], where: str, size: tuple[int, in
         raise VaclipError(f"{where}: the mask's rectangle is not inside the picture")
     if sum(runs) != (round(right) - round(left)) * (round(bottom) - round(top)):
         raise VaclipError(f"{where}: the runs do not fill the mask's rectangle")
-
-
-def _number(value: Any) -> bool:
-    """Whether a value is a number that can be drawn."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and -1e9 <= value <= 1e9
 
 
 def _whole_numbers(values: Any, least: int) -> bool:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vaclip.errors import VaclipError
-from vaclip.files import inside_folder
+from vaclip.files import inside_folder, read_json
 from vaclip.plugins import Registry
 
+T = TypeVar("T")
 COCO_17 = tuple(
     "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow "
     "right_elbow left_wrist right_wrist left_hip right_hip left_knee right_knee left_ankle "
@@ -160,6 +161,25 @@ class FileMap(MapSource):
 
     def drawing(self, value: str, clip: AnnotatedClip) -> Path | None:
         return inside_folder(clip.root, value)
+
+
+def read_annotation(path: Path, what: str, parse: Callable[[Any], T]) -> T:
+    """Reads an annotation's JSON file; messages begin with ``what``.
+
+    Raises:
+        VaclipError: If it is no JSON, or ``parse`` refuses its content.
+    """
+    content = read_json(path, what)
+    try:
+        return parse(content)
+    except VaclipError as error:
+        raise VaclipError(f"{what}: {error}") from error
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value from a JSON file is a number that can be drawn."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and -1e9 <= value <= 1e9
 
 
 KINDS = Registry(

@@ -29,9 +29,9 @@ def quarantine(study: Study, problems: Sequence[Problem]) -> tuple[Exclusion, ..
         raise VaclipError(f"{EXCLUSIONS} has errors; mend it before clips are added to it")
     new = _exclusions(study, problems)
     path = study.root / EXCLUSIONS
-    header, rows = read_table(path) if path.exists() else (list(EXCLUSION_COLUMNS), [])
+    header, rows = read_table(path) if path.exists() else (EXCLUSION_COLUMNS, ())
     if new:
-        write_table(path, header, [*rows, *map(asdict, new)])
+        write_table(path, header, [*(row for _, row in rows), *map(asdict, new)])
     return new
 
 

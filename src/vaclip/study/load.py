@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import logging
 import math
@@ -27,6 +26,7 @@ from vaclip.study.study import (
     Study,
 )
 from vaclip.study.study_yaml import read_head, read_region
+from vaclip.study.tables import Row, read_table
 
 _SHOWN = 20
 _LOG = logging.getLogger(__name__)
@@ -137,42 +137,19 @@ class _Reader:
                 self.error(where, str(error))
         return regions
 
-    def _rows(self, name: str, required: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
-        """Yields (``file:row``, cells) of each well-formed row."""
-        try:
-            with (self.root / name).open(newline="", encoding="utf-8-sig") as file:
-                rows = csv.reader(file, strict=True)
-                header = [cell.strip() for cell in next(rows, [])]
-                missing = [column for column in required if column not in header]
-                if missing or len(set(header)) < len(header):
-                    problem = (
-                        f"the header lacks {', '.join(missing)}"
-                        if missing
-                        else "the header names a column twice"
-                    )
-                    self.error(f"{name}:1", f"{problem} (it is: {', '.join(header)})")
-                    return
-                for cells in rows:
-                    where = f"{name}:{rows.line_num}"
-                    if not any(cell.strip() for cell in cells):
-                        continue
-                    if len(cells) != len(header):
-                        what = f"{len(cells)} cells under a header of {len(header)}"
-                        self.error(where, f"{what}; quote values that hold a comma")
-                        continue
-                    row = dict(zip(header, (cell.strip() for cell in cells), strict=True))
-                    clip_id = row["clip_id"] if name != EXCLUSIONS else None
-                    if clip_id in self.excluded:
-                        if name == "clips.csv":
-                            self.left_out.add(clip_id)
-                        continue
-                    empty = [column for column in required if not row[column]]
-                    for column in empty:
-                        self.error(f"{where}:{column}", "the cell is empty", clip_id or None)
-                    if not empty:
-                        yield where, row
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            self.error(name, f"cannot be read as a UTF-8 CSV file: {error}")
+    def _rows(self, name: str, required: tuple[str, ...]) -> Iterator[tuple[str, Row]]:
+        """Yields (``file:line``, cells) of each row that is complete and not excluded."""
+        for where, row in read_table(self.root / name, required, self.error).rows:
+            clip_id = row["clip_id"] if name != EXCLUSIONS else None
+            if clip_id in self.excluded:
+                if name == "clips.csv":
+                    self.left_out.add(clip_id)
+                continue
+            empty = [column for column in required if not row[column]]
+            for column in empty:
+                self.error(f"{where}:{column}", "the cell is empty", clip_id or None)
+            if not empty:
+                yield where, row
 
     def _read_exclusions(self) -> None:
         if (self.root / EXCLUSIONS).exists():
@@ -218,7 +195,7 @@ class _Reader:
             self.error("clips.csv", what)
         return list(clips.values())
 
-    def _seconds(self, where: str, row: dict[str, str], column: str) -> float | None:
+    def _seconds(self, where: str, row: Row, column: str) -> float | None:
         text = row.get(column, "")
         if not text:
             return None
@@ -232,7 +209,7 @@ class _Reader:
             return None
         return value
 
-    def _file(self, where: str, column: str, row: dict[str, str]) -> Path:
+    def _file(self, where: str, column: str, row: Row) -> Path:
         name = row[column]
         try:
             path = inside_folder(self.root, name)

@@ -6,24 +6,17 @@ The format is described in the README ("A study on disk").
 from __future__ import annotations
 
 import dataclasses
-import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from vaclip.maps.source import (
-    AnnotatedClip,
-    Annotation,
-    Region,
-)
+from vaclip.maps.source import AnnotatedClip, Annotation, Region
 
 REQUIRED_CLIP_COLUMNS = ("clip_id", "video", "patient_id", "label")
 CLIP_COLUMNS = (*REQUIRED_CLIP_COLUMNS, "start_s", "end_s", "keypoints")
 ANNOTATION_COLUMNS = ("clip_id", "annotator", "kind", "value")
 EXCLUSION_COLUMNS = ("clip_id", "reason")
 EXCLUSIONS = "excluded.csv"
-_SHOWN = 20
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,77 @@
-"""The tables of a study as rows of text, to be changed and written again."""
+"""The tables of a study: UTF-8, with a header, columns parted by commas."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from vaclip.errors import VaclipError
 from vaclip.files import atomic_file
 
+Row = dict[str, str]
+Report = Callable[[str, str], None]
+"""Told where a table has a problem, ``file:line``, and what is wrong."""
 
-def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Returns header and rows of a table in which `read_study` found no error."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        header, *rows = ([cell.strip() for cell in row] for row in csv.reader(file) if row)
-    return header, [dict(zip(header, row, strict=True)) for row in rows if any(row)]
+
+class Table(NamedTuple):
+    """A table as it is read.
+
+    Attributes:
+        header: The columns; empty where they cannot be used.
+        rows: (``file:line``, cells by column) of each row that fits the header and is not empty.
+            They are read as they are asked for, and once.
+    """
+
+    header: list[str]
+    rows: Iterator[tuple[str, Row]]
+
+
+def refuse(where: str, what: str) -> None:
+    """Raises a problem of a table as a VaclipError."""
+    raise VaclipError(f"{where}: {what}")
+
+
+def read_table(path: Path, required: Sequence[str] = (), report: Report = refuse) -> Table:
+    """Reads a table of a study.
+
+    Args:
+        path: The file.
+        required: Columns that it must have.
+        report: Told of every problem; what has one is left out.
+
+    Raises:
+        VaclipError: At the first problem, if ``report`` is `refuse`: also while rows are asked for.
+    """
+    lines = _lines(path, required, report)
+    _, header = next(lines, ("", []))
+    rows = ((where, dict(zip(header, cells, strict=True))) for where, cells in lines)
+    return Table(header, rows)
+
+
+def _lines(path: Path, required: Sequence[str], report: Report) -> Iterator[tuple[str, list[str]]]:
+    """Yields the header if it can be used, then every row that fits it."""
+    name = path.name
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = csv.reader(file, strict=True)
+            header = [cell.strip() for cell in next(lines, [])]
+            missing = [column for column in required if column not in header]
+            if missing or len(set(header)) < len(header):
+                what = f"lacks {', '.join(missing)}" if missing else "names a column twice"
+                report(f"{name}:1", f"the header {what} (it is: {', '.join(header)})")
+                return
+            yield f"{name}:1", header
+            for line in lines:
+                where, cells = f"{name}:{lines.line_num}", [cell.strip() for cell in line]
+                if any(cells) and len(cells) != len(header):
+                    what = f"{len(cells)} cells under a header of {len(header)}"
+                    report(where, f"{what}; quote values that hold a comma")
+                elif any(cells):
+                    yield where, cells
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        report(name, f"cannot be read as a UTF-8 CSV file: {error}")
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

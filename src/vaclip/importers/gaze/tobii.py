@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -43,32 +44,20 @@ def read_tobii(table: GazeTable, options: argparse.Namespace) -> list[Presentati
     if time is None:
         raise VaclipError(f"{table.name}: there is no column 'Recording timestamp'")
     second = table.seconds(time, options)
-    x, y, fixations = _places(table, options)
+    x, y, of_fixations = _places(table, options)
     kind, sensor = table.find("eye movement type"), table.find("sensor")
     validity = [table.find(f"validity {side}") for side in ("left", "right")]
-    media = table.find("presented media name", "presented stimulus name")
-    who = table.find("participant name", "recording name")
+    media = _media(table, options)
     recording = table.find("recording name")
+    who = table.find("participant name") or recording
     event, value = table.find("event"), table.find("event value")
-    if (media is None) == (options.video is None):
-        raise VaclipError(
-            f"{table.name}: "
-            + ("export 'Presented Media name', or say --video NAME for all of it" if media is None
-               else f"its column '{media.title}' names the videos: leave out --video")
-        )  # fmt: skip
     cells = table.read(time, x, y, kind, sensor, *validity, media, who, recording, event, value)
     time_s, events, values = cells.numbers(time) * second, cells.texts(event), cells.texts(value)
     places = np.column_stack([cells.numbers(x), cells.numbers(y)])
-    kinds = cells.texts(kind)
-    invalid = np.all([cells.texts(column) == "Invalid" for column in validity], axis=0)
-    bad = {
-        "eyes not found": kinds == "EyesNotFound",
-        "marked as invalid": invalid,
-        "no fixation, but a saccade or unclassified": (kinds != "Fixation") & fixations,
-        "no time, or no gaze": ~(np.isfinite(time_s) & np.isfinite(places).all(axis=1)),
-    }
-    fixations = np.column_stack([time_s, np.full(cells.count, np.nan), places])
-    rows = Rows(fixations, bad, _UNITS[x.unit])
+    valid = [cells.texts(column) for column in validity]
+    bad = _unusable(time_s, places, cells.texts(kind), valid, of_fixations=of_fixations)
+    samples = np.column_stack([time_s, np.full(cells.count, np.nan), places])
+    rows = Rows(samples, bad, _UNITS[x.unit])
     sensors = cells.texts(sensor)
     # Rows of events, of the mouse and of other sensors hold no gaze, and end no sample.
     tracked = (sensors == "Eye Tracker") if (sensors == "Eye Tracker").any() else (events == "")
@@ -97,6 +86,37 @@ def read_tobii(table: GazeTable, options: argparse.Namespace) -> list[Presentati
             for span in spans
         ]  # fmt: skip
     return shown
+
+
+def _media(table: GazeTable, options: argparse.Namespace) -> Column | None:
+    """Returns the column of videos; None where the user names the one video."""
+    media = table.find("presented media name", "presented stimulus name")
+    if media is None and options.video is None:
+        raise VaclipError(
+            f"{table.name}: export 'Presented Media name', or say --video NAME for all of it"
+        )
+    if media is not None and options.video is not None:
+        raise VaclipError(
+            f"{table.name}: its column '{media.title}' names the videos: leave out --video"
+        )
+    return media
+
+
+def _unusable(
+    time_s: NDArray[np.float64],
+    places: NDArray[np.float64],
+    kinds: NDArray[np.object_],
+    validity: Sequence[NDArray[np.object_]],
+    *,
+    of_fixations: bool,
+) -> dict[str, NDArray[np.bool_]]:
+    """Returns which rows cannot be used, by the reason."""
+    return {
+        "eyes not found": kinds == "EyesNotFound",
+        "marked as invalid": np.all([texts == "Invalid" for texts in validity], axis=0),
+        "no fixation, but a saccade or unclassified": (kinds != "Fixation") & of_fixations,
+        "no time, or no gaze": ~(np.isfinite(time_s) & np.isfinite(places).all(axis=1)),
+    }
 
 
 def _told(
