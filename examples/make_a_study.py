@@ -10,8 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from vaclip.audit.check import check_study
-from vaclip.study.load import load_study
+import vaclip as vc
 
 STUDY = """\
 name: dots
@@ -57,9 +56,8 @@ def main() -> None:
             clips.writerow([f"c{patient}", video, f"p{patient}", side])
             annotations.writerow([f"c{patient}", "me", "region", f"{side}_half"])
 
-    problems, count = check_study(folder)
-    print(f"{count} clips, {len(problems)} problems")
-    print(load_study(folder).classes)
+    print(vc.load_study(folder))
+    print(vc.check(folder))
     print(f"now: vaclip train data=folder data.root={folder} debug=smoke")
 
 

@@ -12,12 +12,20 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-# In a distributed run the launcher sets LOCAL_RANK in every process but the first.
-console = Console(quiet=os.environ.get("LOCAL_RANK", "0") != "0")
+console = Console(quiet=True)
+"""Silent until a command speaks: used from Python, vaclip prints nothing unasked."""
+
+
+def speak() -> Console:
+    """Returns the console and lets it be heard, in the first process of a distributed run alone."""
+    # The launcher sets LOCAL_RANK in every process but the first.
+    console.quiet = os.environ.get("LOCAL_RANK", "0") != "0"
+    return console
 
 
 def setup_logging() -> None:
-    """Shows vaclip's own messages from INFO on, and warnings of others."""
+    """Lets the console be heard, with vaclip's own messages from INFO on and others' warnings."""
+    speak()
     handler = RichHandler(console=console, show_time=False, show_path=False)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(message)s", force=True)
     logging.getLogger("vaclip").setLevel(logging.INFO)

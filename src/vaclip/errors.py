@@ -14,6 +14,15 @@ class VaclipError(Exception):
     """
 
 
+def counted(number: int, noun: str) -> str:
+    """Returns a number and its noun, in the plural where there is not one.
+
+    >>> counted(2, "class")
+    '2 classes'
+    """
+    return f"{number} {noun}{'' if number == 1 else 'es' if noun.endswith('s') else 's'}"
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Returns ``" Did you mean 'x'?"`` for the nearest of ``known``, or an empty string."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)

@@ -14,7 +14,7 @@ from conftest import (
     write_tiny_study,
     write_video,
 )
-from vaclip.audit.check import check_study, examine_study, write_facts
+from vaclip.audit.check import check, write_facts
 from vaclip.data.video import timed_frames
 from vaclip.maps.gaze import Gaze
 from vaclip.maps.shapes import Key, Shapes, Track
@@ -31,7 +31,7 @@ def root(template, tmp_path):
 
 
 def found(root, **options):
-    problems, _ = check_study(root, workers=1, **options)
+    problems = list(check(root, workers=1, **options).found)
     return [str(problem) for problem in problems]
 
 
@@ -48,7 +48,8 @@ def use_map(root, frames):
 
 def test_valid_study_has_no_problem(root):
     calls = []
-    problems, clips = check_study(root, workers=1, progress=lambda *call: calls.append(call))
+    found = check(root, workers=1, progress=lambda *call: calls.append(call))
+    problems, clips = list(found.found), len(found.study.clips)
     assert problems == []
     assert clips == 3
     assert calls == [(1, 3), (2, 3), (3, 3)]
@@ -131,7 +132,8 @@ def test_problems_of_reading_and_decoding_are_reported_together(root):
 
 
 def test_folder_that_is_no_study(tmp_path):
-    problems, clips = check_study(tmp_path, workers=1)
+    found = check(tmp_path, workers=1)
+    problems, clips = list(found.found), 0 if found.study is None else len(found.study.clips)
     assert clips == 0
     assert "study.yaml" in str(problems[0])
 
@@ -196,9 +198,9 @@ def test_clips_of_one_video_are_checked_by_themselves(root):
     for row, end_s in zip(rows, ("1", "2.5", "1.5"), strict=True):
         row |= {"video": rows[0]["video"], "end_s": end_s}
     write_rows(root / "clips.csv", rows)
-    check = examine_study(root, workers=1)
-    assert [checked.clip.clip_id for checked in check.clips] == [row["clip_id"] for row in rows]
-    (problem,) = check.problems
+    found = check(root, workers=1)
+    assert [checked.clip.clip_id for checked in found.clips] == [row["clip_id"] for row in rows]
+    (problem,) = found.found
     assert (problem.clip_id, problem.severity) == ("limping-0-0", "warning")
 
 
@@ -210,7 +212,7 @@ def test_a_video_is_decoded_once(root, monkeypatch):
         "vaclip.audit.inspect.timed_frames",
         lambda path: (decoded.append(path.name), timed_frames(path))[1],
     )
-    examine_study(root, workers=1)
+    check(root, workers=1)
     assert decoded == ["steady-0-0.mkv"]
 
 
@@ -290,7 +292,7 @@ def test_how_frame_numbers_are_read_is_said_once(root):
     edit_row(root, "clips.csv", 3, keypoints="")
     edit_row(root, "attention.csv", 4, value="ground")
     use_map(root, np.zeros((1, 8, 8)))  # one picture for all frames counts none
-    notes = examine_study(root, workers=1).notes
+    notes = check(root, workers=1).notes
     assert len(notes) == 1
     assert notes[0].startswith("2 clip(s) are annotated by frame numbers: number i, from 0,")
 
@@ -300,7 +302,7 @@ def test_table(root, tmp_path):
     edit_row(root, "clips.csv", 3, video="videos/a.mp4", keypoints="", frames="9")
     edit_row(root, "attention.csv", 4, value="ground")
     (root / "videos/shuffling-0-0.mkv").write_text("no video")
-    write_facts(tmp_path / "t.csv", examine_study(root, workers=1).clips)
+    write_facts(tmp_path / "t.csv", check(root, workers=1).clips)
     first, second, third = read_rows(tmp_path / "t.csv")
     assert first == {
         "clip_id": "steady-0-0",
@@ -330,7 +332,8 @@ def test_a_name_that_no_file_can_have_is_an_error_of_its_row(tiny_study):
     root = tiny_study(patients_per_class=1)
     text = (root / "clips.csv").read_text()
     (root / "clips.csv").write_text(text.replace("videos/steady-0-0.mkv", "v" * 5000))
-    problems, clips = check_study(root, workers=1)
+    found = check(root, workers=1)
+    problems, clips = list(found.found), len(found.study.clips)
     assert clips == 3
     (error,) = [problem for problem in problems if problem.severity == "error"]
     assert error.where == "clips.csv:2:video"

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from conftest import read_rows, write_rows
-from vaclip.audit.describe import describe_folder
+from vaclip.audit.describe import describe
 from vaclip.commands import main as cli
 from vaclip.commands.describe import description_tables
 from vaclip.compose import compose_settings
@@ -35,7 +35,7 @@ def shown(card) -> str:
 
 
 def test_everything_is_shown(tiny_study):
-    text = shown(describe_folder(tiny_study(2, clips_per_patient=2), SMALL, workers=1))
+    text = shown(describe(tiny_study(2, clips_per_patient=2), SMALL, workers=1))
     rows = [" ".join(line.replace("│", " ").split()) for line in text.splitlines()]
     for row in ("steady 2 4", "all 6 12", "ann 12", "bob 6", "distinct maps 6",
                 "clips without a map 0 (0%)", "excluded clips 0",
@@ -49,7 +49,7 @@ def test_names_of_others_are_no_markup(tiny_study):
     root = tiny_study(1)
     rows = read_rows(root / "attention.csv")
     write_rows(root / "attention.csv", [row | {"annotator": "[red]eva[/]"} for row in rows])
-    assert "[red]eva[/]" in shown(describe_folder(root, SMALL, workers=1))
+    assert "[red]eva[/]" in shown(describe(root, SMALL, workers=1))
 
 
 def test_three_annotators_have_fleiss_kappa(tiny_study):
@@ -57,11 +57,11 @@ def test_three_annotators_have_fleiss_kappa(tiny_study):
     rows = [row for row in read_rows(root / "attention.csv") if row["annotator"] == "ann"]
     everyone = [row | {"annotator": name} for row in rows for name in ("ann", "bob", "eva")]
     write_rows(root / "attention.csv", everyone)
-    assert "all (Fleiss' kappa)" in shown(describe_folder(root, SMALL, workers=1))
+    assert "all (Fleiss' kappa)" in shown(describe(root, SMALL, workers=1))
 
 
 def test_excluded_clips_are_counted_by_reason(tiny_study):
-    card = describe_folder(tiny_study(1), SMALL, workers=1)
+    card = describe(tiny_study(1), SMALL, workers=1)
     reasons = ["too dark", "no sound", "too dark"]
     excluded = tuple(ExcludedClip(str(n), why) for n, why in enumerate(reasons))
     text = shown(dataclasses.replace(card, excluded=excluded))
@@ -82,7 +82,7 @@ def test_the_command_writes_what_it_shows_as_json(tiny_study, tmp_path, capsys):
 
 def test_the_clips_are_those_that_training_finds(tiny_study, tmp_path, monkeypatch):
     root = tiny_study(1).rename(tmp_path / "a study, (mine) = 'new'")  # Hydra would read this
-    describe_folder(root, SMALL, workers=1)
+    describe(root, SMALL, workers=1)
     monkeypatch.setattr("vaclip.data.cache.decode_clip", None)
     data = compose_settings(SMALL, root=root).data
     prepared = prepare_study(data, open_study(data), workers=1)  # nothing is decoded again
@@ -95,9 +95,9 @@ def test_the_clips_are_those_that_training_finds(tiny_study, tmp_path, monkeypat
 )
 def test_a_wrong_setting_is_explained(tiny_study, word, message):
     with pytest.raises(VaclipError, match=message):
-        describe_folder(tiny_study(1), (*SMALL, word), workers=1)
+        describe(tiny_study(1), (*SMALL, word), workers=1)
 
 
 def test_no_study_folder_is_explained(tmp_path):
     with pytest.raises(VaclipError, match="is this a study folder"):
-        describe_folder(tmp_path, SMALL)
+        describe(tmp_path, SMALL)

@@ -22,7 +22,7 @@ from conftest import (
     write_video,
 )
 from vaclip.audit import reencode
-from vaclip.audit.check import check_study
+from vaclip.audit.check import check
 from vaclip.audit.inspect import VideoFacts, inspect_video
 from vaclip.audit.reencode import reencode_study, video_rate
 from vaclip.commands.main import main
@@ -89,7 +89,7 @@ def root(tmp_path):
 
 
 def check_errors(root):
-    problems = check_study(root, workers=1)[0]
+    problems = list(check(root, workers=1).found)
     return [str(problem) for problem in problems if problem.severity == "error"]
 
 

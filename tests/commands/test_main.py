@@ -16,7 +16,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from vaclip import VaclipError
 from vaclip.commands.main import _in_quotes, main
-from vaclip.runs.predict import find_videos, load_predictor, predict_videos
+from vaclip.media import find_videos
+from vaclip.runs.predict import load_predictor, predict_videos
 
 ROOT = Path(__file__).parents[2]
 SMOKE = ["debug=smoke", "trainer.accelerator=cpu", "trainer.devices=1"]
@@ -153,7 +154,9 @@ def test_predict_on_files_and_folders(home, trained, without_map):
     for _, row in table.iterrows():
         assert row[f"prob_{row['predicted']}"] == row[probs].max()
     assert json.loads((home / "out.json").read_text())[0]["predicted"] == table["predicted"][0]
-    table, failures = predict_videos(checkpoint(without_map), [cohort(home) / "videos"])
+    table, failures = predict_videos(
+        load_predictor(checkpoint(without_map)), [cohort(home) / "videos"]
+    )
     assert len(table) == len(videos)
     assert not failures
 
@@ -179,7 +182,7 @@ def test_predict_equals_the_prediction_table_of_the_run(home, trained):
     stated = table[table["split"] == "test"].groupby("clip_id")[probs].mean()
     study = cohort(home)
     videos = [study / "videos" / f"{clip}.mp4" for clip in stated.index]
-    predicted = predict_videos(checkpoint(trained), videos, attention=study).table
+    predicted = predict_videos(load_predictor(checkpoint(trained)), videos, attention=study).table
     predicted = predicted.set_index("clip_id")[probs]
     pd.testing.assert_frame_equal(predicted, stated, atol=1e-4, rtol=0, check_dtype=False)
 
@@ -201,25 +204,27 @@ def test_a_clip_without_a_map_is_refused_by_name(home, trained, tiny_study):
     clips = pd.read_csv(study / "clips.csv").set_index("clip_id")
     video = study / clips.loc[gone, "video"]
     with pytest.raises(VaclipError, match=f"'{gone}' has no attention map"):
-        predict_videos(checkpoint(trained), [video], attention=study)
+        predict_videos(load_predictor(checkpoint(trained)), [video], attention=study)
 
 
 def test_a_video_that_the_study_does_not_know_is_refused(home, trained, tiny_study):
     video = next((cohort(home) / "videos").iterdir())
     study = tiny_study(patients_per_class=1)
     with pytest.raises(VaclipError, match=r"clips\.csv of the study .* has no such video"):
-        predict_videos(checkpoint(trained), [video], attention=study)
+        predict_videos(load_predictor(checkpoint(trained)), [video], attention=study)
 
 
 def test_a_copy_is_found_by_content_and_a_namesake_is_not(home, trained, tmp_path):
     first, second = sorted((cohort(home) / "videos").iterdir())[:2]
     copy, namesake = tmp_path / "renamed.mp4", tmp_path / first.name
     copy.write_bytes(first.read_bytes())
-    table = predict_videos(checkpoint(trained), [copy], attention=cohort(home)).table
+    table = predict_videos(
+        load_predictor(checkpoint(trained)), [copy], attention=cohort(home)
+    ).table
     assert table["clip_id"].tolist() == [first.stem]
     namesake.write_bytes(second.read_bytes() + b"changed")
     with pytest.raises(VaclipError, match="has no such video"):
-        predict_videos(checkpoint(trained), [namesake], attention=cohort(home))
+        predict_videos(load_predictor(checkpoint(trained)), [namesake], attention=cohort(home))
 
 
 def test_what_is_no_checkpoint_or_no_video_is_refused(tmp_path):

@@ -28,7 +28,7 @@ from cases import all_cases
 
 from annotation_files import write_gaze, write_shapes
 from conftest import write_tiny_study
-from vaclip.audit.check import check_study
+from vaclip.audit.check import check
 from vaclip.commands.imports import import_parser, import_rules
 from vaclip.errors import VaclipError
 from vaclip.files import inside_folder
@@ -164,7 +164,7 @@ def _study(folder: Path) -> tuple[Callable[[], None], list[Path]]:
             file.write(f"steady-0-0,eve,{kind},{value}\n")
 
     def read() -> None:
-        problems, _ = check_study(folder, workers=1)
+        problems = check(folder, workers=1).found
         if any(problem.severity == "error" for problem in problems):
             raise VaclipError("an error was found")
 

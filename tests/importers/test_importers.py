@@ -12,7 +12,7 @@ import pytest
 from cases import FIXTURES, all_cases
 from PIL import Image
 
-from vaclip.audit.check import check_study
+from vaclip.audit.check import check
 from vaclip.audit.preview import overlaid_clip
 from vaclip.commands.main import main
 from vaclip.importers import IMPORTERS
@@ -89,7 +89,8 @@ class TestContract:
         return tmp_path / "study"
 
     def test_gives_a_study_without_an_error(self, case, imported):
-        problems, clips = check_study(imported, workers=1)
+        found = check(imported, workers=1)
+        problems, clips = found.found, len(found.study.clips)
         assert [str(problem) for problem in problems if problem.severity == "error"] == []
         assert clips > 0
         assert set(load_study(imported).classes) == set(case.classes)

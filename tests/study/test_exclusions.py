@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from conftest import read_rows, write_rows, write_tiny_study
-from vaclip.audit.check import check_study, examine_study
+from vaclip.audit.check import check
 from vaclip.commands.main import main
 from vaclip.errors import VaclipError
 from vaclip.study.exclusions import quarantine
@@ -51,7 +51,8 @@ def test_nothing_of_an_excluded_clip_is_checked(root):
     annotations[0] |= {"kind": "no kind"}
     write_rows(root / "attention.csv", annotations)
     exclude(root, ("steady-0-0", "lost"))
-    assert check_study(root, workers=1) == ([], 5)
+    found = check(root, workers=1)
+    assert (found.found, len(found.study.clips)) == ((), 5)
     study = load_study(root)
     assert "steady-0-0" not in clip_ids(root)
     assert set(study.annotations) == set(clip_ids(root))
@@ -141,8 +142,8 @@ def test_all_errors_of_a_clip_are_one_row_of_one_line(root):
     rows = read_rows(root / "clips.csv")
     rows[0] |= {"label": "no class", "video": "gone.mkv"}
     write_rows(root / "clips.csv", rows)
-    found = examine_study(root, workers=1)
-    (row,) = quarantine(found.study, found.problems)
+    found = check(root, workers=1)
+    (row,) = quarantine(found.study, found.found)
     assert row.clip_id == "steady-0-0"
     assert row.reason.startswith("unknown label 'no class'")
     assert "; there is no file 'gone.mkv'" in row.reason
@@ -167,15 +168,15 @@ def test_nothing_is_written_where_nothing_is_wrong(root):
 def test_a_file_of_exclusions_with_errors_is_not_written_over(root):
     spoil(root)
     (root / "excluded.csv").write_text("clip_id,why\na,b\n")
-    found = examine_study(root, workers=1)
+    found = check(root, workers=1)
     with pytest.raises(VaclipError, match=r"excluded\.csv has errors"):
-        quarantine(found.study, found.problems)
+        quarantine(found.study, found.found)
     assert (root / "excluded.csv").read_text() == "clip_id,why\na,b\n"
 
 
 def test_warnings_exclude_nothing(root):
     rows = [{**row, "end_s": "99"} for row in read_rows(root / "clips.csv")]
     write_rows(root / "clips.csv", rows)
-    found = examine_study(root, workers=1)
-    assert {problem.severity for problem in found.problems} == {"warning"}
-    assert quarantine(found.study, found.problems) == ()
+    found = check(root, workers=1)
+    assert {problem.severity for problem in found.found} == {"warning"}
+    assert quarantine(found.study, found.found) == ()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
+import pandas as pd
 
 from vaclip.audit.inspect import VideoFacts, inspect_video, time_disagreement
 from vaclip.data.sampling import SLACK_S
-from vaclip.errors import VaclipError
+from vaclip.errors import VaclipError, counted
 from vaclip.maps.keypoints import load_keypoints
 from vaclip.maps.source import Grid, Timing, map_source
 from vaclip.study.load import read_study
@@ -43,19 +45,44 @@ class CheckedClip:
     by_frame: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StudyCheck:
     """Everything that a check found.
 
     Attributes:
         study: The study; None where it could not be read.
-        problems: Of reading and of decoding.
+        found: The problems of reading and of decoding.
         clips: The clips whose video is there.
     """
 
     study: Study | None
-    problems: tuple[Problem, ...]
+    found: tuple[Problem, ...]
     clips: tuple[CheckedClip, ...]
+
+    def __repr__(self) -> str:
+        errors = len(self.errors)
+        clips = counted(len(self.study.clips) if self.study else 0, "clip")
+        warnings = counted(len(self.found) - errors, "warning")
+        return f"StudyCheck({clips}: {counted(errors, 'error')}, {warnings})"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(repr(self))}</p>{self.problems.to_html(max_rows=20)}"
+
+    @property
+    def errors(self) -> list[Problem]:
+        """The problems that make the study unusable."""
+        return [problem for problem in self.found if problem.severity == "error"]
+
+    @property
+    def problems(self) -> pd.DataFrame:
+        """One row a problem: ``severity``, ``where`` (file:row:column), ``what``, ``clip_id``."""
+        names = [field.name for field in fields(Problem)]
+        return pd.DataFrame([astuple(problem) for problem in self.found], columns=names)
+
+    @property
+    def videos(self) -> pd.DataFrame:
+        """One row a clip: what its video is, and what is wrong with it."""
+        return pd.DataFrame([_row(checked) for checked in self.clips])
 
     @property
     def notes(self) -> list[str]:
@@ -73,37 +100,37 @@ class StudyCheck:
         return notes
 
 
-def check_study(
-    root: Path, *, workers: int = -1, progress: Callable[[int, int], None] | None = None
-) -> tuple[list[Problem], int]:
-    """Returns the problems that `examine_study` finds, and the number of clips read."""
-    found = examine_study(root, workers=workers, progress=progress)
-    return list(found.problems), len(found.study.clips) if found.study else 0
-
-
-def examine_study(
-    root: Path, *, workers: int = -1, progress: Callable[[int, int], None] | None = None
+def check(
+    study: Study | str | Path,
+    *,
+    workers: int = -1,
+    progress: Callable[[int, int], None] | None = None,
 ) -> StudyCheck:
-    """Reads a study, decodes every video once and draws every map.
+    """Reads a study folder anew, decodes every video once and draws every map.
 
     Args:
-        root: The study folder.
+        study: A study, or its folder.
         workers: Processes; -1 for one a core.
         progress: Called with (done, total) clips after each video.
+
+    Example:
+        >>> check("nowhere").problems.severity.tolist()
+        ['error']
     """
-    study, problems = read_study(root)
-    if study is None:
+    root = study.root if isinstance(study, Study) else Path(study)
+    read, problems = read_study(root)
+    if read is None:
         return StudyCheck(None, tuple(problems), ())
     # Missing files and those outside of the folder were reported already.
-    inside = study.root.resolve()
+    inside = read.root.resolve()
     by_video: dict[Path, list[Clip]] = {}
-    for clip in study.clips:
+    for clip in read.clips:
         if clip.video.is_file() and clip.video.resolve().is_relative_to(inside):
             by_video.setdefault(clip.video.resolve(), []).append(clip)
     total = sum(map(len, by_video.values()))
     pool = joblib.Parallel(n_jobs=workers, return_as="generator", pre_dispatch="4*n_jobs")
     jobs = (
-        joblib.delayed(check_video)([(study.only(clip), clip) for clip in clips])
+        joblib.delayed(check_video)([(read.only(clip), clip) for clip in clips])
         for clips in by_video.values()
     )
     checked: dict[str, CheckedClip] = {}
@@ -111,9 +138,9 @@ def examine_study(
         checked |= {one.clip.clip_id: one for one in found}
         if progress:
             progress(len(checked), total)
-    in_order = tuple(checked[c.clip_id] for c in study.clips if c.clip_id in checked)
+    in_order = tuple(checked[c.clip_id] for c in read.clips if c.clip_id in checked)
     problems += [problem for one in in_order for problem in one.problems]
-    return StudyCheck(study, tuple(problems), in_order)
+    return StudyCheck(read, tuple(problems), in_order)
 
 
 def check_video(clips: Sequence[tuple[Study, Clip]]) -> list[CheckedClip]:

@@ -9,21 +9,31 @@ from vaclip.audit.data_card import data_card
 from vaclip.compose import compose_settings
 from vaclip.evaluation.data_card import DataCard
 from vaclip.runs.prepare import open_study, prepare_study
+from vaclip.study.study import Study
 
 
-def describe_folder(folder: Path, overrides: Sequence[str] = (), *, workers: int = -1) -> DataCard:
+def describe(
+    study: Study | str | Path, overrides: Sequence[str] = (), *, workers: int = -1
+) -> DataCard:
     """Describes a study folder as `data_card` does.
 
     The clips are decoded with the settings of a run, so that training finds them in the cache.
 
     Args:
-        folder: The study folder.
+        study: A study, or its folder.
         overrides: Settings as for ``vaclip train``, ``KEY=VALUE``.
         workers: Processes; -1 for one a core.
 
     Raises:
         VaclipError: If a setting is wrong, or the study has an error.
+
+    Example:
+        >>> describe("nowhere")
+        Traceback (most recent call last):
+        vaclip.errors.VaclipError: the study in nowhere has 1 error(s):
+        ...
     """
-    config = compose_settings(overrides, root=folder)
+    root = study.root if isinstance(study, Study) else study
+    config = compose_settings(overrides, root=root)
     prepared = prepare_study(config.data, open_study(config.data), workers=workers)
     return data_card(config.data, prepared, folds=config.split.folds, workers=workers)

@@ -47,28 +47,29 @@ def add_data_commands(commands: Any) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from vaclip.audit.check import examine_study, write_facts
-    from vaclip.console import console, progress_bar
+    from vaclip.audit.check import check, write_facts
+    from vaclip.console import progress_bar, speak
     from vaclip.study.exclusions import quarantine
+
+    console = speak()
 
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     with progress_bar("Decoding clips") as progress:
-        found = examine_study(options.study, progress=progress)
-    for problem in found.problems:
+        found = check(options.study, progress=progress)
+    for problem in found.found:
         say(str(problem))
     for note in found.notes:
         say(f"note: {note}")
-    errors = [problem for problem in found.problems if problem.severity == "error"]
+    errors = found.errors
     clips = len(found.study.clips) if found.study else 0
-    warnings = len(found.problems) - len(errors)
-    say(f"{clips} clips: {len(errors)} error(s), {warnings} warning(s)")
+    say(f"{clips} clips: {len(errors)} error(s), {len(found.found) - len(errors)} warning(s)")
     if options.table:
         write_facts(options.table, found.clips)
         say(f"Written: {options.table}")
     if options.quarantine and found.study:
-        excluded = quarantine(found.study, found.problems)
+        excluded = quarantine(found.study, found.found)
         say(f"{len(excluded)} clip(s) are excluded from now on, by excluded.csv")
         errors = [error for error in errors if error.clip_id is None]
         if errors:
@@ -78,7 +79,9 @@ def _check(options: argparse.Namespace) -> int:
 
 def _reencode(options: argparse.Namespace) -> int:
     from vaclip.audit.reencode import reencode_study
-    from vaclip.console import console, progress_bar
+    from vaclip.console import progress_bar, speak
+
+    console = speak()
 
     with progress_bar("Re-encoding videos") as progress:
         videos = reencode_study(options.study, options.into, fps=options.fps, progress=progress)
@@ -91,7 +94,9 @@ def _preview(options: argparse.Namespace) -> int:
 
     load_study(options.study, quiet=True)
     from vaclip.audit.preview import draw_preview
-    from vaclip.console import console
+    from vaclip.console import speak
+
+    console = speak()
 
     draw_preview(options.study, options.out, clips=options.clips, clip_ids=options.clip)
     console.print(f"Drawn: {options.out}", highlight=False, soft_wrap=True)
@@ -102,13 +107,13 @@ def _describe(options: argparse.Namespace) -> int:
     from vaclip.study.load import load_study
 
     load_study(options.study, quiet=True)
-    from vaclip.audit.describe import describe_folder
+    from vaclip.audit.describe import describe
     from vaclip.commands.describe import description_tables
     from vaclip.console import console, setup_logging
     from vaclip.files import write_json
 
     setup_logging()
-    card = describe_folder(options.study, options.overrides)
+    card = describe(options.study, options.overrides)
     if options.json:
         write_json(options.json, card.to_json())
     for table in description_tables(card):

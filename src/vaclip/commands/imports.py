@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from vaclip.console import console, progress_bar
+from vaclip.console import console, progress_bar, speak
 from vaclip.errors import VaclipError
 from vaclip.importers import IMPORTERS
 from vaclip.importers.merge import plan_import
@@ -24,6 +24,7 @@ def run_import(words: Sequence[str]) -> int:
     Raises:
         VaclipError: If the export is damaged, or does not fit the study.
     """
+    speak()
     named = bool(words) and not words[0].startswith("-")
     options = import_parser(words[:1] if named else None).parse_args(words)
     exports = [read_clips(options.clips, options)] if options.clips else []

@@ -189,8 +189,10 @@ def _report(options: argparse.Namespace) -> int:
             f"{options.folder} has no {PREDICTIONS_FILE}; give the folder that `vaclip study` or "
             "`vaclip train` wrote"
         )
-    from vaclip.console import console, progress_bar
+    from vaclip.console import progress_bar, speak
     from vaclip.reports.page import write_report
+
+    console = speak()
 
     with progress_bar("Writing the report") as progress:
         page = write_report(
@@ -212,16 +214,16 @@ def _predict(options: argparse.Namespace) -> int:
     find_videos(options.videos)
     if options.attention:
         load_study(options.attention, quiet=True)
-    from vaclip.console import console, progress_bar
-    from vaclip.runs.predict import predict_videos, prediction_view, write_predictions
+    from vaclip.commands.predict import prediction_view, write_predictions
+    from vaclip.console import progress_bar, speak
+    from vaclip.runs.predict import load_predictor, predict_videos
 
+    console = speak()
+
+    predictor = load_predictor(options.checkpoint, options.device)
     with progress_bar("Predicting") as progress:
         table, failures = predict_videos(
-            options.checkpoint,
-            options.videos,
-            attention=options.attention,
-            device=options.device,
-            progress=progress,
+            predictor, options.videos, attention=options.attention, progress=progress
         )
     write_predictions(table, csv=options.csv, json=options.json)
     console.print(prediction_view(table))

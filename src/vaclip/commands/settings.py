@@ -46,7 +46,9 @@ def complete_key(**_: Any) -> list[str]:
 
 def _arms(options: argparse.Namespace) -> int:
     from vaclip.compose import arm_file, arm_names
-    from vaclip.console import console
+    from vaclip.console import speak
+
+    console = speak()
 
     names = arm_names(options.config_dir)
     indent = max(map(len, names)) + 2
@@ -65,8 +67,10 @@ def _config(options: argparse.Namespace) -> int:
     from rich.table import Table
 
     from vaclip.config import StudyRunConfig, unknown_key
-    from vaclip.console import console
+    from vaclip.console import speak
     from vaclip.settings import all_settings
+
+    console = speak()
 
     wanted, comments = options.key, setting_comments()
     found = [

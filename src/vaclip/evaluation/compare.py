@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaclip import keys
+from vaclip.errors import counted
 from vaclip.evaluation import inference as stats
 from vaclip.evaluation import scores
 from vaclip.evaluation.cases import Cases, Job, Unit
@@ -29,7 +30,7 @@ N_PERMUTATIONS: Final = 9999
 _RANGE = {"brier": 2.0, "log_loss": math.inf}  # of the others it is 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Score:
     """A metric of an arm."""
 
@@ -44,8 +45,11 @@ class Score:
     percentile: Interval
     """From the bootstrap over patients, the trained models taken as they are."""
 
+    def __repr__(self) -> str:
+        return f"{self.mean:.3f} ({self.interval})"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class ArmScores:
     """All that is said of one arm per patient or per clip."""
 
@@ -62,8 +66,12 @@ class ArmScores:
     reliability: scores.Reliability
     """Over all seeds."""
 
+    def __repr__(self) -> str:
+        found = ", ".join(f"{name} {score}" for name, score in self.scores.items())
+        return f"{self.arm} per {self.unit}, {counted(self.patients, 'patient')}: {found}"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Contrast:
     """The difference ``first - second`` over the cases and jobs that both arms have."""
 
@@ -96,6 +104,12 @@ class Contrast:
     patients do not differ."""
     identical: bool = False
     """Whether both predict the very same for every case, as one model under two names does."""
+
+    def __repr__(self) -> str:
+        return (
+            f"{self.first} - {self.second}, {self.metric}: {self.difference:+.3f} "
+            f"({self.interval}), p = {self.p:.3g}, {counted(self.patients, 'patient')}"
+        )
 
 
 def score_arm(
@@ -202,7 +216,32 @@ def compare(
     n_permutations: int = N_PERMUTATIONS,
     seed: int = 0,
 ) -> Contrast:
-    """Compares two arms on what both have; works for every name in `scores.METRICS`."""
+    """Compares two arms on the clips and jobs that both have.
+
+    Args:
+        predictions: The table.
+        first: An arm.
+        second: What is subtracted from it.
+        metric: A name in `scores.METRICS`, per patient.
+        n_resamples: Draws of the bootstrap over patients.
+        n_permutations: Of the paired permutation test; all are tried where they are fewer.
+        seed: Of the draws; equal tables and seeds give equal results.
+
+    Raises:
+        VaclipError: If there is no such arm.
+
+    Example:
+        >>> import pandas as pd
+        >>> ill = [0.9, 0.2, 0.8, 0.1, 0.4, 0.3, 0.7, 0.6]
+        >>> frame = pd.DataFrame({"pid": [*"abcdefgh"], "dx": ["ill", "well"] * 4, "p1": ill})
+        >>> both = pd.concat([frame.assign(arm="net"), frame.assign(arm="gaze", p1=ill[::-1])])
+        >>> table = Predictions.from_frame(
+        ...     both.assign(p0=1 - both.p1), patient="pid", label="dx", arm="arm",
+        ...     probs={"ill": "p1", "well": "p0"},
+        ... )
+        >>> compare(table, "gaze", "net", n_resamples=9).difference
+        -0.5
+    """
     one, two = predictions.paired(first, second)
     jobs = predictions.jobs[first], predictions.jobs[second]
     common = sorted(jobs[0] & jobs[1])

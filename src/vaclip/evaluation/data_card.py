@@ -6,6 +6,7 @@ that is undefined is NaN here, and null in the file.
 
 from __future__ import annotations
 
+import html
 import math
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -172,6 +173,14 @@ class DataCard:
     def __repr__(self) -> str:
         counts = f"{self.patients} patients, {self.clips} clips, {len(self.classes)} classes"
         return f"<DataCard of {self.name}: {counts}, {len(self.findings)} finding(s)>"
+
+    def _repr_html_(self) -> str:
+        rows = (
+            "".join(f"<td>{html.escape(text)}</td>" for text in (f.severity, f.what, f.advice))
+            for f in self.findings
+        )
+        table = "".join(f"<tr>{row}</tr>" for row in rows)
+        return f"<p>{html.escape(repr(self))}</p><table>{table}</table>"
 
     def to_json(self) -> dict[str, Any]:
         """Returns the content of ``data_card.json``, for `vaclip.files.write_json`."""

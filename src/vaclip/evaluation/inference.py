@@ -43,6 +43,9 @@ class Interval:
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{LEVEL:.0%} interval {self.low:.3f} to {self.high:.3f}"
+
 
 UNDEFINED: Final = Interval(math.nan, math.nan)
 

@@ -17,7 +17,7 @@ import pandas as pd
 from pyarrow import ArrowException
 
 from vaclip import keys
-from vaclip.errors import VaclipError, did_you_mean
+from vaclip.errors import VaclipError, counted, did_you_mean
 from vaclip.evaluation.cases import CASE, Cases, Job, Unit, cases_of
 from vaclip.evaluation.embeddings import EmbeddingFiles, Embeddings, Model, save_embeddings
 from vaclip.files import atomic_file
@@ -349,15 +349,6 @@ class Predictions:
         from vaclip.evaluation.compare import compare
 
         return compare(self, first, second, **options)
-
-
-def counted(number: int, noun: str) -> str:
-    """Returns a number and its noun, in the plural where there is not one.
-
-    >>> counted(2, "class")
-    '2 classes'
-    """
-    return f"{number} {noun}{'' if number == 1 else 'es' if noun.endswith('s') else 's'}"
 
 
 def _job(pair: Sequence[int]) -> Job:

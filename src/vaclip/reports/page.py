@@ -14,7 +14,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vaclip import keys
-from vaclip.errors import VaclipError
+from vaclip.errors import VaclipError, counted
 from vaclip.evaluation.compare import N_PERMUTATIONS, N_RESAMPLES
 from vaclip.evaluation.evaluate import Evaluation, Progress, evaluate
 from vaclip.evaluation.predictions import Predictions
@@ -105,6 +105,11 @@ def write_report(
 
     Raises:
         VaclipError: If there are no predictions, or a file is damaged.
+
+    Example:
+        >>> write_report("nowhere")
+        Traceback (most recent call last):
+        vaclip.errors.VaclipError: nowhere has no predictions.parquet; give the folder that ...
     """
     if isinstance(source, Predictions):
         if out is None:
@@ -230,16 +235,10 @@ def _extent(source: Source, *what: str) -> str:
         "fold": folds,
     }
     tested = source.predictions.clips[keys.PRED_PATIENT].nunique()
-    patients = f"{tested} {_plural('patient', tested)}"
+    patients = counted(tested, "patient")
     if source.data_card and tested < (everyone := source.data_card.patients):
         patients = f"{tested} of {everyone} patients tested"
-    return ", ".join(
-        [patients, *(f"{counts[name]} {_plural(name, counts[name])}" for name in what)]
-    )
-
-
-def _plural(name: str, count: int) -> str:
-    return name if count == 1 else f"{name}{'es' if name.endswith('s') else 's'}"
+    return ", ".join([patients, *(counted(counts[name], name) for name in what)])
 
 
 def _jobs(source: Source) -> str | None:

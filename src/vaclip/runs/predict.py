@@ -3,50 +3,114 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
-from rich.table import Table
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vaclip import keys
 from vaclip.data.cache import SampleSettings, cache_clip, file_digest
-from vaclip.data.dataset import ClipItem, SegmentDataset, collate
-from vaclip.data.transforms import prepare_batch
+from vaclip.data.dataset import ClipItem, SegmentDataset
 from vaclip.errors import VaclipError
-from vaclip.files import atomic_file
 from vaclip.media import find_videos
+from vaclip.metrics.retrieval import unit_rows
 from vaclip.models import VideoAttentionCLIP
 from vaclip.study.load import load_study
 from vaclip.study.study import Clip, Study
 from vaclip.training.checkpoint import load_model
+from vaclip.training.inference import predict_segments
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Predictor:
-    """A model with what it needs to know of its inputs.
+    """A trained model with what it needs to know of its inputs.
 
     Attributes:
         model: In evaluation mode.
+        checkpoint: Where it was read from.
         classes: In the order of the logits.
         data: The ``data`` settings of its run.
         channels: C of its maps.
         annotators: Whose annotations it was trained on.
+        aligned: Whether its embeddings were trained.
+        device: Where it runs.
     """
 
     model: VideoAttentionCLIP
+    checkpoint: Path
     classes: tuple[str, ...]
     data: dict[str, Any]
     channels: int
     annotators: tuple[str, ...]
+    aligned: bool
+    device: str
+
+    def __repr__(self) -> str:
+        needs = "needs an attention map" if self.model.diagnosis_needs_map else "needs video alone"
+        return f"Predictor({str(self.checkpoint)!r}: {', '.join(self.classes)}; {needs})"
+
+    def predict(
+        self, videos: Sequence[str | Path], *, attention: Study | str | Path | None = None
+    ) -> pd.DataFrame:
+        """Predicts the class of every clip, as `predict_videos` does.
+
+        A clip that cannot be predicted is not in the table, and is warned of.
+
+        Args:
+            videos: Files, or folders whose video files are taken.
+            attention: A study with the clips and annotations of these videos, or its folder.
+
+        Returns:
+            One row a clip, by ``clip_id``: ``video``, ``segments``, ``predicted``, and one
+            ``prob_...`` a class.
+
+        Raises:
+            VaclipError: As `predict_videos`.
+        """
+        table, failures = predict_videos(self, videos, attention=attention)
+        for failure in failures:
+            warnings.warn(failure, stacklevel=2)
+        return table.set_index(keys.PRED_CLIP)
+
+    def embed(self, study: Study | str | Path) -> pd.DataFrame:
+        """Embeds every clip of a study and its attention map.
+
+        Args:
+            study: The study, or its folder.
+
+        Returns:
+            One row a clip, by ``clip_id``: under ``video`` and ``attn`` E columns each, the mean
+            over the clip's segments that have a map (``video``: over all of them where none has),
+            scaled to unit length. Without a map, ``attn`` is NaN.
+
+        Raises:
+            VaclipError: If the alignment was not trained, or a clip cannot be decoded.
+        """
+        if not self.aligned:
+            raise VaclipError(
+                f"the alignment of {self.checkpoint} was not trained (loss.clip_weight=0), so its "
+                "embeddings mean nothing; use an arm with the CLIP term, such as B1 or B3"
+            )
+        study = study if isinstance(study, Study) else load_study(study)
+        annotators = _annotators(self, study)
+        rows = []
+        with tempfile.TemporaryDirectory(prefix="vaclip-") as scratch:
+            for clip in study.clips:
+                rows.append(_embed_clip(self, study, clip, annotators, Path(scratch)))
+        sizes = [(side, n) for side in ("video", "attn") for n in range(rows[0].shape[0] // 2)]
+        index = pd.Index([clip.clip_id for clip in study.clips], name=keys.PRED_CLIP)
+        return pd.DataFrame(np.stack(rows), index, pd.MultiIndex.from_tuples(sizes))
 
 
-class Predictions(NamedTuple):
+class ClipPredictions(NamedTuple):
     """What `predict_videos` gives.
 
     Attributes:
@@ -59,45 +123,58 @@ class Predictions(NamedTuple):
     failures: list[str]
 
 
-def load_predictor(checkpoint: Path, device: str = "cpu") -> Predictor:
+def load_predictor(checkpoint: str | Path, device: str = "cpu") -> Predictor:
     """Loads a checkpoint without running code from it.
+
+    Args:
+        checkpoint: A ``best.ckpt`` or ``last.ckpt`` of a run folder.
+        device: Of torch: ``cpu``, ``cuda``, ``cuda:1``, ...
 
     Raises:
         VaclipError: If the file or the device cannot be used, or the model was trained with
             control maps.
+
+    Example:
+        >>> load_predictor("nowhere.ckpt")
+        Traceback (most recent call last):
+        ...
+        vaclip.errors.VaclipError: nowhere.ckpt cannot be used as a checkpoint of vaclip ...
     """
+    checkpoint = Path(checkpoint)
     model, about = load_model(checkpoint, device)
-    if control := about["config"]["data"].get("control"):
+    config = about["config"]
+    if control := config["data"].get("control"):
         raise VaclipError(
             f"{checkpoint} was trained with control maps (data.control={control}), to be compared "
             "with in a study; predict with an arm that saw the clinicians' maps"
         )
     return Predictor(
         model,
+        checkpoint,
         tuple(about["classes"]),
-        about["config"]["data"],
+        config["data"],
         about["model"]["attn_in_channels"],
         tuple(about["annotators"]),
+        config["loss"]["clip_weight"] > 0,
+        device,
     )
 
 
 def predict_videos(
-    checkpoint: Path,
-    videos: Sequence[Path],
+    predictor: Predictor,
+    videos: Sequence[str | Path],
     *,
-    attention: Path | None = None,
-    device: str = "cpu",
+    attention: Study | str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Predictions:
+) -> ClipPredictions:
     """Predicts the class of every clip.
 
     Args:
-        checkpoint: A ``best.ckpt`` or ``last.ckpt`` of a run folder.
+        predictor: The model.
         videos: Files, or folders whose video files are taken, subfolders too.
-        attention: A study folder with the clips and annotations of these videos. A video is looked
-            up by its path, else by its content, so that a copy is found and another file of
-            the same name is not taken for it.
-        device: Of torch.
+        attention: A study, or its folder, with the clips and annotations of these videos. A video
+            is looked up by its path, else by its content, so that a copy is found and another
+            file of the same name is not taken for it.
         progress: Called with (done, total) after each clip.
 
     Returns:
@@ -108,31 +185,33 @@ def predict_videos(
         VaclipError: If maps are needed and there is no ``attention``, a video is not in its
             study, or no clip at all can be predicted.
     """
-    predictor = load_predictor(checkpoint, device)
     if predictor.model.diagnosis_needs_map and attention is None:
         raise VaclipError(
-            f"the model in {checkpoint} was trained to look where a clinician looks, and its "
-            "diagnosis needs an attention map; give --attention STUDY, a study folder that "
+            f"the model in {predictor.checkpoint} was trained to look where a clinician looks, and "
+            "its diagnosis needs an attention map; give --attention STUDY, a study folder that "
             "names these videos, or train a model without (experiment=B1)"
         )
-    files = find_videos(videos)
-    study = load_study(attention) if attention else _bare_study(files)
+    files = find_videos([Path(video) for video in videos])
+    if attention is None:
+        study = _bare_study(files)
+    else:
+        study = attention if isinstance(attention, Study) else load_study(attention)
     annotators = _annotators(predictor, study)
     rows: list[dict[str, Any]] = []
     failures: list[str] = []
     with tempfile.TemporaryDirectory(prefix="vaclip-") as name:
         scratch = Path(name)
-        clips = _clips_of(files, study, scratch) if attention else list(study.clips)
+        clips = list(study.clips) if attention is None else _clips_of(files, study, scratch)
         for done, clip in enumerate(clips, start=1):
             try:
-                rows.append(_predict_clip(predictor, study, clip, annotators, scratch, device))
+                rows.append(_predict_clip(predictor, study, clip, annotators, scratch))
             except VaclipError as error:
                 failures.append(str(error))
             if progress:
                 progress(done, len(clips))
     if not rows:
         raise VaclipError("no clip can be predicted:\n  " + "\n  ".join(failures))
-    return Predictions(pd.DataFrame(rows), failures)
+    return ClipPredictions(pd.DataFrame(rows), failures)
 
 
 def _bare_study(files: Sequence[Path]) -> Study:
@@ -166,68 +245,64 @@ def _annotators(predictor: Predictor, study: Study) -> tuple[str, ...]:
     return predictor.annotators
 
 
-def _predict_clip(
+def _outputs(
     predictor: Predictor,
     study: Study,
     clip: Clip,
     annotators: tuple[str, ...],
     scratch: Path,
-    device: str,
-) -> dict[str, Any]:
+    *names: str,
+) -> list[Tensor]:
+    """Runs the model on a clip, and returns a batch key or output for all of its segments each."""
     data = predictor.data
-    settings = SampleSettings(
-        data["fps"], tuple(data["size"]), annotators, data["combine"], data["keypoint_sigma"]
-    )
-    cached = cache_clip(study, clip, settings, scratch)
+    cached = cache_clip(study, clip, SampleSettings.from_settings(data, annotators), scratch)
     segments = SegmentDataset(
         [ClipItem(cached, 0, -1, -1, -1)], data["frames"], data["stride"], predictor.channels
     )
-    probs: list[Tensor] = []
-    for start in range(0, len(segments), data["batch_size"]):
-        numbers = range(start, min(start + data["batch_size"], len(segments)))
-        batch = collate([segments[number] for number in numbers])
-        batch = prepare_batch({name: value.to(device) for name, value in batch.items()})
-        with torch.inference_mode():
-            outputs = predictor.model(
-                batch[keys.VIDEO], batch[keys.ATTN_MAP], batch[keys.ATTN_VALID], embed=False
-            )
-        usable = outputs[keys.LOGITS].float().softmax(dim=1).cpu()
-        if predictor.model.diagnosis_needs_map:
-            usable = usable[batch[keys.ATTN_VALID].cpu()]
-        probs.append(usable)
-    joined = torch.cat(probs)
-    if not len(joined):
+    embed = keys.VIDEO_EMBED in names
+    parts = [
+        [(batch | outputs)[name].cpu() for name in names]
+        for batch, outputs in predict_segments(
+            predictor.model, segments, data["batch_size"], predictor.device, embed=embed
+        )
+    ]
+    return [torch.cat(column) for column in zip(*parts, strict=True)]
+
+
+def _predict_clip(
+    predictor: Predictor, study: Study, clip: Clip, annotators: tuple[str, ...], scratch: Path
+) -> dict[str, Any]:
+    logits, valid = _outputs(
+        predictor, study, clip, annotators, scratch, keys.LOGITS, keys.ATTN_VALID
+    )
+    probs = logits.float().softmax(dim=1)
+    if predictor.model.diagnosis_needs_map:
+        probs = probs[valid]
+    if not len(probs):
         raise VaclipError(
             f"clip '{clip.clip_id}' has no attention map by {', '.join(annotators) or 'anyone'}, "
             "and the model's diagnosis needs one; add it to attention.csv"
         )
-    mean = joined.mean(dim=0).tolist()
+    mean = probs.mean(dim=0).tolist()
     named = {f"{keys.PRED_PROB_PREFIX}{c}": p for c, p in zip(predictor.classes, mean, strict=True)}
     return {
         keys.PRED_CLIP: clip.clip_id,
         "video": str(clip.video),
-        "segments": len(joined),
+        "segments": len(probs),
         "predicted": predictor.classes[mean.index(max(mean))],
         **named,
     }
 
 
-def write_predictions(table: pd.DataFrame, *, csv: Path | None, json: Path | None) -> None:
-    """Writes the table to the files that are asked for."""
-    if csv:
-        with atomic_file(csv) as temporary:
-            table.to_csv(temporary, index=False)
-    if json:
-        with atomic_file(json) as temporary:
-            table.to_json(temporary, orient="records", indent=2)
-
-
-def prediction_view(table: pd.DataFrame) -> Table:
-    """Returns the table for a terminal."""
-    view = Table(title="Predictions")
-    shown = [name for name in table.columns if name != "video"]
-    for name in shown:
-        view.add_column(name.removeprefix(keys.PRED_PROB_PREFIX), overflow="fold")
-    for row in table[shown].itertuples(index=False):
-        view.add_row(*(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row))
-    return view
+def _embed_clip(
+    predictor: Predictor, study: Study, clip: Clip, annotators: tuple[str, ...], scratch: Path
+) -> NDArray[np.float64]:
+    """Returns (2 E,): the embeddings of the video and of its map."""
+    names = (keys.VIDEO_EMBED, keys.ATTN_EMBED, keys.ATTN_VALID)
+    video, attn, valid = _outputs(predictor, study, clip, annotators, scratch, *names)
+    used = valid if valid.any() else torch.ones_like(valid)
+    means = [side[used].double().mean(dim=0, keepdim=True).numpy() for side in (video, attn)]
+    video_mean, attn_mean = map(unit_rows, means)
+    if not valid.any():
+        attn_mean = np.full_like(attn_mean, np.nan)
+    return np.concatenate([video_mean[0], attn_mean[0]])

@@ -17,7 +17,7 @@ def quarantine(study: Study, problems: Sequence[Problem]) -> tuple[Exclusion, ..
 
     Args:
         study: The study, as far as it could be read.
-        problems: What `read_study` or `check_study` found.
+        problems: What `read_study` or `vaclip.audit.check.check` found.
 
     Returns:
         The new rows.

@@ -32,8 +32,8 @@ _SHOWN = 20
 _LOG = logging.getLogger(__name__)
 
 
-def load_study(root: Path, *, quiet: bool = False) -> Study:
-    """Loads a study.
+def load_study(root: str | Path, *, quiet: bool = False) -> Study:
+    """Loads a study folder; its videos are looked for, but not decoded.
 
     Args:
         root: The study folder.
@@ -41,6 +41,12 @@ def load_study(root: Path, *, quiet: bool = False) -> Study:
 
     Raises:
         VaclipError: If it has an error; the message lists the first ones.
+
+    Example:
+        >>> load_study("nowhere")
+        Traceback (most recent call last):
+        vaclip.errors.VaclipError: the study in nowhere has 1 error(s):
+        ...
     """
     study, problems = read_study(root)
     errors = [problem for problem in problems if problem.severity == "error"]
@@ -56,7 +62,7 @@ def load_study(root: Path, *, quiet: bool = False) -> Study:
     return study
 
 
-def read_study(root: Path) -> tuple[Study | None, list[Problem]]:
+def read_study(root: str | Path) -> tuple[Study | None, list[Problem]]:
     """Reads a study as far as possible.
 
     Videos are looked for, but not decoded. Of a clip that excluded.csv names nothing is checked.

@@ -1,16 +1,18 @@
-"""A study folder: read it, find every problem at once, or load it for use.
-
-The format is described in the README ("A study on disk").
-"""
+"""What a study folder holds, once it is read."""
 
 from __future__ import annotations
 
 import dataclasses
+import html
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from vaclip.errors import counted
 from vaclip.maps.source import AnnotatedClip, Annotation, Region
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 REQUIRED_CLIP_COLUMNS = ("clip_id", "video", "patient_id", "label")
 CLIP_COLUMNS = (*REQUIRED_CLIP_COLUMNS, "start_s", "end_s", "keypoints")
@@ -62,7 +64,7 @@ class Exclusion:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Study:
     """A loaded study; clips are in the order of clips.csv, without the excluded ones."""
 
@@ -76,18 +78,46 @@ class Study:
     """By clip_id; a clip that nobody annotated is absent."""
     excluded: tuple[Exclusion, ...] = ()
 
+    def __repr__(self) -> str:
+        counts = {
+            "patient": len(self.patients),
+            "clip": len(self.clips),
+            "class": len(self.classes),
+            "annotator": len(self.annotators),
+        }
+        return f"Study({self.name!r}: {', '.join(counted(n, what) for what, n in counts.items())})"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(repr(self))}</p>{self.frame.to_html(max_rows=10)}"
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row a clip, by ``clip_id``, with its further columns of clips.csv.
+
+        ``patient_id``, ``label``, ``video``, ``start_s``, ``end_s`` (seconds; None for the end),
+        ``annotations`` (how many rows of attention.csv).
+        """
+        import pandas as pd
+
+        rows = [
+            {
+                "patient_id": clip.patient_id,
+                "label": clip.label,
+                "video": str(clip.video),
+                "start_s": clip.start_s,
+                "end_s": clip.end_s,
+                "annotations": len(self.annotations.get(clip.clip_id, ())),
+                **clip.extra,
+            }
+            for clip in self.clips
+        ]
+        return pd.DataFrame(rows, index=pd.Index([c.clip_id for c in self.clips], name="clip_id"))
+
     @property
     def annotators(self) -> tuple[str, ...]:
         """Every annotator, sorted."""
-        return tuple(
-            sorted(
-                {
-                    annotation.annotator
-                    for annotations in self.annotations.values()
-                    for annotation in annotations
-                }
-            )
-        )
+        rows = (row for own in self.annotations.values() for row in own)
+        return tuple(sorted({row.annotator for row in rows}))
 
     @property
     def patients(self) -> tuple[str, ...]:
@@ -96,11 +126,8 @@ class Study:
 
     def only(self, clip: Clip) -> Study:
         """Returns the study with one clip, small enough to send to another process."""
-        annotations = (
-            {clip.clip_id: self.annotations[clip.clip_id]}
-            if clip.clip_id in self.annotations
-            else {}
-        )
+        own = self.annotations.get(clip.clip_id)
+        annotations = {} if own is None else {clip.clip_id: own}
         return dataclasses.replace(self, clips=(clip,), annotations=annotations)
 
     def annotated(self, clip: Clip) -> AnnotatedClip:
