@@ -263,11 +263,10 @@ class StudyRunConfig(Config):
     study: StudyConfig = setting(StudyConfig)
 
 
-ConfigStore.instance().store(name="schema", node=Config)
-# Merged after the reference configuration, so its defaults must not take the place of values there.
-_RUN = dict.fromkeys((f.name for f in dataclasses.fields(Config)), MISSING)
-ConfigStore.instance().store(name="study_schema", node=StudyRunConfig(**_RUN))
-
+# What Hydra composes by: the types alone, so that each value has to stand in the files.
+for _name, _schema in (("schema", Config), ("study_schema", StudyRunConfig)):
+    _missing = dict.fromkeys((one.name for one in dataclasses.fields(_schema)), MISSING)
+    ConfigStore.instance().store(name=_name, node=_schema(**_missing))
 
 ABOUT = frozenset(f"about.{one.name}" for one in dataclasses.fields(ArmAbout))
 """Settings that are words alone."""
