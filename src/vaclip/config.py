@@ -213,8 +213,8 @@ class RolesConfig:
 
     baseline: str = "B0"
     method: str = "B3"
-    shuffled: str = "K_shuffled"
-    map_only: str = "K_map_only"
+    shuffled: str | None = "K_shuffled"
+    map_only: str | None = "K_map_only"
     controls: list[str] = setting(
         ["K_shuffled", "K_uniform", "K_centre", "K_random", "K_map_only", "K_withheld"], listed()
     )
@@ -230,7 +230,8 @@ class RolesConfig:
     def named(self) -> Iterator[tuple[str, str]]:
         """Yields (setting, arm) of every arm that has a role."""
         for role in ("baseline", "method", "shuffled", "map_only"):
-            yield role, getattr(self, role)
+            if (arm := getattr(self, role)) is not None:
+                yield role, arm
         yield from (("controls", arm) for arm in self.controls)
         yield from (("pairs", arm) for pair in self.pairs for arm in pair)
 
@@ -263,11 +264,10 @@ class StudyRunConfig(Config):
     study: StudyConfig = setting(StudyConfig)
 
 
-ConfigStore.instance().store(name="schema", node=Config)
-# Merged after the reference configuration, so its defaults must not take the place of values there.
-_RUN = dict.fromkeys((f.name for f in dataclasses.fields(Config)), MISSING)
-ConfigStore.instance().store(name="study_schema", node=StudyRunConfig(**_RUN))
-
+# What Hydra composes by: the types alone, so that each value has to stand in the files.
+for _name, _schema in (("schema", Config), ("study_schema", StudyRunConfig)):
+    _missing = dict.fromkeys((one.name for one in dataclasses.fields(_schema)), MISSING)
+    ConfigStore.instance().store(name=_name, node=_schema(**_missing))
 
 ABOUT = frozenset(f"about.{one.name}" for one in dataclasses.fields(ArmAbout))
 """Settings that are words alone."""

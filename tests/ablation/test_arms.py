@@ -86,5 +86,6 @@ def test_a_study_without_its_baseline_runs_and_says_what_it_cannot_tell(caplog):
 
 def test_roles_of_ones_own(caplog):
     own = ["study.roles.baseline=resnet", "study.roles.method=resnet_gaze"]
+    own += ["study.roles.shuffled=null", "study.roles.map_only=null", "study.roles.pairs=[]"]
     check("study.arms=[resnet,resnet_gaze]", *own, more=("resnet", "resnet_gaze"))
     assert not caplog.records

@@ -17,7 +17,6 @@ from vaclip.config import Config, StudyRunConfig, typed_config
 from vaclip.console import console, progress_bar, setup_logging
 from vaclip.errors import VaclipError
 from vaclip.settings import flat_settings
-from vaclip.study.load import load_study
 
 # What a study decides itself, and by which of its settings.
 _DECIDED = {
@@ -48,9 +47,11 @@ def _study(composed: Any) -> None:
     setup_logging()
     check_arms(settings.study, arm_names(own))
     _check_overrides(overrides, {*arm_names(), *settings.study.arms}, own)
+    # Imported here, so that a mistyped key answers at once, and a missing folder before torch.
     if settings.data.root:
+        from vaclip.study.load import load_study
+
         load_study(Path(settings.data.root).expanduser(), quiet=True)
-    # Imported here, so that mistakes answer without waiting for torch.
     from vaclip.ablation.ablation import (
         open_study_folder,
         plain_config,

@@ -14,15 +14,16 @@ import hydra
 from vaclip.commands.main import user_errors, words_for_hydra
 from vaclip.compose import explained
 from vaclip.config import typed_config
-from vaclip.study.load import load_study
 
 
 @hydra.main(version_base="1.3", config_path="pkg://vaclip.conf", config_name="config")
 def _train(composed: Any) -> None:
     config = typed_config(composed)
+    # Imported here, so that a mistyped key answers at once, and a missing folder before torch.
     if config.data.root:
+        from vaclip.study.load import load_study
+
         load_study(Path(config.data.root).expanduser(), quiet=True)
-    # Imported here, so that mistakes answer without waiting for torch.
     from vaclip.console import console, setup_logging
     from vaclip.runs.run import run
     from vaclip.runs.summary import result_table

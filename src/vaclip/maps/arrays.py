@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
 from vaclip.errors import VaclipError
 from vaclip.files import LARGEST_ARRAYS, inside_folder, read_arrays
 from vaclip.maps.source import AnnotatedClip, FileMap, Grid, Timing
-from vaclip.media import failure, open_video
 
 
 class ArrayMap(FileMap):
@@ -60,6 +58,10 @@ def load_map(path: Path, name: str) -> NDArray[Any]:
 
 
 def _load_grey_video(path: Path, name: str) -> NDArray[np.uint8]:
+    import av  # here, so that reading a study does not wait for it
+
+    from vaclip.media import failure, open_video
+
     what = f"map '{name}'"
     frames: list[NDArray[np.uint8]] = []
     size = 0
