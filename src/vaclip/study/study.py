@@ -1,6 +1,6 @@
 """A study folder: read it, find every problem at once, or load it for use.
 
-The format is described in the README ("A study on disk").
+The format is described in ``docs/study_folder.md``.
 """
 
 from __future__ import annotations
