@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import runpy
 from pathlib import Path
@@ -36,6 +37,18 @@ def test_paths_are_found():
         "docs/b.png",
         "d.md",
     ]
+
+
+def test_examples_stand_where_the_api_pages_look_for_them():
+    lost = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in sorted(ROOT.glob("src/**/*.py"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        and ">>>" in (text := ast.get_docstring(node) or "")
+        and "Examples:\n" not in text
+    ]
+    assert lost == [], "the heading is Examples:"
 
 
 def test_the_readme_is_short():

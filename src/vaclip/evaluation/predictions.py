@@ -59,7 +59,7 @@ class Predictions:
             all folds were run, and then cannot tell how many a model was trained on.
         embeddings: By (arm, fold, seed), of the test rows; retrieval needs them.
 
-    Example:
+    Examples:
         >>> import pandas as pd
         >>> frame = pd.DataFrame({
         ...     "pid": ["a", "b", "a", "b"], "dx": ["ill", "well", "ill", "well"],
@@ -354,8 +354,9 @@ class Predictions:
 def counted(number: int, noun: str) -> str:
     """Returns a number and its noun, in the plural where there is not one.
 
-    >>> counted(2, "class")
-    '2 classes'
+    Examples:
+        >>> counted(2, "class")
+        '2 classes'
     """
     return f"{number} {noun}{'' if number == 1 else 'es' if noun.endswith('s') else 's'}"
 
