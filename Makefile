@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo study test fuzz lint types check clean
+.PHONY: demo study test fuzz lint types docs check floors clean
 
 demo: $(VENV)/.installed  ## Train and test the full method on the default cohort
 	$(BIN)/vaclip train experiment=B3
@@ -24,7 +24,13 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/ty check src project
 
-check: lint types test fuzz  ## What CI runs
+docs: $(VENV)/.installed-docs  ## The documentation's pages, into site/
+	$(BIN)/mkdocs build --strict
+
+check: lint types docs test fuzz  ## What CI runs
+
+floors:  ## Minutes: the fast tests with the lowest versions that pyproject.toml allows
+	PYTHON=$(PYTHON) .ci/floors
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -35,5 +41,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet -e '.[dev]'
 	touch $@
 
+$(VENV)/.installed-docs: $(VENV)/.installed
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet -e '.[docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-floors site

@@ -40,8 +40,9 @@ def compose_settings(
     Raises:
         VaclipError: If a setting is unknown, of the wrong type or not allowed.
 
-    >>> compose_settings(["experiment=B0"]).model.map_guided
-    False
+    Examples:
+        >>> compose_settings(["experiment=B0"]).model.map_guided
+        False
     """
     source = [] if root is None else ["data=folder", "data.root=."]
     with explained():

@@ -177,8 +177,9 @@ class ArmAbout:
 class Config:
     """Everything that a run depends on.
 
-    >>> Config(data=DataConfig(frames=8), seed=1).data.frames
-    8
+    Examples:
+        >>> Config(data=DataConfig(frames=8), seed=1).data.frames
+        8
     """
 
     arm: str = setting("custom", _NAME)

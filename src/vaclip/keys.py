@@ -120,8 +120,9 @@ AXIS_NOISE_PREFIX: Final = "noise_"
 def variant_name(arm: str, axis: str, value: object) -> str:
     """Names a point on an axis of an arm.
 
-    >>> variant_name("B3", "train_fraction", 0.25)
-    'B3@train_fraction=0.25'
+    Examples:
+        >>> variant_name("B3", "train_fraction", 0.25)
+        'B3@train_fraction=0.25'
     """
     return f"{arm}@{axis}={value}"
 
@@ -129,8 +130,9 @@ def variant_name(arm: str, axis: str, value: object) -> str:
 def split_variant(name: str) -> tuple[str, str | None, str | None]:
     """Returns arm, axis and value of a name; axis and value are None for an arm itself.
 
-    >>> split_variant("B3@annotators=md1>md2")
-    ('B3', 'annotators', 'md1>md2')
+    Examples:
+        >>> split_variant("B3@annotators=md1>md2")
+        ('B3', 'annotators', 'md1>md2')
     """
     arm, _, rest = name.partition("@")
     axis, _, value = rest.partition("=")

@@ -118,6 +118,13 @@ def test_all_right_or_wrong_is_not_certain(value, edge):
     assert getattr(found, edge) == pytest.approx(value, abs=1e-12)
 
 
+@pytest.mark.parametrize("df", range(1, 30))
+def test_a_fraction_lies_in_its_interval(df):
+    for patients in (4, 12, 60):
+        assert stats.fraction_interval(1.0, StandardError(0.0, df), patients, 60).high == 1.0
+        assert stats.fraction_interval(0.0, StandardError(0.0, df), patients, 60).low == 0.0
+
+
 def test_effective_size_is_at_most_the_rows():
     tiny = stats.fraction_interval(0.5, StandardError(1e-9, 1e9), 10, 30)
     expected = sp.binomtest(15, 30).proportion_ci(method="wilson")

@@ -113,7 +113,7 @@ def check(
         workers: Processes; -1 for one a core.
         progress: Called with (done, total) clips after each video.
 
-    Example:
+    Examples:
         >>> check("nowhere").problems.severity.tolist()
         ['error']
     """

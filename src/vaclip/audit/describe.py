@@ -27,7 +27,7 @@ def describe(
     Raises:
         VaclipError: If a setting is wrong, or the study has an error.
 
-    Example:
+    Examples:
         >>> describe("nowhere")
         Traceback (most recent call last):
         vaclip.errors.VaclipError: the study in nowhere has 1 error(s):

@@ -59,7 +59,7 @@ def plan_segments(samples: int, frames: int, stride: int) -> list[int]:
         frames: Length of a segment in samples.
         stride: Distance between starts in samples.
 
-    Example:
+    Examples:
         >>> plan_segments(samples=40, frames=16, stride=16)
         [0, 16]
         >>> plan_segments(samples=45, frames=16, stride=16)

@@ -230,7 +230,7 @@ def compare(
     Raises:
         VaclipError: If there is no such arm.
 
-    Example:
+    Examples:
         >>> import pandas as pd
         >>> ill = [0.9, 0.2, 0.8, 0.1, 0.4, 0.3, 0.7, 0.6]
         >>> frame = pd.DataFrame({"pid": [*"abcdefgh"], "dx": ["ill", "well"] * 4, "p1": ill})

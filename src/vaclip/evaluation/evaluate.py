@@ -133,7 +133,7 @@ def evaluate(
         VaclipError: If there is no arm itself, an arm is not there, or a point of an axis is no
             number.
 
-    Example:
+    Examples:
         >>> import pandas as pd
         >>> arms = ("net", "gaze")
         >>> rows = [(f"p{n}", "ab"[n % 2], arm, n % 2) for n in range(8) for arm in arms]

@@ -186,7 +186,9 @@ def fraction_interval(value: float, error: StandardError, patients: int, rows: i
     middle = value + t**2 / (2 * size)
     half = t * math.sqrt(max(value * (1 - value) / size + t**2 / (4 * size**2), 0.0))
     scale = 1 + t**2 / size
-    return Interval(max((middle - half) / scale, 0.0), min((middle + half) / scale, 1.0))
+    low, high = (middle - half) / scale, (middle + half) / scale
+    # It holds the value, but for rounding where that is 0 or 1.
+    return Interval(max(min(low, value), 0.0), min(max(high, value), 1.0))
 
 
 def difference_interval(

@@ -59,7 +59,7 @@ class Predictions:
             all folds were run, and then cannot tell how many a model was trained on.
         embeddings: By (arm, fold, seed), of the test rows; retrieval needs them.
 
-    Example:
+    Examples:
         >>> import pandas as pd
         >>> frame = pd.DataFrame({
         ...     "pid": ["a", "b", "a", "b"], "dx": ["ill", "well", "ill", "well"],

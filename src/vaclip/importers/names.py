@@ -15,7 +15,7 @@ _MANY = 500  # names, among which to look for a similar one takes too long
 class VideoNames:
     """Finds clips by their id, or by their video's path, file name, or name without suffix.
 
-    Example:
+    Examples:
         >>> names = VideoNames([("c1", "videos/a/cine.avi"), ("c2", "videos/b/cine.avi")])
         >>> names.find("a/cine.avi")
         ['c1']

@@ -80,7 +80,7 @@ class ClipLoss(nn.Module):
     Raises:
         VaclipError: If a name is unknown or the temperature out of range.
 
-    Example:
+    Examples:
         >>> import torch
         >>> embed = torch.eye(3)
         >>> facts = PairFacts(torch.ones(3).bool(), torch.tensor([0, 0, 1]), torch.arange(3))

@@ -122,7 +122,7 @@ def _moments(shapes: Shapes, grid: Grid, value: str) -> list[float]:
 def shape_at(track: Track, moment: float) -> Key | None:
     """Returns where a shape is at a moment; None where it is not in the picture.
 
-    Example:
+    Examples:
         >>> keys = Key(0, ((0.0, 0.0), (2.0, 2.0))), Key(10, ((5.0, 0.0), (7.0, 2.0)))
         >>> shape_at(Track("", "box", keys), 2.0).points
         ((1.0, 0.0), (3.0, 2.0))

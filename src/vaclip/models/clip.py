@@ -36,7 +36,7 @@ class VideoAttentionCLIP(nn.Module):
     Raises:
         VaclipError: If a name is unknown, or what has it is no such part.
 
-    Example:
+    Examples:
         >>> import torch
         >>> model = VideoAttentionCLIP(model_class_num=3, map_guided=True).eval()
         >>> outputs = model(torch.rand(2, 3, 8, 32, 32), torch.rand(2, 1, 8, 32, 32))

@@ -106,7 +106,7 @@ def write_report(
     Raises:
         VaclipError: If there are no predictions, or a file is damaged.
 
-    Example:
+    Examples:
         >>> write_report("nowhere")
         Traceback (most recent call last):
         vaclip.errors.VaclipError: nowhere has no predictions.parquet; give the folder that ...

@@ -81,7 +81,7 @@ def load_run(folder: str | Path) -> Run:
     Raises:
         VaclipError: If there is no run in it, or it is not finished.
 
-    Example:
+    Examples:
         >>> load_run("nowhere")
         Traceback (most recent call last):
         vaclip.errors.VaclipError: nowhere holds no finished run: metrics.json is missing

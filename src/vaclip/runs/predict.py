@@ -134,7 +134,7 @@ def load_predictor(checkpoint: str | Path, device: str = "cpu") -> Predictor:
         VaclipError: If the file or the device cannot be used, or the model was trained with
             control maps.
 
-    Example:
+    Examples:
         >>> load_predictor("nowhere.ckpt")
         Traceback (most recent call last):
         ...

@@ -41,7 +41,7 @@ def train(
     Raises:
         VaclipError: For a wrong setting, an unknown arm, or a study that cannot be used.
 
-    Example:
+    Examples:
         >>> train("nowhere", arm="B0")
         Traceback (most recent call last):
         vaclip.errors.VaclipError: the study in nowhere has 1 error(s):

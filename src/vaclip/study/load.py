@@ -42,7 +42,7 @@ def load_study(root: str | Path, *, quiet: bool = False) -> Study:
     Raises:
         VaclipError: If it has an error; the message lists the first ones.
 
-    Example:
+    Examples:
         >>> load_study("nowhere")
         Traceback (most recent call last):
         vaclip.errors.VaclipError: the study in nowhere has 1 error(s):

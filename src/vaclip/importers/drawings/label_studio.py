@@ -197,7 +197,7 @@ def video_name(value: str) -> str:
     A URL's path; of ``/data/local-files/?d=PATH`` the path; of an uploaded file the name without
     the eight characters that Label Studio puts before it.
 
-    Example:
+    Examples:
         >>> video_name("/data/upload/8/1fd99634-walk_01.mp4")
         'walk_01.mp4'
         >>> video_name("/data/local-files/?d=gait/walk%2001.mp4")

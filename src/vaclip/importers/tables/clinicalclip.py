@@ -272,7 +272,7 @@ def _annotations(
 def attention_values(cell: str) -> list[str]:
     """Returns the regions that a cell names; the project writes ``['lumbar_pelvis.png']``.
 
-    Example:
+    Examples:
         >>> attention_values("['foot.png', 'head.png']"), attention_values("foot; head")
         (['foot', 'head'], ['foot', 'head'])
     """
