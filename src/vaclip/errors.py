@@ -17,8 +17,9 @@ class VaclipError(Exception):
 def counted(number: int, noun: str) -> str:
     """Returns a number and its noun, in the plural where there is not one.
 
-    >>> counted(2, "class")
-    '2 classes'
+    Examples:
+        >>> counted(2, "class")
+        '2 classes'
     """
     return f"{number} {noun}{'' if number == 1 else 'es' if noun.endswith('s') else 's'}"
 
