@@ -69,9 +69,9 @@ def experiment_table(source: Source, results: Evaluation) -> Table:
         )
     return Table(
         "experiment",
-        "The arms of the source. Metrics: balanced accuracy per patient, mean ± standard "
-        "deviation over seeds, 95% interval over patients and trained models; then macro F1, "
-        "macro AUROC; then patients / seeds / folds.",
+        "The arms. Key switches: where an arm differs from the reference configuration. Metrics: "
+        "balanced accuracy per patient, mean ± standard deviation over seeds, 95% interval over "
+        "patients and trained models; then macro F1, macro AUROC; then patients / seeds / folds.",
         ("ID", "Method", "Key switches", "Loss", "Metrics", "Notes"),
         tuple(rows),
         frozenset({"Method", "Notes"}),
