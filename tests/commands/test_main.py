@@ -50,7 +50,7 @@ def trained(home: Path) -> Path:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "majority guess" in done.stdout
-    for title in ("retrieval, per clip", "retrieval, per distinct map"):
+    for title in ("retrieval among all clips", "retrieval among distinct maps"):
         assert title in done.stdout
     assert done.stdout.count("median rank") == 4  # two tables of two directions
     assert "Everything lies in runs" in done.stdout

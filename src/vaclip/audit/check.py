@@ -6,11 +6,10 @@ import html
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import joblib
 import numpy as np
-import pandas as pd
 
 from vaclip.audit.inspect import VideoFacts, inspect_video, time_disagreement
 from vaclip.data.sampling import SLACK_S
@@ -20,6 +19,9 @@ from vaclip.maps.source import Grid, Timing, map_source
 from vaclip.study.load import read_study
 from vaclip.study.study import Clip, Problem, Study
 from vaclip.study.tables import write_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _SIZE = (32, 32)  # enough to see that maps can be drawn
 _MOST_DRAWN = 1000  # frames of a clip; maps are read whole
@@ -76,12 +78,16 @@ class StudyCheck:
     @property
     def problems(self) -> pd.DataFrame:
         """One row a problem: ``severity``, ``where`` (file:row:column), ``what``, ``clip_id``."""
+        import pandas as pd
+
         names = [field.name for field in fields(Problem)]
         return pd.DataFrame([astuple(problem) for problem in self.found], columns=names)
 
     @property
     def videos(self) -> pd.DataFrame:
         """One row a clip: what its video is, and what is wrong with it."""
+        import pandas as pd
+
         return pd.DataFrame([_row(checked) for checked in self.clips])
 
     @property

@@ -60,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     completes = "_ARGCOMPLETE" in os.environ  # a shell asks what may stand at the cursor
     helps = not {"-h", "--help"}.isdisjoint(words)
     if words[:1] in (["train"], ["study"]) and not (helps or completes):
+        with user_errors():
+            _require_study(words)
         # Everything after it is Hydra's.
         sys.argv = [f"vaclip {words[0]}", *map(_in_quotes, words[1:])]
         runpy.run_module(f"vaclip.commands.{words[0]}", run_name="__main__", alter_sys=True)
@@ -83,6 +85,18 @@ def _require_source(words: Sequence[str]) -> None:
     for word in words:
         if not word.startswith("-") and not Path(word).exists():
             raise VaclipError(f"there is no file or folder '{word}'")
+
+
+def _require_study(words: Sequence[str]) -> None:
+    """Looks for the study folder before Hydra composes the settings that name it."""
+    for word in words:
+        key, _, value = word.partition("=")
+        root = value.strip("'\"")
+        plain = root and not set("$\\") & set(root)  # else only Hydra knows what is meant
+        if key == "data.root" and plain:
+            folder = Path(root).expanduser()
+            if not (folder / "study.yaml").is_file():
+                raise VaclipError(f"there is no study.yaml in {folder}; is this a study folder?")
 
 
 def _in_quotes(word: str) -> str:

@@ -20,6 +20,7 @@ from vaclip import keys
 from vaclip.errors import VaclipError, counted, did_you_mean
 from vaclip.evaluation.cases import CASE, Cases, Job, Unit, cases_of
 from vaclip.evaluation.embeddings import EmbeddingFiles, Embeddings, Model, save_embeddings
+from vaclip.evaluation.validation import check_table, typed_column
 from vaclip.files import atomic_file
 from vaclip.metrics.split import Clips, Segments
 
@@ -39,8 +40,6 @@ _DEFAULTS: Final[dict[str, Any]] = {
     keys.PRED_MAP_ID: -1,
 }
 """Columns that a table need not have, and what stands for them."""
-_WHOLE: Final = (keys.PRED_FOLD, keys.PRED_SEED, keys.PRED_SEGMENT, keys.PRED_MAP_ID)
-_SUM_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -113,7 +112,7 @@ class Predictions:
         texts = [*required, keys.PRED_STUDY, keys.PRED_SPLIT]
         table = table.assign(**absent)[[*keys.PREDICTION_COLUMNS, *probs]]
         table = table.astype(dict.fromkeys(texts, str)).reset_index(drop=True)
-        _check(table, probs, classes)
+        check_table(table, probs, classes)
         return cls(table, classes, patients, embeddings or {})
 
     @classmethod
@@ -168,7 +167,7 @@ class Predictions:
                     f"the frame has no column '{column}'.{did_you_mean(column, frame.columns)}"
                 )
             if (source := column or name) in frame:
-                columns[name] = _column(frame[source], name, source)
+                columns[name] = typed_column(frame[source], name, source)
         table = pd.DataFrame(columns).assign(**{keys.PRED_STUDY: study})
         if keys.PRED_CLIP not in table:
             table[keys.PRED_CLIP] = table[keys.PRED_PATIENT]
@@ -353,48 +352,3 @@ class Predictions:
 
 def _job(pair: Sequence[int]) -> Job:
     return int(pair[0]), int(pair[1])
-
-
-def _column(values: pd.Series, name: str, source: str) -> pd.Series:
-    """Returns a column of somebody's table in the type that it shall have."""
-    numbers = (*_WHOLE, keys.PRED_SIM)
-    if name not in numbers and not name.startswith(keys.PRED_PROB_PREFIX):
-        if values.isna().any():
-            row = values.index[values.isna()][0]
-            raise VaclipError(f"column '{source}', row {row}: the cell is empty")
-        return values.astype(str)
-    try:
-        converted = pd.to_numeric(values)
-    except (TypeError, ValueError) as error:
-        raise VaclipError(f"column '{source}': expected numbers: {error}") from error
-    if name in _WHOLE:
-        if converted.isna().any() or (converted % 1 != 0).any():
-            raise VaclipError(f"column '{source}': expected whole numbers")
-        return converted.astype(np.int64)
-    return converted.astype(float)
-
-
-def _check(table: pd.DataFrame, probs: list[str], classes: tuple[str, ...]) -> None:
-    test = table[table[keys.PRED_SPLIT] == "test"]
-    if test.empty:
-        raise VaclipError("no row of the prediction table has split 'test': nothing to judge")
-    studies = sorted(set(table[keys.PRED_STUDY]))
-    if len(studies) > 1:
-        raise VaclipError(f"predictions of several studies in one table: {studies}")
-    unknown = sorted(set(test[keys.PRED_LABEL]) - set(classes))
-    if unknown:
-        raise VaclipError(f"labels {unknown} have no column of probabilities; classes {classes}")
-    values = test[probs].to_numpy(np.float64)
-    wrong = ~(np.abs(values.sum(axis=1) - 1) < _SUM_TOLERANCE) | (values < 0).any(axis=1)
-    if wrong.any():
-        row = test[[*_MODEL, keys.PRED_CLIP]].iloc[int(wrong.argmax())].to_dict()
-        raise VaclipError(f"probabilities of {wrong.sum()} rows are none, such as of {row}")
-    of_clip = table.groupby(keys.PRED_CLIP)[[keys.PRED_PATIENT, keys.PRED_LABEL]].nunique()
-    torn = of_clip.index[(of_clip > 1).any(axis=1)]
-    if len(torn):
-        raise VaclipError(f"clips with two patients or labels: {[*map(str, torn[:5])]}")
-    identity = [*_MODEL, keys.PRED_SPLIT, keys.PRED_CLIP, keys.PRED_SEGMENT]
-    twice = table[table.duplicated(identity)]
-    if len(twice):
-        row = twice[identity].iloc[0].to_dict()
-        raise VaclipError(f"{len(twice)} segments are predicted twice, such as {row}")

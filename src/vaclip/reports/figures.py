@@ -22,9 +22,10 @@ from matplotlib.ticker import MaxNLocator
 from vaclip.evaluation.compare import HEADLINE, ArmScores
 from vaclip.evaluation.evaluate import Curves, Evaluation
 from vaclip.evaluation.inference import ALPHA, Interval
+from vaclip.evaluation.labels import SIDES
 from vaclip.files import atomic_file
 from vaclip.reports.gather import Source
-from vaclip.reports.tables import SIDES, contrast_name, family_title
+from vaclip.reports.tables import contrast_name, family_title
 from vaclip.reports.typeset import number, p_text
 
 INK: Final = "#1b3a5c"

@@ -9,30 +9,13 @@ from typing import Final
 from vaclip.evaluation.cases import UNITS, Job, Unit
 from vaclip.evaluation.compare import HEADLINE, Contrast, Score
 from vaclip.evaluation.evaluate import Evaluation
+from vaclip.evaluation.labels import ALIGNMENT, AMONG, METRICS, PLACES, SIDES, titled
 from vaclip.reports.gather import Arm, Source
 from vaclip.reports.typeset import MINUS, NONE, Table, interval_text, number, p_text
 
-METRIC_NAMES: Final = {
-    "acc_macro": "Balanced accuracy",
-    "acc_micro": "Accuracy (micro F1)",
-    "f1_macro": "Macro F1",
-    "auroc_macro": "Macro AUROC",
-    "auroc_micro": "Micro AUROC",
-    "ece": "ECE",
-    "brier": "Brier score",
-    "log_loss": "Log loss",
-}
 _DIAGNOSIS: Final = ("acc_macro", "acc_micro", "f1_macro", "auroc_macro", "auroc_micro")
 _CALIBRATION: Final = ("ece", "brier", "log_loss")
-_ALIGNMENT: Final = {
-    "align_sim_correct": "Similarity where right",
-    "align_sim_incorrect": "Similarity where wrong",
-    "align_sim_gap": "Difference",
-    "align_sim_corr": "Correlation with being right",
-}
 _SIZE: Final = "Patients / seeds / folds"
-_PLACES: Final = {"r1": "R@1", "r5": "R@5", "median_rank": "Median rank"}
-SIDES: Final = {"v2a": "video to map", "a2v": "map to video", "chance": "chance"}
 
 
 def size_text(patients: int, jobs: Iterable[Job]) -> str:
@@ -111,7 +94,7 @@ def _metric_table(source: Source, results: Evaluation, unit: Unit, caption: str)
         )
         for arm, found in results.scores[unit].items()
     ]
-    names = [METRIC_NAMES[name] for name in _DIAGNOSIS]
+    names = [titled(METRICS[name]) for name in _DIAGNOSIS]
     return Table(f"diagnosis_{unit}", caption, ("Arm", *names, _SIZE), tuple(rows))
 
 
@@ -129,7 +112,7 @@ def calibration_table(source: Source, results: Evaluation) -> Table:
         )
         for arm, found in results.scores["patient"].items()
     ]
-    names = [f"{METRIC_NAMES[name]} per {unit}" for unit in UNITS for name in _CALIBRATION]
+    names = [f"{titled(METRICS[name])} per {unit}" for unit in UNITS for name in _CALIBRATION]
     return Table(
         "calibration",
         "Calibration: mean ± standard deviation over seeds, below it the 95% interval. Lower is "
@@ -242,8 +225,8 @@ def confusion_table(source: Source, results: Evaluation) -> Table:
 def retrieval_tables(source: Source, results: Evaluation) -> list[Table]:
     """Retrieval between videos and maps beside chance, among all clips and distinct maps."""
     tables = []
-    for base, among in (("retrieval", "all clips"), ("retrieval_unique", "distinct maps")):
-        columns = [f"{base}_{place}_{side}" for place in _PLACES for side in SIDES]
+    for base, among in AMONG.items():
+        columns = [f"{base}_{place}_{side}" for place in PLACES for side in SIDES]
         rows = []
         for arm in source.scored:
             own = results.retrieval.get(arm, {})
@@ -255,7 +238,7 @@ def retrieval_tables(source: Source, results: Evaluation) -> list[Table]:
                     number(r.mean, d) if r else NONE for r, d in zip(found, digits, strict=True)
                 ]
                 rows.append((arm, *cells, str(max(jobs))))
-        names = [f"{place}, {side}" for place in _PLACES.values() for side in SIDES.values()]
+        names = [f"{titled(place)}, {side}" for place in PLACES.values() for side in SIDES.values()]
         if rows:
             caption = (
                 f"Retrieval on the test split among {among}: mean over the trained models that "
@@ -272,13 +255,13 @@ def alignment_table(source: Source, results: Evaluation) -> Table:
     for arm, found in results.scores["clip"].items():
         cells = [
             number(mean) + (f" ± {number(sd)}" if math.isfinite(sd) else "")
-            for mean, sd in (found.alignment[name] for name in _ALIGNMENT)
+            for mean, sd in (found.alignment[name] for name in ALIGNMENT)
         ]
         rows.append((arm, *cells, size_text(found.patients, source.predictions.jobs[arm])))
     return Table(
         "alignment",
         "Cosine of video and map embedding per clip, mean ± standard deviation over seeds.",
-        ("Arm", *_ALIGNMENT.values(), _SIZE),
+        ("Arm", *map(titled, ALIGNMENT.values()), _SIZE),
         tuple(rows),
     )
 

@@ -7,29 +7,10 @@ import math
 from rich.table import Table
 
 from vaclip.config import Config
+from vaclip.evaluation.labels import ALIGNMENT, AMONG, METRICS, PLACES, SIDES
+from vaclip.metrics.functional import CLASSIFICATION_NAMES
 from vaclip.runs.results import fold_summary
 from vaclip.runs.run import RunResult
-
-_NAMES = {
-    "acc_micro": "accuracy (micro)",
-    "acc_macro": "accuracy (macro: balanced)",
-    "f1_macro": "F1 (macro)",
-    "auroc_macro": "AUROC (macro)",
-    "auroc_micro": "AUROC (micro)",
-    "log_loss": "log loss",
-}
-_WAYS = {"v2a": "video to map", "a2v": "map to video"}
-_RETRIEVAL = {
-    "retrieval": "retrieval, per clip",
-    "retrieval_unique": "retrieval, per distinct map",
-}
-_PLACES = {"r1": "R@1", "r5": "R@5", "median_rank": "median rank"}
-_ALIGNMENT = {
-    "test/align_sim_correct": "similarity where right",
-    "test/align_sim_incorrect": "similarity where wrong",
-    "test/align_sim_gap": "their difference",
-    "test/align_sim_corr": "correlation with being right",
-}
 
 
 def _caption(config: Config) -> str | None:
@@ -64,20 +45,20 @@ def result_table(result: RunResult, config: Config) -> Table:
     for unit in ("patient", "clip"):
         table.add_section()
         table.add_row(f"[bold]per {unit}[/bold]", "", "[italic]majority guess[/italic]")
-        for name, shown in _NAMES.items():
+        for name in CLASSIFICATION_NAMES:
             key = f"test/{unit}/{name}"
             without = "" if name == "log_loss" else show(guess, key)
-            table.add_row(f"  {shown}", show(summary, key), without)
-    for prefix, title in _RETRIEVAL.items():
+            table.add_row(f"  {METRICS[name]}", show(summary, key), without)
+    for prefix, among in AMONG.items():
         table.add_section()
-        table.add_row(f"[bold]{title}[/bold]", "", "[italic]chance[/italic]")
-        for place, shown in _PLACES.items():
+        table.add_row(f"[bold]retrieval among {among}[/bold]", "", "[italic]chance[/italic]")
+        for place, shown in PLACES.items():
             chance = show(summary, f"test/{prefix}_{place}_chance")
-            for way, direction in _WAYS.items():
-                key = f"test/{prefix}_{place}_{way}"
-                table.add_row(f"  {shown} {direction}", show(summary, key), chance)
+            for side in ("v2a", "a2v"):
+                key = f"test/{prefix}_{place}_{side}"
+                table.add_row(f"  {shown}, {SIDES[side]}", show(summary, key), chance)
     table.add_section()
     table.add_row("[bold]video-map alignment, per clip[/bold]", "", "")
-    for key, shown in _ALIGNMENT.items():
-        table.add_row(f"  {shown}", show(summary, key), "")
+    for name, shown in ALIGNMENT.items():
+        table.add_row(f"  {shown}", show(summary, f"test/{name}"), "")
     return table
