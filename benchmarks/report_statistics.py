@@ -10,6 +10,7 @@ error.
 from __future__ import annotations
 
 import argparse
+import functools
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -22,9 +23,11 @@ from simulated_studies import SCENARIOS, Scenario, simulate, strength_of, truth
 from vaclip.evaluation import compare as judge
 from vaclip.evaluation import inference as stats
 from vaclip.evaluation import scores
+from vaclip.evaluation.evaluate import reach_verdict
+from vaclip.evaluation.fusion import with_late_fusion
 from vaclip.evaluation.predictions import Predictions
 from vaclip.evaluation.roles import Roles
-from vaclip.evaluation.verdict import Finding, verdict
+from vaclip.evaluation.verdict import Answer
 
 N_RESAMPLES = 1000
 SIZE = {"n_resamples": N_RESAMPLES, "n_permutations": 999}
@@ -135,13 +138,25 @@ def one_family(
 
 
 def one_verdict(
-    rng: np.random.Generator, scenario: Scenario, strengths: dict[str, float]
+    rng: np.random.Generator, scenario: Scenario, strengths: dict[str, float], *, product: bool
 ) -> dict[str, str]:
-    """What the page would say."""
-    predictions = Predictions.of(simulate(rng, scenario, strengths))
-    others = [arm for arm in strengths if arm != "B3"]
-    found = {("B3", arm): judge.compare(predictions, "B3", arm, **FEW) for arm in others}
-    return {"finding": verdict(found, ROLES).finding.value}
+    """What the verdict says in one study.
+
+    Args:
+        rng: Source of the study.
+        scenario: The population.
+        strengths: Of the arms that are drawn.
+        product: Whether B3 is the late fusion of B0 and K_map_only, and nothing more.
+    """
+    table = simulate(rng, scenario, strengths)
+    if product:
+        fused = with_late_fusion(Predictions.of(table), "B0", "K_map_only").frame
+        b3 = fused[fused["arm"] == ROLES.fusion].assign(arm="B3")
+        table = pd.concat([table, b3])
+    predictions = with_late_fusion(Predictions.of(table), "B0", "K_map_only")
+    families = judge.compare_families(predictions, ROLES, **FEW)
+    said = reach_verdict(predictions, ROLES, families, **FEW)
+    return {question.name: question.answer.value for question in said.questions}
 
 
 def rate(values: pd.Series) -> str:
@@ -246,25 +261,37 @@ def show_power(studies: int, jobs: int) -> None:
     )  # fmt: skip
 
 
+TRUTHS = {
+    "guidance does nothing": {"B3": 0.65, "K_shuffled": 0.65, "K_map_only": 1 / 3},
+    "any map helps by 0.2": {"B3": 0.85, "K_shuffled": 0.85, "K_map_only": 1 / 3},
+    "only the right map helps, by 0.2": {"B3": 0.85, "K_shuffled": 0.65, "K_map_only": 1 / 3},
+    "guidance harms by 0.2": {"B3": 0.45, "K_shuffled": 0.45, "K_map_only": 1 / 3},
+    "the map holds the diagnosis": {"K_shuffled": 0.65, "K_map_only": 0.65},
+}
+"""True values by arm, beside B0 at 0.65; without one, B3 is the late fusion."""
+
+
+def verdicts(studies: int, jobs: int, scenario: Scenario, name: str) -> pd.DataFrame:
+    """The answers in studies of one truth, a row a study and a column a question."""
+    values = {"B0": 0.65, **TRUTHS[name]}
+    strengths = {arm: strength_of(scenario, round(v, 3)) for arm, v in values.items()}
+    work = functools.partial(one_verdict, product="B3" not in values)
+    return repeat(work, studies, jobs, scenario, strengths)
+
+
 def show_verdict(studies: int, jobs: int) -> None:
-    cases = {
-        "guidance does nothing": (0.0, 0.0),
-        "any map helps by 0.2": (0.2, 0.2),
-        "only the right map helps, by 0.2": (0.2, 0.0),
-        "guidance harms by 0.2": (-0.2, -0.2),
-    }
-    rows = []
     scenario = SCENARIOS[0]
-    for name, (gain, shuffled) in cases.items():
-        values = {"B0": 0.65, "B3": 0.65 + gain, "K_shuffled": 0.65 + shuffled}
-        strengths = {arm: strength_of(scenario, round(v, 3)) for arm, v in values.items()}
-        said = Counter(repeat(one_verdict, studies, jobs, scenario, strengths)["finding"])
-        rows.append([name, *(f"{100 * said[finding] / studies:.1f}" for finding in Finding)])
-    print_table(
-        f"What the verdict says, in %, {scenario.name}, B0 at 0.65 ({studies:,} studies a row)",
-        ["truth", *(finding.value for finding in Finding)],
-        rows,
-    )
+    for question in ("map_at_hand", "whose_map"):
+        rows = []
+        for name in TRUTHS:
+            said = Counter(verdicts(studies, jobs, scenario, name)[question])
+            rows.append([name, *(f"{100 * said[answer] / studies:.1f}" for answer in Answer)])
+        print_table(
+            f"What the verdict says, in %, {question}, {scenario.name}, B0 at 0.65 "
+            f"({studies:,} studies a row)",
+            ["truth", *(answer.value for answer in Answer)],
+            rows,
+        )
 
 
 PARTS = {

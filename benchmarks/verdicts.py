@@ -26,14 +26,14 @@ from vaclip import keys
 from vaclip.compose import compose_settings
 from vaclip.console import setup_logging
 from vaclip.evaluation.compare import compare
+from vaclip.evaluation.evaluate import evaluate
 from vaclip.evaluation.inference import ALPHA
 from vaclip.evaluation.predictions import Predictions
 from vaclip.evaluation.roles import Roles
-from vaclip.evaluation.verdict import verdict
 from vaclip.runs.run import finish_run, open_run
 
-ARMS = ("B0", "B3", "K_shuffled")
-ROLES = Roles("B0", "B3", "K_shuffled")
+ARMS = ("B0", "B3", "K_shuffled", "K_map_only")
+ROLES = Roles("B0", "B3", "K_shuffled", "K_map_only")
 SMALL = (
     "data.size=[48,48]", "data.synthetic.clips_per_patient=2", "model.backbone_width=8",
     "trainer.max_epochs=12", "trainer.enable_progress_bar=false", "trainer.accelerator=cpu",
@@ -61,7 +61,8 @@ def one_cohort(seed: int, informative: bool, patients: int) -> dict[str, object]
             tables.append(pd.read_parquet(Path(folder) / keys.PREDICTIONS_FILE))
         predictions = Predictions.of(pd.concat(tables))
     contrasts = {("B3", arm): compare(predictions, "B3", arm) for arm in ARMS if arm != "B3"}
-    row: dict[str, object] = {"finding": verdict(contrasts, ROLES).finding.value}
+    judged = evaluate(predictions, roles=ROLES).verdict
+    row: dict[str, object] = {question.name: question.answer.value for question in judged.questions}
     for (_, other), found in contrasts.items():
         row |= {
             f"over {other}": found.difference,
@@ -89,7 +90,8 @@ def main() -> None:
     for informative, own in table.groupby("informative"):
         print(f"\n{'informative' if informative else 'null'}: {len(own)} cohorts of "
               f"{options.patients} patients, seeds 0 to {options.repeats - 1}")  # fmt: skip
-        print(f"  said: {dict(Counter(own['finding']))}")
+        for question in ("map_at_hand", "whose_map"):
+            print(f"  {question}: {dict(Counter(own[question]))}")
         for other in (arm for arm in ARMS if arm != "B3"):
             print(
                 f"  B3 - {other}: {spread(own[f'over {other}'])} (mean ± sd over cohorts); said to "

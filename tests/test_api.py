@@ -12,6 +12,7 @@ import pytest
 
 import vaclip as vc
 from conftest import write_tiny_study
+from vaclip.reports.typeset import MINUS
 
 SMALL = [
     "debug=smoke", "trainer.max_epochs=1", "trainer.accelerator=cpu", "split.folds=3",
@@ -191,7 +192,7 @@ def test_predictions_of_other_models_become_a_report(tmp_path):
     text = page.read_text()
     assert f"resnet_gaze {contrast.value_first:.3f}, resnet {contrast.value_second:.3f}" in text
     tables = (tmp_path / "report/tables.md").read_text()
-    assert "Every arm against resnet" in tables
+    assert f"resnet\\_gaze {MINUS} resnet" in tables
     assert "B3" not in tables
     with pytest.raises(vc.VaclipError, match="name the folder"):
         vc.write_report(mine)

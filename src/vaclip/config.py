@@ -216,6 +216,7 @@ class RolesConfig:
     method: str = "B3"
     shuffled: str | None = "K_shuffled"
     map_only: str | None = "K_map_only"
+    bedside: str | None = "B1"
     controls: list[str] = setting(
         ["K_shuffled", "K_uniform", "K_centre", "K_random", "K_map_only", "K_withheld"], listed()
     )
@@ -230,7 +231,7 @@ class RolesConfig:
 
     def named(self) -> Iterator[tuple[str, str]]:
         """Yields (setting, arm) of every arm that has a role."""
-        for role in ("baseline", "method", "shuffled", "map_only"):
+        for role in ("baseline", "method", "shuffled", "map_only", "bedside"):
             if (arm := getattr(self, role)) is not None:
                 yield role, arm
         yield from (("controls", arm) for arm in self.controls)

@@ -26,7 +26,9 @@ def results(study):
 
 def test_main_families_have_no_points_of_axes_and_keep_study_order(results):
     baseline = [contrast.first for contrast in results.families["baseline"]]
-    assert baseline == ["K_shuffled", "C3_linear", "B3"]
+    assert baseline == ["K_shuffled", "C3_linear"]
+    primary = [(contrast.first, contrast.second) for contrast in results.families["primary"]]
+    assert primary == [("B3", "B0"), ("B3", "K_shuffled")]
     assert set(results.scores["patient"]) <= set(SKILL)
 
 

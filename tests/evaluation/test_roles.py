@@ -17,12 +17,23 @@ ROLES = Roles.from_json(
 
 
 def test_families_of_the_arms_that_are_there():
-    assert ROLES.families(["B0", "B3", "K_shuffled", "C1"]) == {
-        "baseline": [("B3", "B0"), ("K_shuffled", "B0"), ("C1", "B0")],
+    assert ROLES.families(["B0", "B3", "K_shuffled", "K_uniform", "C1"]) == {
+        "primary": [("B3", "B0"), ("B3", "K_shuffled")],
+        "baseline": [("K_shuffled", "B0"), ("K_uniform", "B0"), ("C1", "B0")],
         "named": [("B3", "C1")],
-        "controls": [("B3", "K_shuffled")],
+        "controls": [("B3", "K_uniform")],
     }
-    assert ROLES.families(["B1"]) == {"baseline": [], "named": [], "controls": []}
+    nothing = {"primary": [], "baseline": [], "named": [], "controls": []}
+    assert ROLES.families(["B1"]) == nothing
+
+
+def test_a_primary_contrast_stands_in_no_other_family():
+    roles = Roles("B0", "B3", "K_shuffled", "K_map_only", "B1", ("K_shuffled",), (("B3", "B0"),))
+    found = roles.families(["B0", "B1", "B3", "K_shuffled", "K_map_only", "B0+K_map_only"])
+    assert found["primary"] == [("B1", "B0"), ("B3", "B0"), ("B3", "K_shuffled")]
+    pairs = [pair for family in found.values() for pair in family]
+    assert len(pairs) == len(set(pairs))
+    assert found["controls"] == [("B3", "K_map_only"), ("B3", "B0+K_map_only")]
 
 
 def test_variants_stand_in_no_family():
@@ -34,8 +45,8 @@ def test_variants_stand_in_no_family():
     ("roles", "controls"),
     [
         (Roles("a", "b"), ()),
-        (Roles("a", "b", "s", "m"), ("s", "m")),
-        (Roles("a", "b", "s", None, ("u", "s")), ("s", "u")),
+        (Roles("a", "b", "s", "m"), ("s", "m", "a+m")),
+        (Roles("a", "b", "s", None, None, ("u", "s")), ("s", "u")),
     ],
 )
 def test_a_control_with_a_role_of_its_own_is_a_control_once(roles, controls):

@@ -1,3 +1,5 @@
+"""Every rule of the verdict, and its words."""
+
 from __future__ import annotations
 
 import math
@@ -5,20 +7,24 @@ from dataclasses import replace
 
 import pytest
 
-from vaclip.evaluation.compare import Contrast
-from vaclip.evaluation.inference import Interval, ResampledT, StandardError, detectable_difference
+from vaclip.evaluation.compare import Contrast, Score
+from vaclip.evaluation.inference import Interval, ResampledT, StandardError, holm
 from vaclip.evaluation.roles import Roles
-from vaclip.evaluation.verdict import Finding, MapAlone, verdict
+from vaclip.evaluation.verdict import Answer, Evidence, verdict
 
-ROLES = Roles("B0", "B3", "K_shuffled", "K_map_only")
+ROLES = Roles("B0", "B3", "K_shuffled", "K_map_only", "B1")
+FUSION = "B0+K_map_only"
+BETTER, WORSE, UNCLEAR, EQUAL = (0.2, 0.001), (-0.2, 0.001), (0.05, 0.3), (0.01, 0.6)
+NARROW = 0.01  # a standard error with which 0.01 is no difference
+NOTHING = (math.nan, math.nan)
 
 
-def contrast(second, difference, p, *, jobs=15, error=0.04):
+def contrast(first, second, difference, p, *, jobs=15, error=0.04, metric="acc_macro"):
     value = 0.7
     return Contrast(
-        first="B3",
+        first=first,
         second=second,
-        metric="acc_macro",
+        metric=metric,
         jobs=jobs,
         jobs_of_either=15,
         patients=60,
@@ -37,136 +43,171 @@ def contrast(second, difference, p, *, jobs=15, error=0.04):
     )
 
 
-def judged(**contrasts):
-    """From baseline, shuffled, map_only = (difference, p)."""
-    names = {"baseline": "B0", "shuffled": "K_shuffled", "map_only": "K_map_only"}
-    made = [contrast(names[key], *value) for key, value in contrasts.items()]
-    return verdict({("B3", c.second): c for c in made}, ROLES)
+def score(mean, half=0.1):
+    interval = Interval(mean - half, mean + half)
+    return Score({0: mean}, mean, math.nan, interval, interval)
+
+
+def judged(*, chance=1 / 3, map_alone=None, auroc=None, same_maps=math.nan, roles=ROLES, **found):
+    """From bedside, gain, whose, fusion = (difference, p) or (difference, p, error)."""
+    pairs = {
+        "bedside": (roles.bedside, roles.baseline),
+        "gain": (roles.method, roles.baseline),
+        "whose": (roles.method, roles.shuffled),
+        "fusion": (roles.method, roles.fusion),
+    }
+    made = {}
+    for name, (difference, p, *error) in found.items():
+        more = {"error": error[0]} if error else {}
+        made[pairs[name]] = contrast(*pairs[name], difference, p, **more)
+    primary = [pair for name, pair in pairs.items() if pair in made and name != "fusion"]
+    for pair, p in zip(primary, holm([made[pair].p for pair in primary]), strict=True):
+        made[pair] = replace(made[pair], p_holm=p)
+    return verdict(made, roles, Evidence(chance, map_alone, auroc, same_maps))
+
+
+def answers(found):
+    return {question.name: question.answer for question in found.questions}
 
 
 @pytest.mark.parametrize(
-    ("contrasts", "finding"),
+    ("bedside", "answer"),
     [
-        ({}, Finding.NO_VERDICT),
-        ({"shuffled": (0.2, 0.001)}, Finding.NO_VERDICT),
-        ({"baseline": (math.nan, math.nan), "shuffled": (0.2, 0.001)}, Finding.NO_VERDICT),
-        ({"baseline": (-0.2, 0.001), "shuffled": (0.2, 0.001)}, Finding.HARMS),
-        ({"baseline": (-0.2, 0.2), "shuffled": (0.2, 0.001)}, Finding.NO_HELP_SHOWN),
-        ({"baseline": (0.05, 0.3), "shuffled": (0.2, 0.001)}, Finding.NO_HELP_SHOWN),
-        ({"baseline": (0.05, 0.3)}, Finding.NO_HELP_SHOWN),
-        ({"baseline": (0.2, 0.001)}, Finding.SOURCE_UNKNOWN),
-        ({"baseline": (0.2, 0.001), "shuffled": (math.nan, math.nan)}, Finding.SOURCE_UNKNOWN),
-        ({"baseline": (0.2, 0.001), "shuffled": (0.2, 0.04)}, Finding.HELPS),
-        ({"baseline": (0.2, 0.001), "shuffled": (0.05, 0.3)}, Finding.NOT_FROM_KNOWLEDGE),
-        ({"baseline": (0.2, 0.001), "shuffled": (-0.2, 0.001)}, Finding.NOT_FROM_KNOWLEDGE),
-        # Holm over the two: the smaller p must be below 0.025.
-        ({"baseline": (0.2, 0.03), "shuffled": (0.2, 0.04)}, Finding.NO_HELP_SHOWN),
-        ({"baseline": (0.2, 0.04), "shuffled": (0.2, 0.02)}, Finding.HELPS),
-        ({"baseline": (0.2, 0.03), "shuffled": (0.05, 0.6)}, Finding.NO_HELP_SHOWN),
-        ({"baseline": (0.2, 0.03)}, Finding.SOURCE_UNKNOWN),
-        # The map-only contrast is in no family with them.
-        (
-            {"baseline": (0.2, 0.024), "shuffled": (0.2, 0.024), "map_only": (0.0, 1.0)},
-            Finding.HELPS,
-        ),
+        (BETTER, Answer.YES),
+        (WORSE, Answer.NO),
+        ((*EQUAL, NARROW), Answer.NO),
+        (EQUAL, Answer.UNDECIDED),  # small, but nobody can tell
+        (UNCLEAR, Answer.UNDECIDED),
+        ((-0.2, 0.2), Answer.UNDECIDED),  # a negative is never asserted from a p that is large
+        (NOTHING, Answer.NOT_ASKED),
     ],
 )
-def test_rules_of_the_finding(contrasts, finding):
-    assert judged(**contrasts).finding is finding
+def test_bedside(bedside, answer):
+    assert answers(judged(bedside=bedside))["bedside"] is answer
 
 
-HELPS = {"baseline": (0.2, 0.001), "shuffled": (0.2, 0.001)}
-NOT_SHOWN = {"baseline": (0.01, 0.8), "shuffled": (0.2, 0.001)}
+def test_bedside_says_what_it_was_answered_from():
+    said = str(judged(bedside=BETTER).questions[0])
+    assert said.startswith("At the bedside, where nobody has drawn a map: ")
+    assert "Yes. B1 is better than B0" in said
+    assert "trained with maps and tested without; its attention is not taught" in said
 
 
 @pytest.mark.parametrize(
-    ("map_only", "map_alone", "words"),
+    ("gain", "fusion", "answer", "why"),
     [
-        (None, MapAlone.UNKNOWN, "unknown how much the map alone says"),
-        ((math.nan, math.nan), MapAlone.UNKNOWN, "unknown"),
-        ((0.0, 1.0), MapAlone.TELLS, "The map alone tells the diagnosis"),
-        ((-0.1, 0.01), MapAlone.TELLS, "may be the map being shown"),
-        ((0.1, 0.05), MapAlone.NOT_TOLD_APART, "may be the map being shown"),
-        ((0.1, 0.04), MapAlone.DOES_NOT_EXPLAIN, "does not explain"),
+        (BETTER, BETTER, Answer.YES, "also better than the late fusion of B0 and K_map_only"),
+        (BETTER, None, Answer.UNDECIDED, "without an arm that sees the map alone"),
+        (BETTER, UNCLEAR, Answer.UNDECIDED, "not shown to be better than the late fusion"),
+        (BETTER, (-0.01, 0.9), Answer.UNDECIDED, "not shown to be better than the late fusion"),
+        (BETTER, WORSE, Answer.NO, "the diagnosis that the map holds"),
+        (BETTER, (*EQUAL, NARROW), Answer.NO, "the diagnosis that the map holds"),
+        (WORSE, BETTER, Answer.NO, "B3 is worse than B0"),
+        ((*EQUAL, NARROW), BETTER, Answer.NO, "differ by less than 0.05"),
+        (UNCLEAR, BETTER, Answer.UNDECIDED, "a difference is not excluded"),
+        (NOTHING, BETTER, Answer.NOT_ASKED, "It needs B3 and B0"),
     ],
 )
-def test_rules_of_the_map_alone(map_only, map_alone, words):
-    found = judged(**HELPS, **({"map_only": map_only} if map_only else {}))
-    assert found.map_alone is map_alone
-    assert words in found.sentences[-1]
-    assert found.finding is Finding.HELPS
+def test_map_at_hand(gain, fusion, answer, why):
+    more = {"fusion": fusion} if fusion else {}
+    question = judged(gain=gain, **more).questions[1]
+    assert question.answer is answer
+    assert why in question.sentences[0]
 
 
-def test_no_lead_is_explained_where_there_is_none():
-    found = judged(**NOT_SHOWN, map_only=(-0.1, 0.5))
-    assert found.map_alone is MapAlone.TELLS
-    assert "lead" not in " ".join(found.sentences)
+@pytest.mark.parametrize(
+    ("auroc", "answer"),
+    [((0.0, 1.0, 0.0), Answer.UNDECIDED), ((*EQUAL, NARROW), Answer.UNDECIDED),
+     ((0.15, 0.001), Answer.YES), ((0.03, 0.4), Answer.YES)],
+)  # fmt: skip
+def test_a_gain_that_leaves_the_ranking_as_it_is_is_a_shift_of_the_cut(auroc, answer):
+    difference, p, *error = auroc
+    more = {"error": error[0]} if error else {}
+    ranked = contrast("B3", "B0", difference, p, metric="auroc_macro", **more)
+    question = judged(gain=BETTER, fusion=BETTER, auroc=ranked).questions[1]
+    assert question.answer is answer
+    assert ("shift of the cut" in question.sentences[0]) == (answer is Answer.UNDECIDED)
 
 
-def test_words_of_help():
-    found = judged(**HELPS)
-    assert found.sentences[0] == (
-        "Guidance helps on this data: B3 0.700, B0 0.500, difference +0.200, 95% interval "
-        "+0.120 to +0.280, corrected p = 0.002."
-    )
-    assert "another patient's map does less" in found.sentences[1]
-    assert [c.second for c in found.family] == ["B0", "K_shuffled"]
-    assert [c.p_holm for c in found.family] == [0.002, 0.002]
+@pytest.mark.parametrize(
+    ("alone", "said"),
+    [(score(0.9), True), (score(0.35), False), (score(0.45, half=0.2), False), (None, False)],
+)
+def test_the_map_tells_the_diagnosis_only_above_chance(alone, said):
+    sentences = judged(gain=UNCLEAR, map_alone=alone).questions[1].sentences
+    assert any("map alone tells the diagnosis" in sentence for sentence in sentences) == said
+
+
+@pytest.mark.parametrize(
+    ("whose", "same_maps", "answer"),
+    [
+        (BETTER, 0.1, Answer.YES),
+        (BETTER, math.nan, Answer.YES),
+        (WORSE, 0.1, Answer.NO),
+        ((*EQUAL, NARROW), 0.1, Answer.NO),
+        ((*EQUAL, NARROW), 0.8, Answer.UNDECIDED),  # the control was no control
+        (UNCLEAR, 0.1, Answer.UNDECIDED),
+        ((-0.2, 0.2), 0.1, Answer.UNDECIDED),
+        (NOTHING, 0.1, Answer.NOT_ASKED),
+    ],
+)
+def test_whose_map(whose, same_maps, answer):
+    question = judged(whose=whose, same_maps=same_maps).questions[2]
+    assert question.answer is answer
+    assert any("very same annotation" in s for s in question.sentences) == (same_maps == 0.8)
+
+
+def test_primary_contrasts_share_their_alpha():
+    """0.03 would do alone; of three the smallest must be below 0.05 / 3."""
+    one = judged(gain=(0.2, 0.03), fusion=BETTER)
+    assert answers(one)["map_at_hand"] is Answer.YES
+    three = judged(gain=(0.2, 0.03), fusion=BETTER, bedside=(0.2, 0.03), whose=(0.2, 0.03))
+    assert set(answers(three).values()) == {Answer.UNDECIDED}
+
+
+def test_a_question_has_one_effect_one_interval_and_one_p():
+    first = judged(gain=(0.2, 0.004), whose=(0.2, 0.02), fusion=BETTER).questions[1].sentences[0]
+    own = first.split("It is also")[0]
+    assert "B3 0.700, B0 0.500, difference +0.200, 95% interval +0.120 to +0.280" in own
+    assert "corrected p = 0.008" in own
+    assert own.count("p = ") == 1
 
 
 def test_a_tiny_p_is_not_written_as_zero():
-    assert "p < 0.001" in judged(baseline=(0.2, 0.0001)).sentences[0]
+    assert "corrected p < 0.001" in str(judged(gain=(0.2, 1e-5), fusion=BETTER).questions[1])
 
 
-def test_what_is_not_found_comes_with_what_could_have_been():
-    both = judged(**NOT_SHOWN).sentences[1]
-    assert f"{detectable_difference(StandardError(0.04, 40.0), 0.025):.3f} or more" in both
-    alone = judged(baseline=(0.01, 0.8)).sentences[1]
-    assert f"{detectable_difference(StandardError(0.04, 40.0), 0.05):.3f} or more" in alone
-    not_known = judged(baseline=(0.2, 0.001), shuffled=(0.05, 0.3)).sentences
-    assert "does not come from the clinicians' knowledge, as far as" in not_known[0]
-    assert "cannot be excluded" in not_known[1]
-
-
-def test_an_undefined_detectable_difference_is_said():
-    same = {("B3", "B0"): contrast("B0", 0.0, 1.0, error=0.0)}
-    assert "cannot be estimated" in verdict(same, ROLES).sentences[1]
+def test_arms_that_predict_the_very_same_are_equal():
+    same = replace(contrast("B3", "K_shuffled", 0.0, 1.0, error=0.0), identical=True, p_holm=1.0)
+    found = verdict({("B3", "K_shuffled"): same}, ROLES, Evidence(1 / 3))
+    assert found.questions[2].answer is Answer.NO
 
 
 def test_holes_are_said():
-    made = [contrast("B0", 0.2, 0.001, jobs=12), contrast("K_shuffled", 0.2, 0.001)]
-    found = verdict({("B3", c.second): c for c in made}, ROLES)
-    assert found.sentences[-1] == (
-        "B3 against B0 rests on the 12 of 15 pairs of fold and seed that both arms have."
+    hole = replace(contrast("B3", "B0", 0.2, 0.001, jobs=12), p_holm=0.001)
+    found = verdict({("B3", "B0"): hole}, ROLES, Evidence(1 / 3))
+    assert found.caveats == (
+        "B3 against B0 rests on the 12 of 15 pairs of fold and seed that both arms have.",
     )
-
-
-def test_other_contrasts_are_not_read():
-    found = verdict({("B3", "B1"): contrast("B1", 0.2, 0.001)}, ROLES)
-    assert found.finding is Finding.NO_VERDICT
-    assert found.family == ()
-
-
-def test_the_map_alone_is_judged_and_told_by_its_own_p():
-    others = {("B3", "B0"): contrast("B0", 0.2, 0.001)}
-    alone = replace(contrast("K_map_only", 0.1, 0.03), p_holm=0.2)  # of another family
-    found = verdict(others | {("B3", "K_map_only"): alone}, ROLES)
-    assert found.map_alone is MapAlone.DOES_NOT_EXPLAIN
-    (said,) = [sentence for sentence in found.sentences if "map alone" in sentence]
-    assert "p = 0.030" in said
-    assert "corrected" not in said
+    assert found.sentences[-1] == found.caveats[0]
 
 
 def test_arms_of_other_names_are_named_by_their_roles():
     roles = Roles("resnet", "resnet_gaze")
-    made = replace(contrast("resnet", 0.2, 0.001), first="resnet_gaze")
-    found = verdict({("resnet_gaze", "resnet"): made}, roles)
-    assert found.finding is Finding.SOURCE_UNKNOWN
-    assert found.sentences[0].startswith("resnet_gaze is better than resnet: ")
-    assert not any("B3" in sentence or "K_" in sentence for sentence in found.sentences)
+    made = replace(contrast("resnet_gaze", "resnet", 0.2, 0.001), p_holm=0.001)
+    found = verdict({("resnet_gaze", "resnet"): made}, roles, Evidence(0.5))
+    assert answers(found) == {
+        "bedside": Answer.NOT_ASKED,
+        "map_at_hand": Answer.UNDECIDED,
+        "whose_map": Answer.NOT_ASKED,
+    }
+    words = " ".join(found.sentences)
+    assert "resnet_gaze is better than resnet: " in words
+    assert "B3" not in words
+    assert "K_" not in words
 
 
 def test_without_roles_there_is_no_verdict():
-    found = verdict({("B3", "B0"): contrast("B0", 0.2, 0.001)}, None)
-    assert found.finding is Finding.NO_VERDICT
+    found = verdict({("B3", "B0"): contrast("B3", "B0", 0.2, 0.001)}, None, Evidence(1 / 3))
+    assert found.questions == ()
     assert "nothing says which arm" in found.sentences[0]

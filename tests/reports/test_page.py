@@ -14,6 +14,7 @@ from report_tables import prediction_rows
 from study_folder import write_study
 from vaclip import keys
 from vaclip.reports.page import write_report
+from vaclip.reports.typeset import MINUS
 
 FAST = {"n_resamples": 20, "n_permutations": 49}
 EVIL = "<script>alert(1)</script>"
@@ -161,7 +162,15 @@ def test_no_number_is_nan(page):
 
 def test_the_verdict_stands_before_the_numbers(page):
     assert page.text.index("Verdict") < page.text.index("The experiment")
-    assert "uidance" in page.text
+    for asked in ("At the bedside", "With a clinician's map at hand", "Whose knowledge is it"):
+        assert page.text.index(asked) < page.text.index("The experiment")
+
+
+def test_a_primary_contrast_has_one_p_on_the_page(folder, tmp_path):
+    """Its corrected one, in the verdict and in the table of primary contrasts."""
+    write_report(folder, tmp_path / "report", **FAST)
+    tables = (tmp_path / "report/tables.md").read_text()
+    assert tables.count(f"| B3 {MINUS} B0 |") == 1
 
 
 def test_a_training_run_has_a_report_that_invents_nothing(tmp_path):

@@ -69,8 +69,8 @@ def test_one_model_under_two_names_has_no_test(found):
 
 
 def test_contrasts_show_the_numbers_of_the_family(found):
-    rows = tables.contrast_tables(*found)["baseline"]
-    contrast = next(c for c in found[1].families["baseline"] if c.first == "B3")
+    rows = tables.contrast_tables(*found)["primary"]
+    contrast = next(c for c in found[1].families["primary"] if c.second == "B0")
     row = next(row for row in rows.rows if row[0].startswith("B3"))
     assert row[1] == number(contrast.difference, sign=True)
     assert row[2] == interval_text(contrast.interval, sign=True)
@@ -93,8 +93,8 @@ def test_a_hole_is_told_and_its_arm_has_fewer_models(tmp_path):
     study, results = made(tmp_path, arms=("B0", "B3"), variants=False, skip=(("B3", 1, 0),))
     metrics = tables.metric_tables(study, results)[0]
     assert column(metrics, "Patients / seeds / folds")["B3"] == "12 / 2 / 3\n5 of 6 models"
-    baseline = tables.contrast_tables(study, results)["baseline"]
-    assert baseline.rows[0][-1].endswith("5 of 6 pairs")
+    primary = tables.contrast_tables(study, results)["primary"]
+    assert primary.rows[0][-1].endswith("5 of 6 pairs")
 
 
 def test_an_arm_without_any_prediction_stays_in_the_table(tmp_path):

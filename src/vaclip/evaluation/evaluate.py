@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -21,13 +21,15 @@ from vaclip.evaluation.compare import (
     N_RESAMPLES,
     ArmScores,
     Contrast,
+    compare,
     compare_families,
     score_arm,
 )
+from vaclip.evaluation.fusion import with_late_fusion
 from vaclip.evaluation.predictions import Predictions
 from vaclip.evaluation.roles import Roles
 from vaclip.evaluation.scores import METRICS
-from vaclip.evaluation.verdict import Verdict, verdict
+from vaclip.evaluation.verdict import Evidence, Verdict, verdict
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with how many steps are done and how many there are."""
@@ -52,7 +54,7 @@ class Evaluation:
     """What is known of an ablation after its predictions were judged."""
 
     predictions: Predictions
-    """Of the arms and of the points of axes."""
+    """Of the arms, the late fusion, and the points of axes."""
     roles: Roles | None
     scores: dict[Unit, dict[str, ArmScores]]
     """By unit, then arm in the order of the ablation."""
@@ -151,6 +153,8 @@ def evaluate(
         roles = Roles(baseline, method)
         if unknown := [arm for arm in (baseline, method) if arm not in predictions.jobs]:
             raise VaclipError(f"no arm {unknown[0]!r} in the predictions: {[*predictions.jobs]}")
+    if roles and roles.map_only and {roles.baseline, roles.map_only} <= set(predictions.jobs):
+        predictions = with_late_fusion(predictions, roles.baseline, roles.map_only)
     own = predictions.only(lambda arm: keys.split_variant(arm)[1] is None)
     if not own.jobs:
         raise VaclipError("the predictions have points of axes but no arm itself")
@@ -168,17 +172,17 @@ def evaluate(
 
     scores = {unit: {arm: step(arm, unit) for arm in order} for unit in UNITS}
     by_axis = _by_axis({name: step(name, metrics=(HEADLINE,)) for name in points})
-    families = compare_families(own, roles, n_resamples=n_resamples, n_permutations=n_permutations)
+    draws: dict[str, Any] = {"n_resamples": n_resamples, "n_permutations": n_permutations}
+    families = compare_families(own, roles, **draws)
     families["baseline"].sort(key=lambda contrast: order.index(contrast.first))
     progress(steps, steps)
-    contrasts = {(c.first, c.second): c for family in families.values() for c in family}
     patients = scores["patient"]
     return Evaluation(
         predictions=predictions,
         roles=roles,
         scores=scores,
         families=families,
-        verdict=verdict(contrasts, roles),
+        verdict=reach_verdict(own, roles, families, **draws),
         learning=_curves(
             keys.AXIS_TRAIN_FRACTION, by_axis.get(keys.AXIS_TRAIN_FRACTION, {}), patients
         ),
@@ -190,6 +194,47 @@ def evaluate(
         annotators=_annotators(by_axis.get(keys.AXIS_ANNOTATORS, {})),
         retrieval={arm: found for arm in order if (found := _retrieval(own, arm))},
     )
+
+
+def reach_verdict(
+    predictions: Predictions, roles: Roles | None, families: dict[str, list[Contrast]], **draws: int
+) -> Verdict:
+    """Gathers what the rules of the verdict read, and applies them.
+
+    Args:
+        predictions: Of the arms, with the late fusion.
+        roles: Which arm plays which part.
+        families: From `compare_families`.
+        **draws: ``n_resamples`` and ``n_permutations`` of `compare`.
+    """
+    chance = 1 / len(predictions.classes)
+    if roles is None:
+        return verdict({}, None, Evidence(chance))
+    alone = auroc = None
+    if roles.map_only in predictions.jobs:
+        n_resamples = draws["n_resamples"]
+        alone = score_arm(
+            predictions, str(roles.map_only), metrics=(HEADLINE,), n_resamples=n_resamples
+        ).scores[HEADLINE]
+    if {roles.method, roles.baseline} <= set(predictions.jobs):
+        auroc = compare(predictions, roles.method, roles.baseline, "auroc_macro", **draws)
+    same = _same_maps(predictions, roles.method, roles.shuffled) if roles.shuffled else math.nan
+    contrasts = {(c.first, c.second): c for family in families.values() for c in family}
+    return verdict(contrasts, roles, Evidence(chance, alone, auroc, same))
+
+
+def _same_maps(predictions: Predictions, method: str, shuffled: str) -> float:
+    """Share of the test clips that two arms were shown with the very same annotation."""
+    job = [keys.PRED_FOLD, keys.PRED_SEED, keys.PRED_CLIP]
+    shown = [
+        predictions.test[predictions.test[keys.PRED_ARM] == arm]
+        .drop_duplicates(job)
+        .set_index(job)[keys.PRED_MAP_ID]
+        for arm in (method, shuffled)
+    ]
+    ids = pd.concat(shown, axis=1, join="inner", keys=("own", "other"))
+    ids = ids[(ids >= 0).all(axis=1)]
+    return float((ids["own"] == ids["other"]).mean())
 
 
 def _by_axis(points: dict[str, ArmScores]) -> dict[str, dict[tuple[str, str], ArmScores]]:

@@ -192,7 +192,12 @@ def fraction_interval(value: float, error: StandardError, patients: int, rows: i
 
 
 def difference_interval(
-    difference: float, error: StandardError, patients: int, limit: float = 1.0
+    difference: float,
+    error: StandardError,
+    patients: int,
+    limit: float = 1.0,
+    *,
+    level: float = LEVEL,
 ) -> Interval:
     """Student's t interval of a difference in [-limit, limit].
 
@@ -201,7 +206,7 @@ def difference_interval(
     """
     if not math.isfinite(difference) or not math.isfinite(error.value) or patients < 2:
         return UNDEFINED
-    t = _quantile(error.df)
+    t = _quantile(error.df, level)
     half = t * error.value if error.value > 0 else t**2 / (patients + t**2)
     return Interval(max(difference - half, -limit), min(difference + half, limit))
 
@@ -223,8 +228,8 @@ def t_p(difference: float, error: StandardError) -> float:
     return float(2 * stats.t.sf(abs(difference) / error.value, error.df))
 
 
-def _quantile(df: float) -> float:
-    return float(stats.t.ppf((1 + LEVEL) / 2, df))
+def _quantile(df: float, level: float = LEVEL) -> float:
+    return float(stats.t.ppf((1 + level) / 2, df))
 
 
 def permutation_p(

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from vaclip import keys
+from vaclip.evaluation.fusion import fusion_name
 
 Pair = tuple[str, str]
-FAMILIES: Final = ("baseline", "named", "controls")
+FAMILIES: Final = ("primary", "baseline", "named", "controls")
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Roles:
         method: What is put forward.
         shuffled: The method with another patient's maps; None for none.
         map_only: The arm that sees the map alone; None for none.
+        bedside: The arm that is trained with maps and tested without; None for none.
         controls: Arms whose maps carry no clinical knowledge, or that see less.
         pairs: Further contrasts that were named beforehand, as (first, second).
     """
@@ -29,6 +31,7 @@ class Roles:
     method: str
     shuffled: str | None = None
     map_only: str | None = None
+    bedside: str | None = None
     controls: tuple[str, ...] = ()
     pairs: tuple[Pair, ...] = ()
 
@@ -40,6 +43,7 @@ class Roles:
             method=content["method"],
             shuffled=content.get("shuffled"),
             map_only=content.get("map_only"),
+            bedside=content.get("bedside"),
             controls=tuple(content.get("controls", ())),
             pairs=tuple((first, second) for first, second in content.get("pairs", ())),
         )
@@ -47,22 +51,42 @@ class Roles:
     @property
     def all_controls(self) -> tuple[str, ...]:
         """`controls`, with those that have a role of their own."""
-        named = (self.shuffled, self.map_only, *self.controls)
+        named = (self.shuffled, self.map_only, self.fusion, *self.controls)
         return tuple(dict.fromkeys(name for name in named if name))
+
+    @property
+    def fusion(self) -> str | None:
+        """The late fusion of the baseline and the map alone, which `evaluate` adds."""
+        return fusion_name(self.baseline, self.map_only) if self.map_only else None
+
+    @property
+    def primary(self) -> list[Pair]:
+        """The contrasts that the verdict rests on."""
+        pairs = (
+            (self.bedside, self.baseline),
+            (self.method, self.baseline),
+            (self.method, self.shuffled),
+        )
+        return [(first, second) for first, second in pairs if first and second]
 
     def families(self, arms: Iterable[str]) -> dict[str, list[Pair]]:
         """The contrasts of each of `FAMILIES`, of the arms that are there; variants stand in none.
 
-        ``baseline``: every arm against the baseline. ``named``: `pairs`. ``controls``: the method
-        against each control.
+        ``primary``: `primary`, which stand in no other family. ``baseline``: every other arm
+        against the baseline. ``named``: `pairs`. ``controls``: the method against each control.
         """
         present = [arm for arm in arms if keys.split_variant(arm)[1] is None]
         wanted: dict[str, list[Pair]] = {
+            "primary": self.primary,
             "baseline": [(arm, self.baseline) for arm in present if arm != self.baseline],
             "named": list(self.pairs),
             "controls": [(self.method, control) for control in self.all_controls],
         }
         return {
-            name: [pair for pair in pairs if set(pair) <= set(present)]
+            name: [
+                pair
+                for pair in pairs
+                if set(pair) <= set(present) and (name == "primary" or pair not in self.primary)
+            ]
             for name, pairs in wanted.items()
         }

@@ -1,174 +1,243 @@
-"""The plain-language verdict: does guidance help, and is it the clinicians' knowledge?
+"""The verdict: three questions, each answered *yes*, *no* or *undecided* by fixed rules.
 
-Fixed rules, on balanced accuracy per patient. The arms are named by their roles: in the presets
-the method is B3, the baseline B0, the shuffled control K_shuffled, and the map alone K_map_only.
-"Beats" means: the difference is above 0 and its p, Holm-corrected in the verdict's own family
-{method - baseline, method - shuffled}, is below 0.05.
+Scores are balanced accuracy per patient. Each question has one primary contrast, with one effect,
+one interval and one p, Holm-corrected over the primary contrasts that the ablation has. Arms are
+named by their roles (`vaclip.evaluation.roles`). "Better" means: the difference is above 0 and that
+p is below 0.05. "Equal" means: the 90 % interval of the difference lies within +-`MARGIN` (two
+one-sided tests at 5 %, Schuirmann 1987), or both predict the very same. A *no* is never said
+because a p is large.
 
-1. The method or the baseline is missing, or their contrast undefined: no verdict.
-2. The baseline beats the method: guidance harms.
-3. The method does not beat the baseline: no help is shown; the detectable difference is stated.
-4. The method beats the baseline, and the shuffled control is missing or undefined: there is a
-   gain, of unknown source.
-5. The method beats the baseline and the shuffled control: guidance helps.
-6. The method beats the baseline but not the shuffled control: the gain does not come from the
-   clinicians' knowledge, as far as this cohort can tell; the detectable difference is stated.
+**Bedside**: is a model that was trained with maps, and gets none at test, better than the baseline?
+*Yes*: better. *No*: the baseline is better, or both are equal. Else undecided.
 
-Beside it, a word on whether the map alone tells the diagnosis, from the contrast of method and map
-alone with an uncorrected p, a family of its own: what is to be shown here is that the map does
-*not* explain the gain.
+**Map at hand**: does the map add to the video? Primary contrast: method - baseline.
 
-a. The contrast is missing or undefined: unknown.
-b. The map alone scores as well as the method or better: the map alone tells the diagnosis.
-c. The method scores higher, but p is not below 0.05: it cannot be told from the map alone.
-d. Else the map alone does not explain the method.
+1. *No*: the baseline is better, or both are equal. Undecided: neither is better.
+2. The method is better, but there is no late fusion of the baseline and the map alone to compare
+   with: undecided.
+3. The late fusion is equal to the method or better than it: *no*, the gain is the diagnosis that
+   the map holds. The method is not better than the fusion: undecided.
+4. The macro AUROCs of method and baseline are equal: undecided, the gain is a shift of the cut.
+5. *Yes*.
 
-The detectable difference in a sentence is at 5 % divided by the size of the family, so that
-it holds after the correction.
+**Whose map**: does it matter whose map it is? Primary contrast: method - shuffled control.
+*Yes*: the method is better. *No*: the control is better, or both are equal; but undecided where in
+half of the clips or more the other patient's annotation is the very same. Else undecided.
+
+Beside them it is said whether the map alone tells the diagnosis: only if its interval lies above
+chance.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
-from vaclip.evaluation.compare import Contrast, corrected
-from vaclip.evaluation.inference import ALPHA, LEVEL, POWER, detectable_difference
+from vaclip.evaluation.compare import Contrast, Score
+from vaclip.evaluation.inference import ALPHA, LEVEL, difference_interval
 from vaclip.evaluation.roles import Pair, Roles
 
-
-class Finding(StrEnum):
-    """What rules 1 to 6 find."""
-
-    NO_VERDICT = "no_verdict"
-    HARMS = "harms"
-    NO_HELP_SHOWN = "no_help_shown"
-    SOURCE_UNKNOWN = "source_unknown"
-    HELPS = "helps"
-    NOT_FROM_KNOWLEDGE = "not_from_knowledge"
+MARGIN: Final = 0.05
+"""A difference in balanced accuracy, or AUROC, that is no difference."""
+_SAME_MAPS = 0.5
 
 
-class MapAlone(StrEnum):
-    """What rules a to d find."""
+class Answer(StrEnum):
+    """What the rules say to a question."""
 
-    UNKNOWN = "unknown"
-    TELLS = "tells"
-    NOT_TOLD_APART = "not_told_apart"
-    DOES_NOT_EXPLAIN = "does_not_explain"
+    YES = "yes"
+    NO = "no"
+    UNDECIDED = "undecided"
+    NOT_ASKED = "not asked"
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question and its answer."""
+
+    name: str
+    asks: str
+    answer: Answer
+    sentences: tuple[str, ...]
+    """The reason first, then what to know beside it."""
+    contrast: Contrast | None = None
+    """The primary one."""
+
+    def __str__(self) -> str:
+        return " ".join([self.asks, f"{self.answer.capitalize()}.", *self.sentences])
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the rules read beside contrasts of balanced accuracy.
+
+    Attributes:
+        chance: Balanced accuracy of a guess.
+        map_alone: The score of the map alone; None without such an arm.
+        auroc: Method against baseline in macro AUROC; None where it was not compared.
+        same_maps: Share of the test clips whose map in the shuffled control is of the very same
+            annotation; NaN where unknown.
+    """
+
+    chance: float
+    map_alone: Score | None = None
+    auroc: Contrast | None = None
+    same_maps: float = math.nan
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A finding and how to say it."""
+    """The three questions, or why they cannot be asked."""
 
-    finding: Finding
-    map_alone: MapAlone
-    sentences: tuple[str, ...]
-    """The verdict first, then the caveats."""
-    family: tuple[Contrast, ...]
-    """The contrasts that rules 1 to 6 used, with ``p_holm`` of the verdict's family."""
+    questions: tuple[Question, ...]
+    caveats: tuple[str, ...] = ()
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """All of it in words, a question each, then the caveats."""
+        return (*map(str, self.questions), *self.caveats)
 
 
-def verdict(contrasts: Mapping[Pair, Contrast], roles: Roles | None) -> Verdict:
+def verdict(contrasts: Mapping[Pair, Contrast], roles: Roles | None, evidence: Evidence) -> Verdict:
     """Applies the rules above.
 
     Args:
-        contrasts: By (first, second); only the method against the baseline, the shuffled control
-            and the map alone are read.
-        roles: Which arms these are; None where nobody said it.
+        contrasts: By (first, second), in balanced accuracy; primary ones with their ``p_holm``.
+        roles: Which arms play which part; None where nobody said it.
+        evidence: What else the rules read.
     """
     if roles is None:
-        said = "No verdict: nothing says which arm is the baseline and which the method."
-        return Verdict(Finding.NO_VERDICT, MapAlone.UNKNOWN, (said,), ())
-
-    def against(other: str | None) -> Contrast | None:
-        contrast = contrasts.get((roles.method, other)) if other else None
-        return contrast if contrast and _defined(contrast) else None
-
-    pairs = {other: against(other) for other in (roles.baseline, roles.shuffled)}
-    family = corrected([contrast for contrast in pairs.values() if contrast])
-    by_other = {contrast.second: contrast for contrast in family}
-    baseline, shuffled = by_other.get(roles.baseline), by_other.get(roles.shuffled or "")
-    finding, sentences = _finding(roles, baseline, shuffled, len(family))
-    alone = against(roles.map_only)
-    map_alone, said = _map_alone(roles, alone, finding)
-    used = [*family, *([alone] if alone else [])]
-    holes = [_hole(c) for c in used if c.jobs < c.jobs_of_either]
-    return Verdict(finding, map_alone, (*sentences, said, *holes), tuple(family))
+        return Verdict(
+            (), ("No verdict: nothing says which arm is the baseline and which the method.",)
+        )
+    bedside = _of(contrasts, roles.bedside, roles.baseline)
+    gain = _of(contrasts, roles.method, roles.baseline)
+    fusion = _of(contrasts, roles.method, roles.fusion)
+    whose = _of(contrasts, roles.method, roles.shuffled)
+    questions = (
+        _bedside(roles, bedside),
+        _map_at_hand(roles, gain, fusion, evidence),
+        _whose_map(roles, whose, evidence.same_maps),
+    )
+    used = [contrast for contrast in (bedside, gain, fusion, whose) if contrast]
+    return Verdict(questions, tuple(_hole(c) for c in used if c.jobs < c.jobs_of_either))
 
 
-def _finding(
-    roles: Roles, baseline: Contrast | None, shuffled: Contrast | None, tests: int
-) -> tuple[Finding, list[str]]:
-    if baseline is None:
-        return Finding.NO_VERDICT, [
-            f"No verdict: it needs the arms {roles.method} and {roles.baseline}, each with more "
-            "than one patient in the folds and seeds that both have."
-        ]
-    found = _numbers(baseline)
-    if _beats(baseline):
-        return _source(roles, shuffled, tests, found)
-    if baseline.difference < 0 and baseline.p_holm < ALPHA:
-        return Finding.HARMS, [f"Guidance harms on this data: {found}."]
-    return Finding.NO_HELP_SHOWN, [
-        f"No help of guidance is shown: {found}.",
-        "That is not to say that there is none. " + _detectable(baseline, tests),
+def _of(
+    contrasts: Mapping[Pair, Contrast], first: str | None, second: str | None
+) -> Contrast | None:
+    """Returns a contrast that is there and defined."""
+    contrast = contrasts.get((first, second)) if first and second else None
+    defined = contrast and math.isfinite(contrast.p) and math.isfinite(contrast.difference)
+    return contrast if defined else None
+
+
+def _bedside(roles: Roles, primary: Contrast | None) -> Question:
+    asks = (
+        "At the bedside, where nobody has drawn a map: is a model that was trained with "
+        "clinicians' maps better than one that was not?"
+    )
+    if primary is None:
+        needed = f"{roles.bedside} and {roles.baseline}" if roles.bedside else (
+            "an arm that is trained with maps and tested without"
+        )  # fmt: skip
+        return Question("bedside", asks, Answer.NOT_ASKED, (f"It needs {needed}.",))
+    answer, why = _plain(primary)
+    used = f"{roles.bedside} is trained with maps and tested without; its attention is not taught."
+    return Question("bedside", asks, answer, (why, used), primary)
+
+
+def _map_at_hand(
+    roles: Roles, primary: Contrast | None, fusion: Contrast | None, evidence: Evidence
+) -> Question:
+    asks = "With a clinician's map at hand: does the map add to the video?"
+    if primary is None:
+        needed = f"It needs {roles.method} and {roles.baseline}, each with more than one patient."
+        return Question("map_at_hand", asks, Answer.NOT_ASKED, (needed,))
+    answer, why = _plain(primary)
+    if answer is Answer.YES:
+        answer, why = _beyond_the_map(roles, why, fusion, evidence.auroc)
+    return Question("map_at_hand", asks, answer, (why, *_map_alone(roles, evidence)), primary)
+
+
+def _beyond_the_map(
+    roles: Roles, gain: str, fusion: Contrast | None, auroc: Contrast | None
+) -> tuple[Answer, str]:
+    """Rules 2 to 5: what a gain over the baseline is worth."""
+    if fusion is None:
+        return Answer.UNDECIDED, (
+            f"{gain} But without an arm that sees the map alone it cannot be told whether the map "
+            "holds the diagnosis."
+        )
+    against = (
+        f"the late fusion of {roles.baseline} and {roles.map_only}, which needs no guidance: "
+        f"{_numbers(fusion)}."
+    )
+    if _equal(fusion) or (fusion.difference < 0 and fusion.p < ALPHA):
+        why = "The gain is the diagnosis that the map holds:"
+        return Answer.NO, f"{why} {gain} But it is no better than {against}"
+    if fusion.p >= ALPHA:
+        return Answer.UNDECIDED, f"{gain} But it is not shown to be better than {against}"
+    if auroc is not None and _equal(auroc):
+        return Answer.UNDECIDED, (
+            f"The gain is a shift of the cut: {gain} But the patients are ranked alike, by macro "
+            f"AUROC: {_numbers(auroc)}."
+        )
+    return Answer.YES, f"{gain} It is also better than {against}"
+
+
+def _map_alone(roles: Roles, evidence: Evidence) -> list[str]:
+    score = evidence.map_alone
+    if score is None or not score.interval.low > evidence.chance:
+        return []
+    return [
+        f"The map alone tells the diagnosis: {roles.map_only} {score.mean:.3f} ({score.interval}), "
+        f"chance {evidence.chance:.3f}."
     ]
 
 
-def _source(
-    roles: Roles, shuffled: Contrast | None, tests: int, gain: str
-) -> tuple[Finding, list[str]]:
-    if shuffled is None:
-        control = roles.shuffled or "an arm"
-        return Finding.SOURCE_UNKNOWN, [
-            f"{roles.method} is better than {roles.baseline}: {gain}.",
-            f"Whether that is the clinicians' knowledge cannot be said without {control}, "
-            "which gets another patient's map.",
+def _whose_map(roles: Roles, primary: Contrast | None, same_maps: float) -> Question:
+    asks = "Whose knowledge is it: does it matter that the map is this patient's?"
+    if primary is None:
+        control = roles.shuffled or "an arm that gets another patient's map"
+        needed = f"It needs {roles.method} and {control}."
+        return Question("whose_map", asks, Answer.NOT_ASKED, (needed,))
+    answer, why = _plain(primary)
+    alike = []
+    if same_maps >= _SAME_MAPS:
+        alike = [
+            f"In {same_maps:.0%} of the clips the other patient's map is the very same annotation."
         ]
-    control = _numbers(shuffled)
-    if _beats(shuffled):
-        return Finding.HELPS, [
-            f"Guidance helps on this data: {gain}.",
-            f"The clinicians' knowledge is part of it: another patient's map does less, {control}.",
-        ]
-    return Finding.NOT_FROM_KNOWLEDGE, [
-        f"The gain does not come from the clinicians' knowledge, as far as this cohort can tell. "
-        f"{roles.method} is better than {roles.baseline} ({gain}), but not shown to be better than "
-        f"with another patient's map: {control}.",
-        _detectable(shuffled, tests),
-    ]
+        answer = answer if answer is Answer.YES else Answer.UNDECIDED
+    return Question("whose_map", asks, answer, (why, *alike), primary)
 
 
-def _map_alone(roles: Roles, contrast: Contrast | None, finding: Finding) -> tuple[MapAlone, str]:
-    method = roles.method
-    gain = finding in (Finding.HELPS, Finding.SOURCE_UNKNOWN, Finding.NOT_FROM_KNOWLEDGE)
-    lead = f"lead over {roles.baseline} may be the map being shown"
-    if contrast is None:
-        needed = roles.map_only or "an arm that sees nothing else"
-        return MapAlone.UNKNOWN, f"Without {needed} it is unknown how much the map alone says."
-    found = _numbers(replace(contrast, p_holm=math.nan))  # a family of its own
-    if contrast.difference <= 0:
-        so = f", so that {method}'s {lead}" if gain else ""
-        return MapAlone.TELLS, (
-            f"The map alone tells the diagnosis as well as {method} does, or better{so}: {found}."
+def _plain(primary: Contrast) -> tuple[Answer, str]:
+    """Answers by a contrast alone."""
+    found = _numbers(primary)
+    if primary.p_holm < ALPHA:
+        better = primary.difference > 0
+        return (Answer.YES if better else Answer.NO), (
+            f"{primary.first} is {'better' if better else 'worse'} than {primary.second}: {found}."
         )
-    if contrast.p >= ALPHA:
-        so = f"; its {lead}" if gain else ""
-        return MapAlone.NOT_TOLD_APART, (
-            f"{method} cannot be told from a model that sees the map alone{so}: {found}."
-        )
-    return MapAlone.DOES_NOT_EXPLAIN, f"The map alone does not explain {method}: {found}."
+    if _equal(primary):
+        return Answer.NO, f"The two differ by less than {MARGIN:g}: {found}."
+    return (
+        Answer.UNDECIDED,
+        f"Neither is shown to be better, and a difference is not excluded: {found}.",
+    )
 
 
-def _defined(contrast: Contrast) -> bool:
-    return math.isfinite(contrast.p) and math.isfinite(contrast.difference)
-
-
-def _beats(contrast: Contrast) -> bool:
-    return contrast.difference > 0 and contrast.p_holm < ALPHA
+def _equal(contrast: Contrast) -> bool:
+    if contrast.identical:
+        return True
+    interval = difference_interval(
+        contrast.difference, contrast.error, contrast.patients, level=1 - 2 * ALPHA
+    )
+    return interval.low > -MARGIN and interval.high < MARGIN
 
 
 def _numbers(contrast: Contrast) -> str:
@@ -181,17 +250,6 @@ def _numbers(contrast: Contrast) -> str:
         f"{contrast.value_second:.3f}, difference {contrast.difference:+.3f}, "
         f"{LEVEL:.0%} interval {contrast.interval.low:+.3f} to {contrast.interval.high:+.3f}, "
         f"{'' if single else 'corrected '}{said}"
-    )
-
-
-def _detectable(contrast: Contrast, tests: int) -> str:
-    found = detectable_difference(contrast.error, ALPHA / tests)
-    if math.isnan(found):
-        return "How large a difference could have been found cannot be estimated."
-    return (
-        f"With these {contrast.patients} patients a true difference of {found:.3f} or more "
-        f"would have been found with a chance of at least {POWER:.0%}; a smaller one cannot be "
-        "excluded."
     )
 
 

@@ -21,6 +21,11 @@ from vaclip.files import inside_folder, read_arrays
 _JOB_COLUMNS: Final = ("arm", "fold", "seed", "state", "reason")
 
 
+_LATE_FUSION: Final = (
+    "late fusion: the product of the two arms' probabilities over the class prior, without training"
+)
+
+
 @dataclass(frozen=True)
 class Arm:
     """What an arm is, in words; empty where the study does not say."""
@@ -68,6 +73,14 @@ class Source:
         """Reads the arrays of a case in the gallery."""
         assert self.folder is not None, "only a folder has a gallery"
         return read_arrays(inside_folder(self.folder, name))
+
+
+def with_predictions(source: Source, predictions: Predictions) -> Source:
+    """Returns a source with what `evaluate` made of its predictions: there may be more arms."""
+    own = _arms_alone(predictions)
+    named = {arm.arm for arm in source.arms}
+    more = tuple(Arm(name, _LATE_FUSION) for name in own.jobs if name not in named)
+    return replace(source, everything=predictions, predictions=own, arms=(*source.arms, *more))
 
 
 def source_of(predictions: Predictions) -> Source:

@@ -21,7 +21,7 @@ from vaclip.evaluation.predictions import Predictions
 from vaclip.files import atomic_file
 from vaclip.reports import record, tables
 from vaclip.reports.figures import Figure, draw_figures
-from vaclip.reports.gather import Source, read_folder, source_of
+from vaclip.reports.gather import Source, read_folder, source_of, with_predictions
 from vaclip.reports.pictures import gallery_cases
 from vaclip.reports.pseudonyms import Pseudonyms, pseudonyms
 from vaclip.reports.typeset import Table, latex, markdown
@@ -131,6 +131,7 @@ def write_report(
         n_permutations=n_permutations,
         progress=progress,
     )
+    found = with_predictions(found, results.predictions)
     figures = draw_figures(found, results, out / "figures")
     own = _tables(found, results, real_ids=real_ids)
     page = _page(
@@ -203,7 +204,7 @@ def _page(
         title=source.predictions.study,
         extent=_extent(source, "class", "arm", "seed", "fold"),
         size=_extent(source, "seed", "fold"),
-        verdict=results.verdict.sentences,
+        verdict=results.verdict,
         sections=_SECTIONS,
         one_seed=len(seeds) == 1,
         t=found,

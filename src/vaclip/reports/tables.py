@@ -127,7 +127,8 @@ def family_title(results: Evaluation, name: str) -> str:
     """Says what the contrasts of a family have in common."""
     assert results.roles is not None, "without roles there are no contrasts"
     return {
-        "baseline": f"Every arm against {results.roles.baseline}",
+        "primary": "The contrasts that the verdict rests on",
+        "baseline": f"Every other arm against {results.roles.baseline}",
         "named": "Pairs named beforehand",
         "controls": f"{results.roles.method} against the control arms",
     }[name]
@@ -180,7 +181,8 @@ def control_table(source: Source, results: Evaluation) -> Table | None:
     """The control arms: what each asks, and how the method stands against it."""
     if results.roles is None:
         return None
-    found = {c.second: c for c in results.families["controls"]}
+    against = [*results.families["primary"], *results.families["controls"]]
+    found = {c.second: c for c in against if c.first == results.roles.method}
     rows = [
         (
             arm.arm,
