@@ -117,8 +117,8 @@ def test_patients_that_differ_in_spelling_alone_are_told(tmp_path, three, videos
     assert bring(root, three).notes == []
     new = Export(clips=(clip(videos, "b/1.mkv", clip_id="new", patient_id="B"),))
     assert plan_import(root, [new], Rules()).notes == [
-        "patients 'b' and 'B' differ in spelling alone: use one id, or list each in patients.csv "
-        "with distinct=yes"
+        "patients 'b' and 'B' differ in spelling alone: training refuses this until they have one "
+        "id, or patients.csv lists each with distinct=yes"
     ]
     (root / "patients.csv").write_text("patient_id,distinct\nb,yes\nB,yes\n")
     assert plan_import(root, [new], Rules()).notes == []

@@ -124,7 +124,7 @@ def _show(plan: Plan, *, dry: bool) -> None:
     for title, items in (
         ("Left out", plan.dropped),
         ("Belonging to no clip", plan.unmatched),
-        ("To mend before training, which refuses it", plan.notes),
+        ("Look at", plan.notes),
     ):
         lines += [f"{title}:", *(f"  {item}" for item in items)] if items else []
     for line in lines:

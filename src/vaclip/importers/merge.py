@@ -56,6 +56,7 @@ def plan_import(root: Path, exports: Sequence[Export], rules: Rules) -> Plan:
     plan = Plan(root, study_head(root), clips, annotations)
     for export in exports:
         plan.dropped += export.dropped
+        plan.notes += export.notes
         _add_clips(plan, export.clips, rules)
         names = VideoNames([(row["clip_id"], row["video"]) for row in plan.clips])
         if any(names.find(pose.video, of_video=True) for pose in export.poses):
@@ -65,7 +66,8 @@ def plan_import(root: Path, exports: Sequence[Export], rules: Rules) -> Plan:
         _add_annotations(plan, export.annotations, names, rules)
     patients = [row["patient_id"] for row in plan.clips]
     plan.notes += [
-        f"patients {spelt_alike(group)}: use one id, or list each in {PATIENTS} with distinct=yes"
+        f"patients {spelt_alike(group)}: training refuses this until they have one id, "
+        f"or {PATIENTS} lists each with distinct=yes"
         for group in confused_patients(root, patients)
     ]
     if plan.unmatched and not rules.skip_unmatched:

@@ -51,7 +51,7 @@ class Plan:
         counts: What is new, for people to read.
         dropped: What was left out and why, a line each.
         unmatched: What belongs to no clip, a line each.
-        notes: What the study's check will refuse, a line each.
+        notes: What may not be what was meant, a line each.
     """
 
     root: Path
