@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import re
 import struct
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +20,23 @@ VIDEO_SUFFIXES = frozenset(
 LARGEST_PICTURE = 64_000_000
 """Pixels of the largest picture that is decoded."""
 _PLAYLISTS = frozenset({"hls", "concat", "dash", "sdp", "rtsp", "imf"})
+_TEXT = "tty"  # FFmpeg draws a .txt or .asc file, letter by letter
+_START_CODES = frozenset({"h264", "hevc", "vvc", "m4v", "mpegvideo", "cavsvideo", "vc1"})
+_RAW_JPEG_SUFFIXES = frozenset({".mjpeg", ".mjpg"})
+_JPEG_START = b"\xff\xd8\xff"
+_HEAD = 512  # bytes that tell what a file is
+_AS_VIDEO = "export it as MP4, with every picture and at its true rate"
+_AS_ARRAY = f"as a video: {_AS_VIDEO}; as a map: give it its own suffix"
+_DICOM = f"a DICOM file, which is not read yet: {_AS_VIDEO}"
+_MAGIC = {
+    b"II*\0": f"a TIFF file: {_AS_VIDEO}",
+    b"MM\0*": f"a TIFF file: {_AS_VIDEO}",
+    b"II+\0": f"a TIFF file: {_AS_VIDEO}",
+    b"MM\0+": f"a TIFF file: {_AS_VIDEO}",
+    b"\x93NUMPY": f"a NumPy array (.npy); {_AS_ARRAY}",
+    b"\x89HDF\r\n\x1a\n": f"an HDF5 file: {_AS_VIDEO}",
+    b"MATLAB ": f"a MATLAB file: {_AS_VIDEO}",
+}
 _FIRST_BOXES = frozenset({b"ftyp", b"moov", b"moof", b"mdat", b"styp", b"wide", b"free", b"skip"})
 _OUTER_BOXES = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf"})
 _OPTIONS = {
@@ -46,10 +66,14 @@ def find_videos(paths: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def open_video(path: Path) -> InputContainer:
+def open_video(path: Path, *, picture: bool = False) -> InputContainer:
     """Opens a file that holds at least one video stream, for use in a ``with`` statement.
 
     Decoding it can raise an `av.FFmpegError`; `failure` says what that means.
+
+    Args:
+        path: The file.
+        picture: Whether a single picture counts as a video.
 
     Raises:
         VaclipError: If the file is missing, is no video, or claims too large a picture.
@@ -57,14 +81,18 @@ def open_video(path: Path) -> InputContainer:
     name = path.name
     if not path.is_file():
         raise VaclipError(f"{name}: there is no such file")
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    if what := _other_file(path, head):
+        raise VaclipError(f"{name}: is {what}")
     _check_sample_tables(path)
     try:
         container = av.open(f"file:{path}", options=_OPTIONS, metadata_errors="replace")
     except av.FFmpegError as error:
         raise failure(name, error) from error
     try:
-        if container.format.name in _PLAYLISTS:
-            raise VaclipError(f"{name}: is a playlist, not a video")
+        if what := _no_video(path, head, container.format.name, picture):
+            raise VaclipError(f"{name}: is {what}")
         if not container.streams.video:
             raise VaclipError(f"{name}: the file holds no video stream")
         context = container.streams.video[0].codec_context
@@ -80,6 +108,59 @@ def open_video(path: Path) -> InputContainer:
         container.close()
         raise
     return container
+
+
+def _other_file(path: Path, head: bytes) -> str | None:
+    """Returns what a file is, and what to do with it, where its first bytes tell of no video.
+
+    FFmpeg looks for pictures anywhere in a file: of the JPEG frames in a DICOM file or a zip
+    archive it makes a video, which lacks some, at a rate of 25 a second.
+    """
+    if head.startswith(b"\x1f\x8b"):
+        try:
+            with gzip.open(path) as file:
+                return _nifti(file.read(_HEAD)) or "a gzip archive: unpack it"
+        except (OSError, EOFError, zlib.error):
+            return "a damaged gzip archive"
+    if head.startswith(b"PK\3\4"):
+        inside = head[30 : 30 + int.from_bytes(head[26:28], "little")]
+        if inside.endswith(b".npy"):
+            return f"a NumPy archive (.npz); {_AS_ARRAY}"
+        return "a zip archive: unpack it, and make one video of the pictures of each clip"
+    # Without the preamble: an element of group 2 or 8, with its type.
+    bare = re.match(rb"[\x02\x08]\0.\0(UL|UI|CS|OB|DA|TM|DT|LO|SH|AE|IS)", head, re.DOTALL)
+    if bare or head[128:132] == b"DICM":
+        return _DICOM
+    for magic, what in _MAGIC.items():
+        if head.startswith(magic):
+            return what
+    return _nifti(head)
+
+
+def _nifti(head: bytes) -> str | None:
+    if head[344:348] in (b"n+1\0", b"ni1\0") or head[4:8] in (b"n+2\0", b"ni2\0"):
+        return f"a NIfTI volume: {_AS_VIDEO}"
+    return None
+
+
+def _no_video(path: Path, head: bytes, demuxer: str, picture: bool) -> str | None:
+    """Returns what a file is that FFmpeg takes for a video, and what to do with it."""
+    if demuxer in _PLAYLISTS:
+        return "a playlist, not a video"
+    if demuxer == _TEXT:
+        return "a text file, not a video"
+    raw = demuxer in ("mjpeg", "mjpeg_2000")
+    if raw or demuxer == "image2" or demuxer.endswith("_pipe"):
+        if head.startswith(_JPEG_START) and path.suffix.lower() in _RAW_JPEG_SUFFIXES:
+            return None
+        if not raw:
+            return None if picture else "a picture, not a video: make one video of those of a clip"
+    elif demuxer not in _START_CODES or (head[:2] == b"\0\0" and head.lstrip(b"\0")[:1] == b"\1"):
+        return None
+    return (
+        f"no video: FFmpeg finds pictures inside ({demuxer}), but would lose some and make up "
+        f"their rate; {_AS_VIDEO}"
+    )
 
 
 def _check_sample_tables(path: Path) -> None:

@@ -14,7 +14,15 @@ from filelock import FileLock
 from composed import make_config
 from vaclip import VaclipError, keys
 from vaclip.ablation.collect import collect
-from vaclip.ablation.job import arm_folder, is_complete, load_job, run_job, save_job, seconds_taken
+from vaclip.ablation.job import (
+    arm_folder,
+    changes_since,
+    is_complete,
+    load_job,
+    run_job,
+    save_job,
+    seconds_taken,
+)
 from vaclip.ablation.plan import Job
 from vaclip.ablation.pool import FAILED_FILE, job_folder, launch_jobs, run_jobs, start_job
 from vaclip.evaluation.predictions import Predictions
@@ -165,6 +173,39 @@ def test_settings_that_make_no_difference_leave_a_job_complete(job, finished):
     data = dataclasses.replace(job.config.data, num_workers=3)
     same = dataclasses.replace(job.config, data=data, runs_dir="elsewhere")
     assert is_complete(dataclasses.replace(job, config=same), job_folder(finished, job.name))
+
+
+def test_where_the_data_lie_leaves_a_job_complete(job, finished):
+    moved = dataclasses.replace(job.config.data, root="elsewhere")
+    tests = tuple(
+        dataclasses.replace(test, data=dataclasses.replace(test.data, root="elsewhere"))
+        for test in job.tests
+    )
+    same = dataclasses.replace(job, config=dataclasses.replace(job.config, data=moved), tests=tests)
+    assert changes_since(same, job_folder(finished, job.name)) == []
+    assert is_complete(same, job_folder(finished, job.name))
+
+
+def test_what_makes_a_job_run_again_is_named(job, finished):
+    folder = job_folder(finished, job.name)
+    noisy, linear = job.tests
+    weaker = dataclasses.replace(
+        noisy, data=dataclasses.replace(noisy.data, test_noise_strength=0.5)
+    )
+    slower = dataclasses.replace(job.config.optim, lr=0.5)
+    other = dataclasses.replace(
+        job,
+        config=dataclasses.replace(job.config, optim=slower),
+        tests=(weaker, dataclasses.replace(linear, arm="C3_other")),
+    )
+    assert changes_since(other, folder) == [
+        f"optim.lr was {job.config.optim.lr}, and is 0.5",
+        "C3_other is tested too",
+        "C3_linear is not tested any more",
+        "in B3@noise_dropout=1.0 data.test_noise_strength was 1.0, and is 0.5",
+    ]
+    assert not is_complete(other, folder)
+    assert changes_since(other, finished / "jobs" / "never run") == []
 
 
 def test_a_test_under_other_settings_is_made_anew(job, finished, tmp_path):

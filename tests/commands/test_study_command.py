@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -106,6 +107,16 @@ def test_a_finished_study_is_not_run_again(home, finished):
     code, output = command(home, "study", *SMALL)
     assert code == 0, output
     assert {p: p.stat().st_mtime_ns for p in finished.glob("jobs/**/*") if p.is_file()} == before
+
+
+@pytest.mark.slow
+def test_what_makes_a_job_run_again_is_said(home, finished):
+    folder = shutil.copytree(finished, home / "more")
+    words = ["study.noise_arms=[B3]", "study.noise.displacement=[0.3]", f"run_dir={folder}"]
+    code, output = command(home, "study", *SMALL, *words)
+    assert code == 0, output
+    assert "B3-fold0-seed0 runs again: B3@noise_displacement=0.3 is tested too" in output
+    assert "B0-fold0-seed0 runs again" not in output
 
 
 @pytest.mark.slow

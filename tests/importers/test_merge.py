@@ -98,6 +98,32 @@ def test_classes_keep_their_order_and_grow(tmp_path, three, videos):
         plan_import(tmp_path / "other", [three], Rules(classes=("ill", "healthy")))
 
 
+def test_labels_that_differ_in_spelling_alone_are_refused(tmp_path, three, videos):
+    root = tmp_path / "study"
+    bring(root, three)
+    new = Export(clips=(clip(videos, "a/1.mkv", clip_id="new", label="Well "),))
+    with pytest.raises(VaclipError) as refused:
+        plan_import(root, [new], Rules())
+    assert str(refused.value) == (
+        "one label is spelt in several ways:\n"
+        "  'well' and 'Well ' differ in spelling alone: --rename-label 'Well =well'"
+    )
+    with pytest.raises(VaclipError, match="'Ill' and 'ill' differ in spelling alone"):
+        plan_import(tmp_path / "other", [three], Rules(classes=("Ill", "well")))
+
+
+def test_patients_that_differ_in_spelling_alone_are_told(tmp_path, three, videos):
+    root = tmp_path / "study"
+    assert bring(root, three).notes == []
+    new = Export(clips=(clip(videos, "b/1.mkv", clip_id="new", patient_id="B"),))
+    assert plan_import(root, [new], Rules()).notes == [
+        "patients 'b' and 'B' differ in spelling alone: training refuses this until they have one "
+        "id, or patients.csv lists each with distinct=yes"
+    ]
+    (root / "patients.csv").write_text("patient_id,distinct\nb,yes\nB,yes\n")
+    assert plan_import(root, [new], Rules()).notes == []
+
+
 def test_what_a_study_holds_already_is_kept(tmp_path, videos):
     root = tmp_path / "study"
     (root / "old").mkdir(parents=True)

@@ -412,6 +412,21 @@ def test_training_sees_as_many_segments_at_a_time_as_grad_cache_chunk_says(
     assert all(value > 0 for value in logged_by_epoch(result, "train/clip"))
 
 
+def test_a_run_goes_on_after_its_data_moved(tmp_path, tiny_study):
+    study = tiny_study(patients_per_class=3)
+    words = ("data=folder", "split.folds=3", "trainer.max_epochs=1")
+    result = run(make_config(tmp_path, *words, f"data.root={study}"))
+    (result.folder / "metrics.json").unlink()
+    moved = shutil.move(study, tmp_path / "moved")
+    named = make_config(
+        tmp_path, *words, f"data.root={moved}", f"run_dir={result.folder}", "resume=true"
+    )
+    assert run(named).metrics == result.metrics
+    (result.folder / "metrics.json").unlink()
+    with pytest.raises(VaclipError, match="no unfinished run with these settings"):  # another's?
+        run(dataclasses.replace(named, run_dir=None))
+
+
 def test_a_changed_study_is_noticed_on_resume(tmp_path, tiny_study, monkeypatch):
     study = tiny_study(patients_per_class=4)
     folder = ("data=folder", f"data.root={study}", "split.folds=3", "trainer.max_epochs=1")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from vaclip import keys
 from vaclip.ablation import arms
 from vaclip.ablation.collect import collect
 from vaclip.ablation.gallery import write_gallery
-from vaclip.ablation.job import is_complete
+from vaclip.ablation.job import changes_since, is_complete
 from vaclip.ablation.plan import Compose, Job, plan_jobs
 from vaclip.ablation.pool import (
     available_cores,
@@ -29,7 +29,7 @@ from vaclip.ablation.pool import (
 from vaclip.audit.data_card import data_card
 from vaclip.config import Config, StudyConfig, StudyRunConfig
 from vaclip.errors import VaclipError
-from vaclip.files import json_digest, write_json
+from vaclip.files import json_digest, read_json, write_json
 from vaclip.runs.folder import (
     NOT_COMPARED,
     describe_environment,
@@ -70,9 +70,21 @@ class Ablation:
     prepared: PreparedStudy
     jobs: tuple[Job, ...]
 
+    @cached_property
+    def origin(self) -> dict[str, Any]:
+        """What the clips are, see `describe_study`."""
+        return describe_study(self.prepared)
+
     def complete(self) -> list[Job]:
         """Returns the jobs that need not be run."""
         return [job for job in self.jobs if is_complete(job, job_folder(self.folder, job.name))]
+
+    def again(self) -> dict[str, list[str]]:
+        """Returns, by job, why some that were finished have to run again."""
+        found = {
+            job.name: changes_since(job, job_folder(self.folder, job.name)) for job in self.jobs
+        }
+        return {name: changes for name, changes in found.items() if changes}
 
     def collect(self, done: Sequence[Job]) -> None:
         """Brings what finished jobs found together."""
@@ -105,7 +117,22 @@ def plan_study(settings: StudyRunConfig, compose: Compose) -> Ablation:
             check_maps(job.config, prepared)
     usual = _usual_folder(config, settings.runs_dir)
     folder = Path(settings.run_dir).expanduser() if settings.run_dir else usual
-    return Ablation(config, settings.study, folder, prepared, tuple(jobs))
+    ablation = Ablation(config, settings.study, folder, prepared, tuple(jobs))
+    if config.data.root and not settings.run_dir and not folder.exists():
+        return _begun_before_data_moved(ablation) or ablation
+    return ablation
+
+
+def _begun_before_data_moved(ablation: Ablation) -> Ablation | None:
+    """Returns the study with a folder that has jobs of it, from when its data lay elsewhere."""
+    for folder in sorted(ablation.folder.parent.glob("study_*")):
+        moved = replace(ablation, folder=folder)
+        try:
+            if not _other_settings(moved) and _same_origin(moved) and moved.complete():
+                return moved
+        except VaclipError:  # a damaged folder, of whatever study
+            continue
+    return None
 
 
 def plain_config(settings: Config) -> Config:
@@ -155,25 +182,18 @@ def open_study_folder(ablation: Ablation) -> None:
         VaclipError: If it holds another study, or the clips changed since.
     """
     folder, settings = ablation.folder, _shared_settings(ablation.config)
-    origin = describe_study(ablation.prepared)
     if (folder / keys.CONFIG_FILE).exists():
-        before = read_config(folder)
-        before = {
-            key: value
-            for key, value in flat_settings(before).items()
-            if not key.startswith("study.") and key not in arms.OF_JOBS
-        }
-        if different := unequal_keys(settings, before):
+        if different := _other_settings(ablation):
             raise VaclipError(
                 f"{folder} holds a study with other settings: {', '.join(different)}; name "
                 "another run_dir"
             )
-        if json.loads((folder / keys.STUDY_FILE).read_text(encoding="utf-8")) != origin:
+        if not _same_origin(ablation):
             raise VaclipError(
                 f"the study changed since {folder} was begun (classes, clips, labels, videos or "
                 "maps); name another run_dir"
             )
-    write_json(folder / keys.STUDY_FILE, origin)
+    write_json(folder / keys.STUDY_FILE, ablation.origin)
     shown = settings | flat_settings({"study": dataclasses.asdict(ablation.study)})
     shown["split.seed"] = sorted({job.config.split.seed for job in ablation.jobs})
     for key in ("study.jobs", "study.dry_run"):
@@ -190,6 +210,21 @@ def open_study_folder(ablation: Ablation) -> None:
     write_json(folder / keys.ARMS_FILE, {"roles": roles, "arms": described})
     card = data_card(ablation.config.data, ablation.prepared, folds=ablation.config.split.folds)
     write_json(folder / keys.DATA_CARD_FILE, card.to_json())
+
+
+def _other_settings(ablation: Ablation) -> list[str]:
+    """Returns the shared settings that the folder of a study was begun with otherwise."""
+    before = {
+        key: value
+        for key, value in flat_settings(read_config(ablation.folder)).items()
+        if not key.startswith("study.") and key not in arms.OF_JOBS
+    }
+    different = unequal_keys(_shared_settings(ablation.config), before)
+    return [key for key in different if key != "data.root"]
+
+
+def _same_origin(ablation: Ablation) -> bool:
+    return read_json(ablation.folder / keys.STUDY_FILE, keys.STUDY_FILE) == ablation.origin
 
 
 def _nested(settings: dict[str, Any]) -> dict[str, Any]:

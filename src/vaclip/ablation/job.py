@@ -24,7 +24,7 @@ from vaclip.console import setup_logging
 from vaclip.errors import VaclipError
 from vaclip.evaluation.embeddings import FOLDER as EMBEDDINGS
 from vaclip.files import atomic_file, content_digest, write_json
-from vaclip.runs.folder import checkpoint_path, compared_settings, fold_folder
+from vaclip.runs.folder import checkpoint_path, compared_settings, fold_folder, unequal_keys
 from vaclip.runs.run import finish_run, open_run, retest_fold
 
 SPEC_FILE = "job.yaml"
@@ -112,11 +112,13 @@ def _artefacts(job: Job, folder: Path) -> list[Path]:
 def is_complete(job: Job, folder: Path) -> bool:
     """Whether a job was run to its end, as it is now planned, and nothing of it was lost.
 
+    Where the data lie is no matter: what they are is compared for the whole study.
+
     Raises:
         VaclipError: If one of its files was changed since.
     """
     done = folder / DONE_FILE
-    if not done.exists() or _compared(load_job(folder)) != _compared(job):
+    if not done.exists() or changes_since(job, folder):
         return False
     files = json.loads(done.read_text(encoding="utf-8"))["files"]
     for name, digest in files.items():
@@ -129,9 +131,23 @@ def is_complete(job: Job, folder: Path) -> bool:
     return True
 
 
-def _compared(job: Job) -> list[dict[str, Any]]:
-    configs = (job.config, *job.tests)
-    return [compared_settings(dataclasses.asdict(config)) for config in configs]
+def changes_since(job: Job, folder: Path) -> list[str]:
+    """Returns why a finished job has to run again, a phrase each; empty where it is as planned."""
+    if not (folder / DONE_FILE).exists():
+        return []
+    before = load_job(folder)
+    found = _changes(before.config, job.config)
+    old, new = ({test.arm: test for test in one.tests} for one in (before, job))
+    found += [f"{arm} is tested too" for arm in new if arm not in old]
+    found += [f"{arm} is not tested any more" for arm in old if arm not in new]
+    for arm, test in new.items():
+        found += [f"in {arm} {change}" for change in _changes(old.get(arm, test), test)]
+    return found
+
+
+def _changes(before: Config, now: Config) -> list[str]:
+    old, new = (compared_settings(dataclasses.asdict(config)) for config in (before, now))
+    return [f"{key} was {old.get(key)}, and is {new.get(key)}" for key in unequal_keys(old, new)]
 
 
 def seconds_taken(folder: Path) -> float:

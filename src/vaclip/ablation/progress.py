@@ -95,13 +95,14 @@ def duration(seconds: float) -> str:
 
 def print_plan(ablation: Ablation) -> None:
     """Prints the jobs of a study, which are done, and an estimate of the time for the others."""
-    complete = ablation.complete()
+    complete, again = ablation.complete(), ablation.again()
     table = Table(title=f"{len(ablation.jobs)} jobs, one training each")
     for name in ("job", "also tested as", "state"):
         table.add_column(name, overflow="fold")
     for job in ablation.jobs:
         tests = ", ".join(test.arm for test in job.tests)
-        table.add_row(job.name, tests, "done" if job in complete else "to run")
+        reasons = f" again: {'; '.join(again[job.name])}" if job.name in again else ""
+        table.add_row(job.name, tests, "done" if job in complete else f"to run{reasons}")
     console.print(table)
     left = [job for job in ablation.jobs if job not in complete]
     at_once = jobs_at_once(ablation)

@@ -28,6 +28,7 @@ from vaclip.maps.arrays import load_map
 from vaclip.maps.keypoints import load_keypoints
 from vaclip.maps.source import map_source
 from vaclip.study.load import load_study
+from vaclip.study.spelling import PATIENTS
 from vaclip.study.study import EXCLUSIONS, Clip, Study
 from vaclip.study.tables import Row, read_table, write_table
 
@@ -217,7 +218,13 @@ def _encode(
 
 def _write_tables(study: Study, into: Path, copies: dict[Path, _Copy], names: _Names) -> None:
     """Writes annotations and tables; study.yaml, without which a folder is no study, last."""
-    for name in ("study.yaml", "clips.csv", "attention.csv", EXCLUSIONS):  # of an earlier call
+    for name in (
+        "study.yaml",
+        "clips.csv",
+        "attention.csv",
+        EXCLUSIONS,
+        PATIENTS,
+    ):  # of an earlier call
         (into / name).unlink(missing_ok=True)
     clips = {clip.clip_id: clip for clip in study.clips}
 
@@ -246,7 +253,7 @@ def _write_tables(study: Study, into: Path, copies: dict[Path, _Copy], names: _N
                 if row["clip_id"] in clips:  # it is not excluded
                     change(row)
             write_table(into / name, header, rows)
-    for name in (EXCLUSIONS, "study.yaml"):
+    for name in (EXCLUSIONS, PATIENTS, "study.yaml"):
         if (study.root / name).exists():
             _copy_file(study.root / name, into / name)
 

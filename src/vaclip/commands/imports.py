@@ -121,7 +121,11 @@ def _show(plan: Plan, *, dry: bool) -> None:
         lines.append(
             f"Further columns of clips: {', '.join(further)} (--drop-column leaves one out)"
         )
-    for title, items in (("Left out", plan.dropped), ("Belonging to no clip", plan.unmatched)):
+    for title, items in (
+        ("Left out", plan.dropped),
+        ("Belonging to no clip", plan.unmatched),
+        ("Look at", plan.notes),
+    ):
         lines += [f"{title}:", *(f"  {item}" for item in items)] if items else []
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

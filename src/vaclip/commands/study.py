@@ -76,6 +76,9 @@ def _study(composed: Any) -> None:
     console.print(f"Study folder: {ablation.folder}", highlight=False, soft_wrap=True)
     with study_lock(ablation.folder):
         open_study_folder(ablation)
+        for name, changes in ablation.again().items():
+            line = f"{name} runs again: {'; '.join(changes)}"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
         complete = ablation.complete()
         with JobProgress(ablation, complete) as progress:
             done = run_study(

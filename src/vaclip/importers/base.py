@@ -100,6 +100,7 @@ class Export:
         regions: Regions that annotations name.
         keypoint_names: The J joints of the poses; None where there is no pose.
         dropped: What was left out and why, counted: one line each.
+        notes: What was read, but may not be what was meant: one line each.
     """
 
     clips: tuple[NewClip, ...] = ()
@@ -108,6 +109,7 @@ class Export:
     regions: dict[str, Region] = field(default_factory=dict)
     keypoint_names: tuple[str, ...] | None = None
     dropped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Importer(ABC):

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import re
+import shlex
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -29,6 +30,7 @@ from vaclip.importers.plan import (
 from vaclip.maps.gaze import Gaze, gaze_json
 from vaclip.maps.shapes import shapes_json
 from vaclip.maps.source import COCO_17, Region
+from vaclip.study.spelling import PATIENTS, confused_patients, look_alikes, spelt_alike
 from vaclip.study.study import ANNOTATION_COLUMNS
 from vaclip.study.study_yaml import read_region
 from vaclip.study.tables import Row
@@ -54,6 +56,7 @@ def plan_import(root: Path, exports: Sequence[Export], rules: Rules) -> Plan:
     plan = Plan(root, study_head(root), clips, annotations)
     for export in exports:
         plan.dropped += export.dropped
+        plan.notes += export.notes
         _add_clips(plan, export.clips, rules)
         names = VideoNames([(row["clip_id"], row["video"]) for row in plan.clips])
         if any(names.find(pose.video, of_video=True) for pose in export.poses):
@@ -61,6 +64,12 @@ def plan_import(root: Path, exports: Sequence[Export], rules: Rules) -> Plan:
         _add_regions(plan, {**export.regions, **rules.regions}, rules)
         _add_poses(plan, export, names, rules)
         _add_annotations(plan, export.annotations, names, rules)
+    patients = [row["patient_id"] for row in plan.clips]
+    plan.notes += [
+        f"patients {spelt_alike(group)}: training refuses this until they have one id, "
+        f"or {PATIENTS} lists each with distinct=yes"
+        for group in confused_patients(root, patients)
+    ]
     if plan.unmatched and not rules.skip_unmatched:
         raise VaclipError(
             _listed(f"{len(plan.unmatched)} item(s) belong to no clip", plan.unmatched)
@@ -168,6 +177,13 @@ def _same_content(one: Path, other: Path) -> bool:
 def _add_classes(plan: Plan, rules: Rules) -> None:
     present = sorted({row["label"] for row in plan.clips})
     known = [str(name) for name in plan.head.get("classes", [])]
+    wrong = [
+        f"{spelt_alike(group)}: --rename-label {shlex.quote(f'{group[1]}={group[0]}')}"
+        for group in look_alikes([*known, *(rules.classes or ()), *present])
+        if not set(group).issubset(known)
+    ]
+    if wrong:
+        raise VaclipError(_listed("one label is spelt in several ways", wrong))
     if rules.classes is not None:
         if known and list(rules.classes) != known:
             raise VaclipError(f"--classes differs from the study's: {', '.join(known)}")

@@ -51,6 +51,7 @@ class Plan:
         counts: What is new, for people to read.
         dropped: What was left out and why, a line each.
         unmatched: What belongs to no clip, a line each.
+        notes: What may not be what was meant, a line each.
     """
 
     root: Path
@@ -63,6 +64,7 @@ class Plan:
     counts: Counter[str] = field(default_factory=Counter)
     dropped: list[str] = field(default_factory=list)
     unmatched: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def study_head(root: Path) -> dict[str, Any]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import codecs
 import csv
 import json
+import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import time, timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, time, timedelta
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,12 @@ _MOST_FILES = 200_000  # in a folder or an archive
 _MOST_ELEMENTS = 5_000_000  # of XML, in memory at a time
 _SEPARATORS = ",;\t|"
 _EXCEL = (".xlsx", ".xlsm")
+CLOCK = "a time of day"
+_NUMBER = "a number"
+_DECIMALS = "a number with decimals"  # 1.10 became 1.1
+_NO_LABEL = ("a date", CLOCK, "true or false", "an error", "a number of more than 15 digits")
+_EXCEL_ERRORS = frozenset("#NULL! #DIV/0! #VALUE! #REF! #NAME? #NUM! #N/A".split())
+_EXACT = 10**15  # Excel keeps 15 digits of a number
 
 
 @dataclass(frozen=True)
@@ -190,13 +197,53 @@ class Table:
         name: Of its file.
         header: The columns.
         rows: (row number in the file, cells by column), without empty rows.
-        clocks: (row number, column) of the cells that Excel holds as times, not as text.
+        kinds: What a spreadsheet made of a cell that is no text, by (row number, column).
     """
 
     name: str
     header: tuple[str, ...]
     rows: tuple[tuple[int, dict[str, str]], ...]
-    clocks: frozenset[tuple[int, str]] = frozenset()
+    kinds: Mapping[tuple[int, str], str] = field(default_factory=dict)
+
+    def check_names(
+        self,
+        number: int,
+        row: Mapping[str, str],
+        ids: Iterable[str | None],
+        labels: Iterable[str | None] = (),
+    ) -> None:
+        """Raises a VaclipError where a spreadsheet changed what was typed as an id or a label.
+
+        Args:
+            number: Of the row.
+            row: Its cells.
+            ids: Columns of ids; None is skipped.
+            labels: Columns of labels, whose numbers may have decimals.
+        """
+        for columns, refused in ((ids, (*_NO_LABEL, _DECIMALS)), (labels, _NO_LABEL)):
+            for column in columns:
+                kind = self.kinds.get((number, column or ""))
+                if kind in refused:
+                    raise VaclipError(
+                        f"Excel made {kind} of the cell '{column}' ({row[column or '']}), which "
+                        "may not be what was typed: format the column as text and type it again"
+                    )
+
+    def mixed_columns(self, columns: Iterable[str | None]) -> tuple[str, ...]:
+        """Returns a line for each of these columns that holds numbers and text, None skipped."""
+        found = []
+        for column in filter(None, columns):
+            first: dict[bool, int] = {}
+            for number, row in self.rows:
+                if row[column]:
+                    first.setdefault(self.kinds.get((number, column)) == _NUMBER, number)
+            if self.kinds and len(first) == 2:
+                found.append(
+                    f"{self.name}: the column '{column}' holds numbers (row {first[True]}) and "
+                    f"text (row {first[False]}): numbers lose leading zeros, so one id may be "
+                    "spelt in two ways; format the column as text and type the numbers again"
+                )
+        return tuple(found)
 
     def require(self, column: str) -> None:
         """Raises a VaclipError where there is no such column."""
@@ -245,7 +292,7 @@ def _table(name: str, rows: Iterator[tuple[int, Sequence[Any]]]) -> Table:
     if not named or len(set(named)) < len(named):
         what = "names a column twice" if named else "is missing"
         raise VaclipError(f"{name}: the header {what} (it is: {', '.join(header)})")
-    kept, clocks = [], set()
+    kept, kinds = [], {}
     for number, cells in rows:
         stripped = [_cell(cell).strip() for cell in cells]
         if not any(stripped):
@@ -257,12 +304,30 @@ def _table(name: str, rows: Iterator[tuple[int, Sequence[Any]]]) -> Table:
             )
         padded = stripped + [""] * (len(header) - len(stripped))
         kept.append((number, {c: v for c, v in zip(header, padded, strict=False) if c}))
-        clocks |= {
-            (number, column)
-            for column, cell in zip(header, cells, strict=False)
-            if isinstance(cell, time | timedelta)
-        }
-    return Table(name, tuple(named), tuple(kept), frozenset(clocks))
+        for column, cell in zip(header, cells, strict=False):
+            if (kind := _kind(cell)) is not None:
+                kinds[number, column] = kind
+    return Table(name, tuple(named), tuple(kept), kinds)
+
+
+def _kind(cell: Any) -> str | None:
+    """Returns what a spreadsheet made of what was typed; None for text and empty cells."""
+    if isinstance(cell, bool):
+        return "true or false"
+    if isinstance(cell, int | float):
+        if abs(cell) >= _EXACT:
+            return "a number of more than 15 digits"
+        return _NUMBER if float(cell).is_integer() else _DECIMALS
+    if isinstance(cell, time | timedelta):
+        return CLOCK
+    if isinstance(cell, date):  # and datetime
+        return "a date"
+    if isinstance(cell, str) and cell.strip() in _EXCEL_ERRORS:
+        return "an error"
+    # A CSV file that Excel saved shows long numbers so.
+    if isinstance(cell, str) and re.fullmatch(r"\d([.,]\d+)?E\+\d\d", cell.strip()):
+        return "a number of more than 15 digits"
+    return None
 
 
 def _excel_rows(path: Path, sheet: str | None) -> Iterator[tuple[int, Sequence[Any]]]:

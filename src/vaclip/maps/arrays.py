@@ -66,7 +66,7 @@ def _load_grey_video(path: Path, name: str) -> NDArray[np.uint8]:
     frames: list[NDArray[np.uint8]] = []
     size = 0
     try:
-        container = open_video(path)
+        container = open_video(path, picture=True)
     except VaclipError as error:
         raise VaclipError(f"{what} is neither an array nor a video: {error}") from error
     with container:

@@ -29,6 +29,7 @@ NOT_COMPARED = ABOUT | frozenset(
         "runs_dir",
         "resume",
         "data.num_workers",
+        "data.root",  # where it lies: what it holds is compared by study.json
         "data.cache_dir",
         "trainer.enable_progress_bar",
     }
@@ -106,7 +107,9 @@ def _resumed(config: Config) -> Path:
     candidates = [path.parent for path in Path(config.runs_dir).glob(f"*/{keys.CONFIG_FILE}")]
     for folder in sorted(candidates, key=lambda path: path.name, reverse=True):
         finished = (folder / keys.METRICS_FILE).exists()
-        if not finished and not _differences(config, read_config(folder)):
+        before = read_config(folder)
+        same_data = flat_settings(before).get("data.root") == config.data.root
+        if not finished and same_data and not _differences(config, before):
             return folder
     raise VaclipError(
         f"no unfinished run with these settings under {config.runs_dir}; name it with run_dir=PATH"

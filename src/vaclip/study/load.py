@@ -14,6 +14,14 @@ from typing import Any
 from vaclip.errors import VaclipError, did_you_mean
 from vaclip.files import inside_folder
 from vaclip.maps.source import COCO_17, Annotation, MapSource, Region, map_source
+from vaclip.study.spelling import (
+    PATIENTS,
+    confused_patients,
+    look_alikes,
+    quoted,
+    spelling_key,
+    spelt_alike,
+)
 from vaclip.study.study import (
     ANNOTATION_COLUMNS,
     CLIP_COLUMNS,
@@ -109,6 +117,7 @@ class _Reader:
         excluded = tuple(row for row in self.excluded.values() if row.clip_id in self.left_out)
         study = Study(self.root, name, classes, regions, names, tuple(clips), {}, excluded)
         study = dataclasses.replace(study, annotations=self._annotations(study))
+        self._check_patients(study)
         self._warn_of_clips(study)
         return study
 
@@ -122,6 +131,9 @@ class _Reader:
         classes = tuple(str(item) for item in value)
         if len(set(classes)) < len(classes):
             self.error("study.yaml:classes", f"a class is listed twice: {', '.join(classes)}")
+        for group in look_alikes(classes):
+            what = f"{spelt_alike(group)}: use {quoted(group[0])} for both, here and in clips.csv"
+            self.error("study.yaml:classes", what)
         return classes
 
     def _keypoint_names(self, value: Any) -> tuple[str, ...]:
@@ -171,13 +183,7 @@ class _Reader:
                 self.error(f"{where}:clip_id", f"'{clip_id}' is there already, in {first}")
                 continue
             if classes and label not in classes:
-                known = ", ".join(classes)
-                self.error(
-                    f"{where}:label",
-                    f"unknown label '{label}' (classes of study.yaml: {known})."
-                    f"{did_you_mean(label, classes)}",
-                    clip_id,
-                )
+                self.error(f"{where}:label", _unknown_label(label, classes), clip_id)
             start_s = self._seconds(where, row, "start_s")
             end_s = self._seconds(where, row, "end_s")
             if end_s is not None and end_s <= (start_s or 0.0):
@@ -259,6 +265,18 @@ class _Reader:
             self.error(f"{where}:kind", str(error), clip_id)
             return None
 
+    def _check_patients(self, study: Study) -> None:
+        """Finds what may be one person under two ids, who would be in training and test."""
+        places: dict[str, str] = {}
+        for clip in study.clips:
+            places.setdefault(clip.patient_id, clip.where)
+        for group in confused_patients(self.root, places, self.error):
+            self.error(
+                "clips.csv:patient_id",
+                f"{spelt_alike(group, places)}: use one id for one person. If they are different "
+                f"people, list each in {PATIENTS} (columns patient_id, distinct) with distinct=yes",
+            )
+
     def _warn_of_clips(self, study: Study) -> None:
         labels: dict[str, set[str]] = defaultdict(set)
         for clip in study.clips:
@@ -270,12 +288,23 @@ class _Reader:
         for name in study.classes:
             if not any(clip.label == name for clip in study.clips):
                 self.warn("clips.csv", f"no clip has the label '{name}'")
+        for group in look_alikes(study.annotators):
+            self.warn("attention.csv:annotator", f"{spelt_alike(group)}: is it one annotator?")
         unannotated = [
             clip.clip_id for clip in study.clips if clip.clip_id not in study.annotations
         ]
         if unannotated and study.annotations:
             what = f"{len(unannotated)} clip(s) are annotated by nobody: {_some(unannotated)}"
             self.warn("attention.csv", what)
+
+
+def _unknown_label(label: str, classes: tuple[str, ...]) -> str:
+    """Says what is wrong with a label that is no class."""
+    for name in classes:
+        if spelling_key(name) == spelling_key(label):
+            return f"{spelt_alike((label, name))}: use {quoted(name)}, the class of study.yaml"
+    hint = did_you_mean(label, classes)
+    return f"unknown label '{label}' (classes of study.yaml: {', '.join(classes)}).{hint}"
 
 
 def _some(names: Iterable[str], most: int = 5) -> str:

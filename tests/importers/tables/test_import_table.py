@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import time, timedelta
+from datetime import date, datetime, time, timedelta
 
 import pytest
 from hypothesis import given
@@ -69,6 +69,82 @@ def test_times_of_day_of_excel_are_refused(folder, typed):
     book.save(folder / "t.xlsx")
     with pytest.raises(VaclipError, match=r"t\.xlsx:2: Excel made a time of day of the cell 'to'"):
         clips_of_table(read_table(folder / "t.xlsx"), folder, columns)
+
+
+HEADER = ["video", "clip_id", "patient_id", "label"]
+
+
+def workbook(folder, *rows):
+    book = Workbook()
+    for row in (HEADER, *rows):
+        book.active.append(row)
+    book.save(folder / "t.xlsx")
+    return read_table(folder / "t.xlsx")
+
+
+@pytest.mark.parametrize("column", HEADER[1:])
+@pytest.mark.parametrize(
+    ("typed", "made"),
+    [
+        (12345678901234567890, "a number of more than 15 digits"),
+        (1.2345678901234567e19, "a number of more than 15 digits"),
+        ("1.23457E+19", "a number of more than 15 digits"),
+        (datetime(2024, 3, 4), "a date"),
+        (date(2024, 3, 4), "a date"),
+        (time(14, 30), "a time of day"),
+        (True, "true or false"),
+        (False, "true or false"),
+        ("#N/A", "an error"),
+    ],
+)
+def test_what_excel_made_of_an_id_or_a_label_is_refused(folder, column, typed, made):
+    row = dict(zip(HEADER, ("a.mkv", "c1", "p1", "x"), strict=True)) | {column: typed}
+    table = workbook(folder, ["a.mkv", "c2", "p2", "y"], list(row.values()))
+    with pytest.raises(VaclipError) as refused:
+        clips_of_table(table, folder, Columns(clip_id="clip_id"))
+    shown = dict(table.rows)[3][column]
+    assert str(refused.value).splitlines()[1] == (
+        f"  t.xlsx:3: Excel made {made} of the cell '{column}' ({shown}), which may not be what "
+        "was typed: format the column as text and type it again"
+    )
+
+
+def test_decimals_are_refused_in_ids_alone(folder):
+    """1.10 was typed, perhaps, and is 1.1 now."""
+    table = workbook(folder, ["a.mkv", "c1", 1.1, "x"])
+    with pytest.raises(
+        VaclipError, match=r"a number with decimals of the cell 'patient_id' \(1\.1"
+    ):
+        clips_of_table(table, folder, Columns(clip_id="clip_id"))
+    (one,) = clips_of_table(
+        workbook(folder, ["a.mkv", 7, 999_999_999_999_999, 1.5]), folder, Columns(clip_id="clip_id")
+    ).clips
+    assert (one.clip_id, one.patient_id, one.label) == ("7", "999999999999999", "1.5")
+
+
+def test_numbers_and_text_in_one_column_of_ids_are_noted(folder):
+    rows = ["a.mkv", 1, 4, "x"], ["a.mkv", 2, 5, "x"], ["a.mkv", 3, "004", "x"]
+    found = clips_of_table(workbook(folder, *rows), folder, Columns(clip_id="clip_id"))
+    assert found.notes == (
+        "t.xlsx: the column 'patient_id' holds numbers (row 2) and text (row 4): numbers lose "
+        "leading zeros, so one id may be spelt in two ways; format the column as text and type the "
+        "numbers again",
+    )
+    columns = Columns(clip_id="clip_id")
+    assert clips_of_table(workbook(folder, *rows[:2]), folder, columns).notes == ()
+    text = "video,patient_id,label\na.mkv,4,x\na.mkv,004,x\n"
+    assert clips_of_table(parse_table(text, "t.csv"), folder, Columns()).notes == ()
+
+
+def test_named_regions_are_no_dates(folder):
+    book = Workbook()
+    book.active.append(["clip", "who", "region"])
+    book.active.append(["c1", "eve", "knee"])
+    book.active.append([datetime(2024, 3, 4), "eve", "knee"])
+    book.save(folder / "m.xlsx")
+    about = {"clip": "clip", "region": "region", "annotator_column": "who"}
+    with pytest.raises(VaclipError, match=r"m\.xlsx:3: Excel made a date of the cell 'clip'"):
+        annotations_of_table(read_table(folder / "m.xlsx"), **about)
 
 
 def test_all_wrong_rows_are_listed_at_once(folder):

@@ -28,7 +28,7 @@ class RegionsImporter(Importer):
                            help="between several regions of one cell (default: ;)")  # fmt: skip
 
     def read(self, sources: Sequence[Path], options: argparse.Namespace) -> Export:
-        annotations = []
+        annotations, notes = [], []
         for source in sources:
             table = read_table(source, encoding=options.encoding, sheet=options.sheet)
             annotations += annotations_of_table(
@@ -39,7 +39,8 @@ class RegionsImporter(Importer):
                 annotator=options.annotator or "",
                 separator=options.separator,
             )
-        return Export(annotations=tuple(annotations))
+            notes += table.mixed_columns((options.clip_name_column,))
+        return Export(annotations=tuple(annotations), notes=tuple(notes))
 
 
 def annotations_of_table(
@@ -69,6 +70,10 @@ def annotations_of_table(
     annotations = []
     for number, row in table.rows:
         where = f"{table.name}:{number}"
+        try:
+            table.check_names(number, row, (clip,), (region, annotator_column))
+        except VaclipError as error:
+            raise VaclipError(f"{where}: {error}") from error
         who = row[annotator_column] if annotator_column else annotator
         if not row[clip] or not who:
             raise VaclipError(f"{where}: the clip or the annotator is missing")

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from vaclip.errors import VaclipError
 from vaclip.files import inside_folder
 from vaclip.importers.base import Export, Importer, NewClip
-from vaclip.importers.reading import Table, read_table
+from vaclip.importers.reading import CLOCK, Table, read_table
 from vaclip.study.study import CLIP_COLUMNS
 
 
@@ -47,6 +47,7 @@ class TableImporter(Importer):
         return Export(
             clips=tuple(clip for export in exports for clip in export.clips),
             dropped=tuple(line for export in exports for line in export.dropped),
+            notes=tuple(line for export in exports for line in export.notes),
         )
 
 
@@ -149,12 +150,13 @@ def clips_of_table(
         where = f"{table.name}:{number}"
         try:
             for column in (columns.start_s, columns.end_s):
-                if column is not None and (number, column) in table.clocks:
+                if column is not None and table.kinds.get((number, column)) == CLOCK:
                     raise VaclipError(
                         f"Excel made a time of day of the cell '{column}' ({row[column]}), and it "
                         "may mean m:s or h:m: type seconds as a number, or format the column as "
                         "text and type it again"
                     )
+            table.check_names(number, row, (columns.patient_id, columns.clip_id), (columns.label,))
             clips.append(_clip(row, where, videos, columns, renamed, {*used, *drop}))
         except VaclipError as error:
             wrong.append(f"{where}: {error}")
@@ -166,7 +168,8 @@ def clips_of_table(
         for old in renamed
         if old not in labels
     ]
-    return Export(clips=tuple(clips), dropped=tuple(unused))
+    mixed = table.mixed_columns((columns.patient_id, columns.clip_id))
+    return Export(clips=tuple(clips), dropped=tuple(unused), notes=mixed)
 
 
 def _clip(

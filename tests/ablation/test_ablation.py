@@ -1,0 +1,111 @@
+"""A study of jobs goes on after its data folder was moved, and says what it does again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+
+import pytest
+
+from composed import make_study
+from conftest import write_tiny_study
+from vaclip import VaclipError, keys
+from vaclip.ablation.ablation import Ablation, open_study_folder, plain_config, plan_study
+from vaclip.ablation.job import run_job, save_job
+from vaclip.ablation.pool import job_folder
+from vaclip.ablation.progress import print_plan
+from vaclip.compose import compose_settings
+from vaclip.console import console
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with the data of a study, and its one job done."""
+    home = tmp_path_factory.mktemp("home")
+    write_tiny_study(home / "data", patients_per_class=3)
+    ablation = plan(home, "data")
+    open_study_folder(ablation)
+    finish(ablation)
+    return home
+
+
+def plan(home, data: str, *more: str) -> Ablation:
+    words = [
+        "study=smoke", "data=folder", f"data.root={home / data}",
+        f"data.cache_dir={home / 'cache'}", f"runs_dir={home / 'runs'}",
+        "split.folds=3", "study.arms=[B3]", "study.folds=[0]",
+        "study.noise_arms=[]", "study.annotator_arms=[]", "trainer.accelerator=cpu",
+        "trainer.max_epochs=1", *more,
+    ]  # fmt: skip
+
+    def compose(arm, seed):
+        composed = [*words, f"experiment={arm}", f"seed={seed}"]
+        return plain_config(compose_settings(composed, "study"))
+
+    return plan_study(make_study(*words), compose)
+
+
+def finish(ablation: Ablation) -> None:
+    for job in ablation.jobs:
+        folder = job_folder(ablation.folder, job.name)
+        save_job(job, folder)
+        run_job(folder)
+
+
+def test_a_study_whose_data_moved_is_finished_still(home):
+    ablation = plan(home, "data")
+    assert ablation.complete() == list(ablation.jobs)
+    shutil.move(home / "data", home / "elsewhere" / "moved")
+    try:
+        moved = plan(home, "elsewhere/moved")
+        assert moved.folder == ablation.folder
+        open_study_folder(moved)
+        assert moved.complete() == list(moved.jobs)
+        assert moved.again() == {}
+        assert plan(home, "elsewhere/moved", "optim.lr=0.5").folder != ablation.folder
+    finally:
+        shutil.move(home / "elsewhere" / "moved", home / "data")
+
+
+def test_a_copy_with_other_content_is_another_study(home):
+    shutil.copytree(home / "data", home / "other")
+    head = (home / "other/study.yaml").read_text()
+    (home / "other/study.yaml").write_text(
+        head.replace("- steady\n- limping\n", "- limping\n- steady\n")
+    )
+    before, other = plan(home, "data"), plan(home, "other")
+    assert other.folder != before.folder
+    named = dataclasses.replace(other, folder=before.folder)
+    with pytest.raises(VaclipError, match="the study changed since"):
+        open_study_folder(named)
+
+
+def test_a_damaged_folder_of_another_study_stops_nothing(home):
+    (home / "runs" / "study_0").mkdir()
+    (home / "runs" / "study_0" / keys.CONFIG_FILE).write_text("a: [b")
+    shutil.copytree(home / "data", home / "copy")
+    assert plan(home, "copy").folder == plan(home, "data").folder
+
+
+def test_a_test_is_added_after_the_data_moved_and_the_plan_says_so(home, monkeypatch):
+    shutil.copytree(home / "data", home / "again")
+    run_dir = f"run_dir={plan(home, 'data').folder}"
+    wanted = (run_dir, "study.noise_arms=[B3]", "study.noise.displacement=[0.2]")
+    ablation = plan(home, "again", *wanted)
+    open_study_folder(ablation)
+    (job,) = ablation.jobs
+    assert ablation.again() == {job.name: ["B3@noise_displacement=0.2 is tested too"]}
+    monkeypatch.setattr(console, "quiet", False)
+    with console.capture() as captured:
+        print_plan(ablation)
+    said = " ".join(captured.get().replace("│", " ").split())
+    assert "to run again:" in said
+    assert "tested too" in said
+    checkpoint = job_folder(ablation.folder, job.name) / "fold_0/checkpoints/best.ckpt"
+    trained = checkpoint.stat().st_mtime_ns
+    finish(ablation)
+    assert checkpoint.stat().st_mtime_ns == trained
+    assert ablation.complete() == [job]
+    done = json.loads((job_folder(ablation.folder, job.name) / "done.json").read_text())
+    assert any("noise_displacement" in name for name in done["files"])
