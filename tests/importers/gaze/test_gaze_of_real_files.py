@@ -184,3 +184,172 @@ def test_rows_of_a_table_that_name_no_video_are_counted(read):
     export = read(text, "--position-unit", "video", "--annotator", "e")
     assert [annotation.video for annotation in export.annotations] == ["walk"]
     assert export.dropped == ("t.tsv: 1 of 2 rows (50.0 %): no video is named",)
+
+
+# --- EyeLink -------------------------------------------------------------------------------------
+
+
+def asc(*lines, coords="DISPLAY_COORDS 0 0 127 95", head="EVENTS\tGAZE\tRIGHT"):
+    top = ["** CONVERTED FROM x.edf", f"MSG\t900 {coords}", "START\t950 \tRIGHT\tEVENTS", head]
+    return "\n".join([*top, "MSG\t1000 TRIALID 1", *lines]) + "\n"
+
+
+def frame(time, number, rest="0 0 walk.mkv"):
+    return f"MSG\t{time} !V VFRAME {number} {rest}"
+
+
+FIX = "EFIX R   1200\t1399\t200\t  32.0\t  24.0\t    900"
+
+
+@pytest.mark.parametrize(
+    ("rest", "video", "x", "y"),
+    [
+        ("0 0 walk.mkv", "walk.mkv", 32, 24),
+        ("0 0 walk.mkv resize 192 144", "walk.mkv", 32 / 3, 8),
+        ("16 12 walk.mkv resize 128 48", "walk.mkv", 8, 12),
+        ("8 4 ../v/walk 01.mkv", "../v/walk 01.mkv", 24, 20),
+        ("0 0 walk  01.mkv resize 32 24", None, 64, 48),
+        ("0 0 walk 01.mkv  RESIZE 64.0 96.0 ", "walk 01.mkv", 32, 12),
+    ],
+)
+def test_where_a_frame_lay_and_whose_it_was(read, rest, video, x, y):
+    """Names go to the end of the line, or to ``resize``; blanks in them count."""
+    export = read(asc(frame(1100, 1, rest), FIX), name="P.asc")
+    if video is None:
+        assert export.annotations[0].video == "walk  01.mkv"  # unknown: it has one blank
+        return
+    assert export.annotations[0].video == video
+    assert looks(export) == [pytest.approx([0.1, 0.3, x, y], abs=1e-6)]
+
+
+@pytest.mark.parametrize(
+    ("frames", "begin"),
+    [
+        ([(1100, 1), (1140, 2)], 0.1),
+        ([(1100, 0), (1140, 1)], 0.1),
+        ([(1100, 31), (1140, 32)], 0.1 + 30 * 0.04),
+        ([(1100, 31), (1120, 31), (1180, 33)], 0.1 + 30 * 0.04),
+        ([(1100, 3), (1200, 5), (1300, 7)], 0.1 + 2 * 0.05),
+    ],
+)
+def test_a_video_begins_at_frame_one_though_a_later_one_is_the_first(read, frames, begin):
+    export = read(asc(*(frame(*one) for one in frames), FIX), name="P.asc")
+    assert looks(export)[0][:2] == pytest.approx([begin, begin + 0.2])
+
+
+def test_when_frame_one_was_shown_may_be_unknown(read):
+    with pytest.raises(VaclipError, match=r"P\.asc:5: the only frame .* is number 31, not the fir"):
+        read(asc(frame(1100, 31), FIX), name="P.asc")
+    text = asc(frame(1100, 31), FIX)
+    assert looks(read(text, "--start", "1000", name="P.asc"))[0][0] == pytest.approx(0.2)
+
+
+def test_videos_of_one_trial_are_parted(read):
+    later = FIX.replace("1200", "2200").replace("1399", "2399")
+    latest = FIX.replace("1200", "3200").replace("1399", "3399")
+    lines = [frame(1100, 1), frame(1140, 2), FIX, frame(2100, 1, "16 0 walk 01.mkv"), later,
+             frame(3100, 1), latest]  # fmt: skip
+    export = read(asc(*lines), name="P.asc")
+    assert [annotation.video for annotation in export.annotations] == [
+        "walk.mkv",
+        "walk 01.mkv",
+        "walk.mkv",
+    ]
+    assert [looks(export, number) for number in range(3)] == [
+        [pytest.approx([0.1, 0.3, x, 24])] for x in (32, 16, 32)
+    ]
+
+
+def test_a_video_that_loops_is_shown_again(read):
+    later = FIX.replace("1200", "2200").replace("1399", "2399")
+    lines = [frame(1100, 1), frame(1140, 2), FIX, frame(2100, 1), frame(2140, 2), later]
+    export = read(asc(*lines), name="P.asc")
+    assert [looks(export, number)[0][0] for number in range(2)] == pytest.approx([0.1, 0.1])
+
+
+@pytest.mark.parametrize(
+    ("coords", "across", "down"),
+    [
+        ("DISPLAY_COORDS 0 0 127 95", 128, 96),
+        ("GAZE_COORDS 0.00 0.00 128.00 96.00", 128, 96),
+        ("GAZE_COORDS 0.00 0.00 127.00 95.00", 128, 96),
+        ("DISPLAY_COORDS = 0 0 x", None, None),
+    ],
+)
+def test_screens_have_an_even_number_of_pixels(read, coords, across, down):
+    flags = ("--video", "walk.mkv", "--start", "1000", "--video-rect", "screen")
+    text = asc(FIX, coords=coords)
+    if across is None:
+        with pytest.raises(VaclipError, match="how many pixels the screen had"):
+            read(text, *flags, name="P.asc")
+        return
+    place = [32 * 64 / across, 24 * 48 / down]
+    assert looks(read(text, *flags, name="P.asc"))[0][2:] == pytest.approx(place)
+
+
+@pytest.mark.parametrize(
+    ("head", "flags", "message"),
+    [
+        ("EVENTS\tHREF\tRIGHT", (), "its fixations are head-referenced angles .* convert the EDF"),
+        ("EVENTS\tPUPIL\tRIGHT", (), "its fixations are raw data of the camera"),
+        ("EVENTS\tHREF\tRIGHT\nSAMPLES\tGAZE\tRIGHT\n1100\t32.0\t24.0\t900.0", (),
+         "say --from samples, which are gaze"),
+        ("EVENTS\tGAZE\tRIGHT\nSAMPLES\tHREF\tRIGHT", ("--from", "samples"),
+         "its samples are head-referenced"),
+    ],
+)  # fmt: skip
+def test_what_is_not_of_the_screen_is_refused_by_name(read, head, flags, message):
+    lines = (frame(1100, 1), "1200\t32.0\t24.0\t900.0", FIX)
+    with pytest.raises(VaclipError, match=rf"P\.asc:\d+: .*{message}"):
+        read(asc(*lines, head=head), *flags, name="P.asc")
+
+
+def test_samples_are_read_beside_head_referenced_fixations(read):
+    head = "EVENTS\tHREF\tRIGHT\nSAMPLES\tGAZE\tRIGHT"
+    text = asc(frame(1100, 1), "1200\t32.0\t24.0\t900.0", FIX, head=head)
+    assert looks(read(text, "--from", "samples", name="P.asc"))[0][2:] == [32, 24]
+
+
+@pytest.mark.parametrize(
+    ("message", "wanted", "begin"),
+    [
+        ("video_onset 7", "video_onset", 0.1),
+        ("video_onset 7", "video_onset 7", 0.1),
+        ("video_onset", "video_onset", 0.1),
+        ("-5 video_onset 7", "video_onset", 0.095),
+        ("video_onsets 7", "video_onset", None),
+        ("a video_onset 7", "video_onset", None),
+    ],
+)
+def test_an_event_is_found_by_its_text_or_first_word(read, message, wanted, begin):
+    text = asc(f"MSG\t1100 {message}", FIX)
+    flags = ("--video", "walk.mkv", "--video-rect", "screen", "--start-event", wanted)
+    if begin is None:
+        with pytest.raises(VaclipError, match=f"there is no event '{wanted}'"):
+            read(text, *flags, name="P.asc")
+    else:
+        assert looks(read(text, *flags, name="P.asc"))[0][0] == pytest.approx(begin)
+
+
+def test_messages_do_not_list_what_the_tracker_says(read):
+    tracker = [f"MSG\t{1010 + n} !CAL Calibration point {n}" for n in range(200)]
+    own = [f"MSG\t{1300 + n} cue_{n}" for n in range(30)]
+    flags = ("--video", "walk.mkv", "--video-rect", "screen", "--start-event", "cue_x")
+    with pytest.raises(VaclipError) as error:
+        read(asc(*tracker, *own, FIX), *flags, name="P.asc")
+    assert "!CAL" not in str(error.value)
+    assert "cue_10 and 19 more)" in str(error.value)
+    assert len(str(error.value)) < 300
+
+
+def test_what_lies_before_the_first_trial_is_none(read):
+    """Practice and calibration: there was no event, so that nothing could be imported."""
+    text = asc("MSG\t1100 go", FIX).replace("MSG\t1000 TRIALID", f"{FIX}\nMSG\t1000 TRIALID")
+    flags = ("--video", "walk.mkv", "--video-rect", "screen", "--start-event", "go")
+    export = read(text, *flags, name="P.asc")
+    assert [annotation.where for annotation in export.annotations] == ["P.asc:6"]
+    assert export.dropped == ("P.asc: 1 fixations before the first trial (TRIALID)",)
+    whole = text.replace("MSG\t1000 TRIALID 1\n", "")  # no trial at all: the file is one
+    assert [annotation.where for annotation in read(whole, *flags, name="P.asc").annotations] == [
+        "P.asc:1"
+    ]

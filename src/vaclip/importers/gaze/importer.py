@@ -194,7 +194,7 @@ def _presentations(
     dropped: list[str],
 ) -> list[Presentation]:
     if file.table is None:
-        return read_eyelink(file.text(), file.name, options)
+        return read_eyelink(file.text(), file.name, options, dropped)
     if file.kind == "tobii":
         return read_tobii(file.table, options, dropped)
     if found := layout(file.table) if file.kind == "pupil" else None:
