@@ -141,7 +141,8 @@ def read_eyelink(
         shown += [
             rows.shown(
                 slice(None), video=video, annotator=PurePath(name).stem, where=where, span_s=span,
-                corner=frame and frame.corner, extent=frame and frame.extent, screen=screen,
+                corner=frame.corner if frame else None,
+                extent=frame.extent if frame else None, screen=screen,
             )
             for video, frame, span in playings
         ]  # fmt: skip
