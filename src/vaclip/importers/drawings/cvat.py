@@ -10,6 +10,7 @@ Facts from CVAT's "XML annotation format" and, for what that page leaves open, f
   that is not there any more has one row with ``outside``, and a shape of a single frame too, but
   not where the task ends soon after, and in a project seldom: so a shape ends with its last row.
 - ``rle`` of a mask are runs in its rectangle, row by row, the first one background.
+- A skeleton is a track; its joints are points in it, or, in files of 2022, tracks in it.
 - Angles are in degrees, clockwise, about the centre.
 """
 
@@ -219,8 +220,11 @@ def _track(
     if task.video is None:
         dropped["tracks in tasks that are not made of a video"] += 1
         return None
-    if rows and rows[0].tag in _OTHER_TYPES:
-        dropped[f"tracks of type {rows[0].tag}"] += 1
+    other = next((row.tag for row in rows if row.tag in _OTHER_TYPES), None)
+    if element.find("track") is not None:
+        other = "skeleton"
+    if other is not None:
+        dropped[f"tracks of type {other}"] += 1
         return None
     labels.add(label)
     if options.label and label not in options.label:
