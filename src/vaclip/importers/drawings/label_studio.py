@@ -18,6 +18,7 @@ VideoRegion.js, VideoRectangleRegion.js, VideoCanvas.tsx, Rectangle.tsx and util
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -40,6 +41,7 @@ from vaclip.importers.drawings.label_studio_boxes import (
     rectangle,
     video_clock,
 )
+from vaclip.importers.drawings.single_frames import SingleFrames, add_single_frame_options
 from vaclip.importers.reading import SourceFile, parse_json, source_files
 from vaclip.importers.video_sizes import VideoSizes
 from vaclip.maps.shapes import Key, Points, Shapes, Track
@@ -57,6 +59,7 @@ class LabelStudioImporter(Importer):
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         group = add_label_option(parser)
+        add_single_frame_options(group)
         group.add_argument("--video-field", default="video", metavar="NAME",
                            help="which field of a task's data names the video "
                            "(default: video)")  # fmt: skip
@@ -70,6 +73,7 @@ class LabelStudioImporter(Importer):
             for file in source_files(source, (".json",)):
                 annotations += reader.annotations(file)
         check_labels(options.label, reader.labels)
+        reader.single.check(reader.labels)
         people = {annotation.annotator for annotation in annotations}
         if options.annotator and len(people) > 1:
             raise VaclipError(f"{len(people)} people annotated: --annotator would make one of them")
@@ -88,6 +92,7 @@ class _Reader:
         self.options = options
         self.dropped: Counter[str] = Counter()
         self.labels: set[str] = set()
+        self.single = SingleFrames(options)
         self._sizes = VideoSizes(options)
 
     def annotations(self, file: SourceFile) -> Iterator[NewAnnotation]:
@@ -136,6 +141,7 @@ class _Reader:
 
     def _shapes(self, annotation: dict[str, Any], video: str, where: str) -> Shapes | None:
         tracks: list[Track] = []
+        labels: list[list[str]] = []
         sizes: set[tuple[int, int]] = set()
         results = _list(annotation.get("result"), where)
         _check_pages(results, where)
@@ -157,13 +163,17 @@ class _Reader:
                 self.dropped["empty shapes"] += 1
                 continue
             sizes.add(size)
-            tracks.append(Track("; ".join(_labels(result)), kind, keys))
+            labels.append(_labels(result))
+            tracks.append(Track("; ".join(labels[-1]), kind, keys))
         if len(sizes) > 1:
             raise VaclipError(f"{where}: its shapes are of pictures of different size")
         if not tracks:
             return None
         rate, frames = clock or (None, None)
-        shapes = Shapes(sizes.pop(), tuple(tracks), "second", frames, rate)
+        extended = self.single.extended(
+            tracks, labels, frame=1 / (rate or math.inf), second=1.0, where=where
+        )
+        shapes = Shapes(sizes.pop(), extended, "second", frames, rate)
         return checked_shapes(shapes, where)
 
     def _wanted(self, result: dict[str, Any], where: str) -> dict[str, Any] | None:
