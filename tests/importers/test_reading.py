@@ -105,6 +105,13 @@ def test_xml_elements_come_one_after_the_other():
     assert [len(list(element)) for element in xml_elements(text, "x", ["t"])] == [1, 0, 0]
 
 
+def test_an_xml_element_keeps_those_of_its_kind_that_lie_in_it():
+    text = b"<a><t id='1'><s/><t id='2'><b/></t></t><t id='3'/></a>"
+    elements = xml_elements(text, "x", ["t"])
+    found = [[one.get("id") for one in element.iter("t")] for element in elements]
+    assert found == [["1", "2"], ["3"]]
+
+
 LAUGHS = (
     "<!DOCTYPE a [<!ENTITY a 'ha'>"
     + "".join(f"<!ENTITY a{n} '{f'&a{n - 1};' * 10}'>" for n in range(1, 9)).replace("&a0;", "&a;")

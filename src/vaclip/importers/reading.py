@@ -164,12 +164,12 @@ def xml_elements(content: bytes, name: str, tags: Sequence[str]) -> Iterator[Ele
     Args:
         content: The document.
         name: What to call it in messages.
-        tags: Which elements.
+        tags: Which elements; one that lies in another of them comes with that one.
 
     Raises:
         VaclipError: If the document is no XML, or asks for what is refused.
     """
-    depth = held = 0
+    depth = held = within = 0
     root = None
     stream = BytesIO(_bounded(content, name, LARGEST_TREE))
     try:
@@ -179,9 +179,11 @@ def xml_elements(content: bytes, name: str, tags: Sequence[str]) -> Iterator[Ele
             held += event == "start"
             if depth > 100 or held > _MOST_ELEMENTS:
                 raise VaclipError(f"{name}: XML with too many elements, or nested too deep")
-            if event == "end" and element.tag in tags:
-                yield element
-                element.clear()
+            if element.tag in tags:
+                within += 1 if event == "start" else -1
+                if event == "end" and not within:
+                    yield element
+                    element.clear()
             if event == "end" and depth == 1:
                 root.clear()
                 held = 0

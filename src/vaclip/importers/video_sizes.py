@@ -1,4 +1,4 @@
-"""Sizes of the videos that an export is about, for exports that do not say them."""
+"""Sizes and rates of the videos that an export is about, for exports that do not say them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import argparse
 from pathlib import Path
 
 from vaclip.data.video import picture_size
+from vaclip.errors import VaclipError
 from vaclip.files import inside_folder
 from vaclip.importers.names import VideoNames
 from vaclip.importers.plan import path_in_study, read_rows
 from vaclip.importers.tables.table import read_clips
+from vaclip.media import open_video
 
 
 class VideoSizes:
@@ -35,10 +37,26 @@ class VideoSizes:
         Raises:
             VaclipError: If it cannot be read.
         """
-        found = self._names.find(name, of_video=True)
-        if not found:
+        if (path := self._path(name)) is None:
             return None
-        path = self._paths[found[0]]
         if path not in self._sizes:
             self._sizes[path] = picture_size(path)
         return self._sizes[path]
+
+    def rate(self, name: str) -> float | None:
+        """Returns pictures a second, as the file states; None where no clip has the video.
+
+        Raises:
+            VaclipError: If it cannot be read, or states none.
+        """
+        if (path := self._path(name)) is None:
+            return None
+        with open_video(path) as container:
+            rate = container.streams.video[0].average_rate
+        if not rate:
+            raise VaclipError(f"{path.name}: the file states no frame rate")
+        return float(rate)
+
+    def _path(self, name: str) -> Path | None:
+        found = self._names.find(name, of_video=True)
+        return self._paths[found[0]] if found else None

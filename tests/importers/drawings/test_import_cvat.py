@@ -272,6 +272,63 @@ class TestShapes:
         )
 
 
+class TestLeftOut:
+    SKELETON = (
+        '<skeleton frame="0" outside="0" keyframe="1" points="10,20;30,40"></skeleton>'
+        '<skeleton frame="1" outside="1" keyframe="1" points="10,20;30,40"></skeleton>'
+    )
+    JOINTS = "".join(
+        f'<track id="{n}" label="{name}"><points frame="0" outside="0" keyframe="1" '
+        f'points="10.00,20.00"></points></track>'
+        for n, name in enumerate(("knee", "ankle"))
+    )
+
+    @pytest.mark.parametrize("rows", [SKELETON + JOINTS, JOINTS + SKELETON, SKELETON, JOINTS])
+    def test_joints_of_a_skeleton_are_no_drawings(self, export, rows):
+        text = document(task(), track(rows, label="leg") + track(box(3)))
+        found = export(text)
+        assert [one.label for one in found.annotations[0].content.tracks] == ["foot"]
+        assert found.dropped == ("1 tracks of type skeleton",)
+        with pytest.raises(VaclipError, match="--label knee: no shape has it"):
+            export(text, "--label", "knee")
+
+    def test_all_shapes_of_a_project(self, export):
+        """The frames of the second task follow those of the first; what cannot be drawn is told."""
+        shapes = (
+            '<ellipse frame="2" keyframe="1" outside="0" cx="10.00" cy="8.00" rx="4.00" ry="2.00" '
+            'rotation="350.00"></ellipse><ellipse frame="3" keyframe="1" outside="1" cx="0" cy="0" '
+            'rx="1" ry="1"></ellipse>',
+            '<mask frame="25" keyframe="1" outside="0" rle="3, 4, 5" left="10" top="20" width="4" '
+            'height="3"></mask>',
+            '<cuboid frame="22" keyframe="1" outside="0"></cuboid>',
+            '<polygon frame="20" keyframe="1" outside="0" points="1,1;6,1;6,6"></polygon>'
+            '<polygon frame="21" keyframe="0" outside="0" points="1,1;6,1;6,6;5,6"></polygon>',
+            '<skeleton frame="20"><points label="knee" points="1,1"></points></skeleton>',
+        )
+        tracks = "".join(
+            track(rows, label=str(n), more=f'task_id="{11 if n == 0 else 12}" subset="default"')
+            for n, rows in enumerate(shapes)
+        ) + track("", label="empty", more='task_id="12"')
+        first = task(number=11, source="walk 01.mp4")
+        second = task(number=12, frames=30, source="walk_02.avi")
+        meta = f"<project><id>7</id><tasks>{first}{second}</tasks></project>"
+        found = export(document(meta, tracks))
+        assert [annotation.video for annotation in found.annotations] == [
+            "walk 01.mp4",
+            "walk_02.avi",
+        ]
+        (ellipse,), (mask, polygon) = (one.content.tracks for one in found.annotations)
+        assert [key.at for key in ellipse.keys] == [2, 3]
+        assert ellipse.keys[0].turn == 350
+        assert (mask.keys[0].at, mask.keys[0].runs) == (5, (3, 4, 5))
+        assert [(key.at, len(key.points)) for key in polygon.keys] == [(0, 3), (1, 4), (2, 0)]
+        assert found.dropped == (
+            "1 tracks of type cuboid",
+            "1 tracks of type skeleton",
+            "1 tracks that are never visible",
+        )
+
+
 class TestSources:
     def test_of_several_tasks_in_archives_and_files(self, tmp_path):
         with zipfile.ZipFile(tmp_path / "job.zip", "w") as archive:

@@ -19,6 +19,7 @@ from vaclip.errors import VaclipError
 from vaclip.importers import IMPORTERS
 from vaclip.importers.drawings.brush import decode_brush, mask_key
 from vaclip.importers.drawings.label_studio import video_name
+from vaclip.importers.drawings.label_studio_boxes import rectangle
 from vaclip.maps.shapes import shape_at
 
 CLIPS = "video,patient_id,label\nwalk_01.mkv,p01,ill\nwalk_02.mkv,p02,well\n"
@@ -174,6 +175,50 @@ class TestTime:
         assert content.fps == 12
         assert content.tracks[0].keys[1].at == pytest.approx(2.0, abs=0.002)
 
+    @pytest.mark.parametrize("fps", [24, 25, 30, 30000 / 1001, 12.5])
+    def test_a_box_drawn_at_frame_100_is_at_frame_100(self, export, fps):
+        """Of interpolated keys the time has two decimals; each box begins at another frame."""
+
+        def interpolated(first, last=130):
+            drawn = [key(n, n / 2, fps=fps) for n in (first, (first + last) // 2)]
+            between = [
+                key(n, n / 2, time=round(n / fps, 2), auto=True)
+                for n in range(first + 1, last)
+                if n != drawn[1]["frame"]
+            ]
+            return moving(*drawn, *between)
+
+        content = export([task(interpolated(1), interpolated(7))]).annotations[0].content
+        assert content.fps == pytest.approx(fps, rel=1e-12)
+        for track in content.tracks:
+            for frame in (7, 64, 99, 100, 101, 129):  # frame F is the picture F - 1
+                assert lefts(track, [(frame - 1) / fps]) == [pytest.approx(frame / 2, abs=0.02)]
+        starts = [track.keys[0].at for track in content.tracks]
+        assert starts == [0, pytest.approx(6 / fps - 0.001)]
+
+    @pytest.mark.parametrize("fps", [24, 25, 30])
+    def test_a_rate_that_only_rounded_times_tell_is_a_whole_one(self, export, fps):
+        keys = [key(n, time=round(n / fps, 2), auto=True) for n in range(1, 101)]
+        assert export([task(moving(*keys))]).annotations[0].content.fps == fps
+
+    def test_boxes_of_different_rates_are_refused(self, export):
+        with pytest.raises(VaclipError, match=r"different rate \(24 and 30 a second"):
+            export([task(moving(key(60, fps=24)), moving(key(60, fps=30)))])
+
+
+class TestPages:
+    BOX = still("rectangle", x=1, y=1, width=1, height=1)
+
+    def test_shapes_of_several_pages_are_refused(self, export):
+        pages = [self.BOX | {"item_index": page} for page in (0, 7)]
+        with pytest.raises(VaclipError, match=r"several pages of the task \(item_index\)"):
+            export([task(*pages)])
+        with pytest.raises(VaclipError, match=r"item_index"):
+            export([task(pages[1])])
+
+    def test_a_list_of_one_picture_is_a_picture(self, export):
+        assert only_track(export([task(self.BOX | {"item_index": 0})])).type == "box"
+
 
 class TestRotation:
     @given(
@@ -185,11 +230,10 @@ class TestRotation:
     )
     @settings(max_examples=40, deadline=None)
     def test_a_box_turns_about_its_top_left_corner(self, angle, x, y, width, height):
-        from vaclip.importers.drawings.label_studio import _rectangle
         from vaclip.maps.outlines import Key, _outline
 
         row = {"x": x, "y": y, "width": width, "height": height, "rotation": angle}
-        points, turn = _rectangle(row, (200, 100))
+        points, turn = rectangle(row, (200, 100))
         corners = _outline("box", Key(0, points, turn))
         # Naively: complex numbers, y down, so that a positive angle is clockwise as one sees it.
         corner, w, h = complex(x, 2 * y), width, 2 * height
@@ -319,11 +363,19 @@ class TestNames:
             ("s3://bucket/gait/walk.mp4", "gait/walk.mp4"),
             ("https://h/gait/walk.mp4?token=1", "gait/walk.mp4"),
             ("50% walk #1?.mp4", "50% walk #1?.mp4"),
+            ("<video src='/data/upload/3/1a2b3c4d-walk_01.mp4' width=100%>", "walk_01.mp4"),
+            ('<div><Video controls\n src = "x/walk&amp;1.mp4"/></div>', "x/walk&1.mp4"),
+            ('<video><source type="a" src="https://h/walk.mp4"></video>', "walk.mp4"),
+            ("<p>src='walk.mp4'</p>", ""),
             ("C:\\gait\\walk.mp4", "C:\\gait\\walk.mp4"),
         ],
     )
     def test_names_of_videos(self, value, name):
         assert video_name(value) == name
+
+    def test_hypertext_without_a_video_is_refused(self, export):
+        with pytest.raises(VaclipError, match="'video' is hypertext that names no video: <p>hello"):
+            export([task(moving(key(1)), video="<p>hello</p>")])
 
     def test_another_field(self, export):
         one = task(moving(key(1)))
@@ -386,8 +438,8 @@ BOX = task(moving(key(1), key(3)))
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (("annotations",), None, "not JSON-MIN"),
-        (("data",), "x", "not JSON-MIN"),
+        (("annotations",), None, "in the format JSON"),
+        (("data",), "x", "in the format JSON"),
         (("predictions",), 3, "expected lists"),
         (("annotations", 0), 3, "is no object"),
         (("annotations", 0, "result"), {}, "expected lists"),
@@ -399,8 +451,9 @@ BOX = task(moving(key(1), key(3)))
         (("annotations", 0, "result", 0, "value", "sequence", 0, "x"), "1", "'x' is 1"),
         (("annotations", 0, "result", 0, "value", "sequence", 0, "x"), 1e300, "'x' is 1e"),
         (("annotations", 0, "result", 0, "value", "sequence", 0, "y"), math.nan, "'y' is nan"),
-        (("annotations", 0, "result", 0, "value", "sequence", 0, "frame"), 3, "same frame"),
-        (("annotations", 0, "result", 0, "value", "sequence", 1, "time"), 1e-9, "frame rate"),
+        (("annotations", 0, "result", 0, "value", "sequence", 0), key(3), "same frame"),
+        (("annotations", 0, "result", 0, "value", "sequence", 0, "frame"), 30, "different rate"),
+        (("annotations", 0, "result", 0, "value", "sequence", 1, "time"), 1e-9, "different rate"),
         (("annotations", 0, "result", 0, "original_width"), 64, "is no size"),
     ],
 )
@@ -415,11 +468,11 @@ def test_damage_is_named(export, path, value, message):
 
 
 def test_other_json_and_masks_are_refused(export):
-    with pytest.raises(VaclipError, match="not JSON-MIN"):
+    with pytest.raises(VaclipError, match="this is JSON-MIN, which does not say of what type"):
         export([{"video": "walk_01.mkv", "box": [], "annotator": 1}])
     for value in ({"format": "png", "rle": []}, {"format": "rle", "rle": [256]}, {"rle": 3}):
         with pytest.raises(VaclipError, match="rle"):
             export([task(still("brushlabels", **value))])
-    with pytest.raises(VaclipError, match="different size or rate"):
+    with pytest.raises(VaclipError, match="of different size"):
         export([task(still("rectangle", x=1, y=1, width=1, height=1), moving(key(1)) | {
             "original_width": 100, "original_height": 100})])  # fmt: skip

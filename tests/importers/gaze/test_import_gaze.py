@@ -521,6 +521,7 @@ def test_fixations_of_tobii(gaze):
         pytest.approx([0.01, 0.05, 16, 24]), pytest.approx([0.09, 0.11, 56, 24]),
     ]  # fmt: skip
     assert export.dropped == (
+        "t.tsv: 1 of 7 rows (14.3 %): no medium is named",
         "t.tsv: 1 of 6 rows (16.7 %): eyes not found",
         "t.tsv: 1 of 6 rows (16.7 %): no fixation, but a saccade or unclassified",
         "t.tsv: 1 of 6 rows (16.7 %): off the picture",

@@ -152,8 +152,16 @@ def test_several_categories_need_a_choice(read, content):
     assert read(content, "--category", "person").dropped == (
         "1 annotations of other categories, or without keypoints",
     )
-    with pytest.raises(VaclipError, match="0 categories"):
+    with pytest.raises(VaclipError, match=r"no category 'dog' with .* \(person, horse\)"):
         read(content, "--category", "dog")
+
+
+@pytest.mark.parametrize("keypoints", [{"keypoints": [], "skeleton": []}, {}])
+def test_labels_that_are_no_skeletons_are_called_so(read, content, keypoints):
+    content["categories"] = [{"id": n, "name": name, **keypoints} for n, name in enumerate("KF")]
+    with pytest.raises(VaclipError, match=r"none of its categories \(K, F\) has keypoints: .*"
+                       "export 'COCO Keypoints'.*'CVAT for video 1.1'"):  # fmt: skip
+        read(content)
 
 
 def broken(path, value):

@@ -17,13 +17,13 @@ def add_label_option(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup
     return group
 
 
-def check_labels(wanted: Collection[str], present: Collection[str]) -> None:
+def check_labels(wanted: Collection[str], present: Collection[str], flag: str = "--label") -> None:
     """Raises a VaclipError where a label is wanted that no shape has."""
     for name in wanted:
         if name not in present:
             known = ", ".join(sorted(present)) or "none"
             raise VaclipError(
-                f"--label {name}: no shape has it (labels: {known}).{did_you_mean(name, present)}"
+                f"{flag} {name}: no shape has it (labels: {known}).{did_you_mean(name, present)}"
             )
 
 

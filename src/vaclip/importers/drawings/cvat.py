@@ -10,12 +10,14 @@ Facts from CVAT's "XML annotation format" and, for what that page leaves open, f
   that is not there any more has one row with ``outside``, and a shape of a single frame too, but
   not where the task ends soon after, and in a project seldom: so a shape ends with its last row.
 - ``rle`` of a mask are runs in its rectangle, row by row, the first one background.
+- A skeleton is a track; its joints are points in it, or, in files of 2022, tracks in it.
 - Angles are in degrees, clockwise, about the centre.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -26,7 +28,9 @@ from xml.etree.ElementTree import Element
 from vaclip.errors import VaclipError
 from vaclip.importers.base import MOST_FRAMES, Export, Importer, NewAnnotation
 from vaclip.importers.drawings.common import add_label_option, check_labels, checked_shapes
+from vaclip.importers.drawings.single_frames import SingleFrames, add_single_frame_options
 from vaclip.importers.reading import SourceFile, source_files, xml_elements
+from vaclip.importers.video_sizes import VideoSizes
 from vaclip.maps.shapes import Key, Points, Shapes, Track, shape_at
 
 _TYPES = ("box", "ellipse", "polygon", "polyline", "points", "mask")
@@ -43,6 +47,7 @@ class CvatImporter(Importer):
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         group = add_label_option(parser)
+        add_single_frame_options(group)
         group.add_argument("--skip-occluded", action="store_true",
                            help="leave out moments that are marked as occluded")  # fmt: skip
         group.add_argument("--partial", action="store_true",
@@ -55,10 +60,25 @@ class CvatImporter(Importer):
         annotations: list[NewAnnotation] = []
         dropped: Counter[str] = Counter()
         labels: set[str] = set()
+        single = SingleFrames(options)
+        videos = VideoSizes(options) if single.timed else None
         for source in sources:
             for file in source_files(source, (".xml",)):
-                annotations += _annotations(file, options, dropped, labels)
+                for video, task, drawn in _annotated(file, options, dropped, labels):
+                    tracks = single.extended(
+                        drawn,
+                        [{track.label} for track in drawn],
+                        frame=task.step,
+                        second=(videos.rate(video) if videos else None) or 1.0,
+                        end=math.inf if task.whole else task.last + task.step,
+                        where=task.where,
+                    )
+                    frames = task.last + 1 if task.whole else None
+                    shapes = checked_shapes(Shapes(task.size, tracks, frames=frames), task.where)
+                    who = options.annotator or task.annotator
+                    annotations.append(NewAnnotation(video, who, shapes, task.where))
         check_labels(options.label, labels)
+        single.check(labels)
         lines = tuple(f"{count} {what}" for what, count in sorted(dropped.items()))
         return Export(annotations=tuple(annotations), dropped=lines)
 
@@ -90,9 +110,10 @@ class _Task:
     whole: bool
 
 
-def _annotations(
+def _annotated(
     file: SourceFile, options: argparse.Namespace, dropped: Counter[str], labels: set[str]
-) -> Iterator[NewAnnotation]:
+) -> Iterator[tuple[str, _Task, list[Track]]]:
+    """Yields each task in which something is drawn: its video, the task, what is drawn."""
     tasks: dict[str | None, _Task] = {}
     tracks: dict[str | None, list[Track]] = defaultdict(list)
     elements = xml_elements(file.read(), file.name, ("meta", "track", "image"))
@@ -119,9 +140,7 @@ def _annotations(
         if task.video is None or not tracks[key]:
             dropped["tasks without any shape that is taken"] += 1
             continue
-        shapes = Shapes(task.size, tuple(tracks[key]), frames=task.last + 1 if task.whole else None)
-        who = options.annotator or task.annotator
-        yield NewAnnotation(task.video, who, checked_shapes(shapes, task.where), task.where)
+        yield task.video, task, tracks[key]
 
 
 # --- tasks ---------------------------------------------------------------------------------------
@@ -219,8 +238,11 @@ def _track(
     if task.video is None:
         dropped["tracks in tasks that are not made of a video"] += 1
         return None
-    if rows and rows[0].tag in _OTHER_TYPES:
-        dropped[f"tracks of type {rows[0].tag}"] += 1
+    other = next((row.tag for row in rows if row.tag in _OTHER_TYPES), None)
+    if element.find("track") is not None:
+        other = "skeleton"
+    if other is not None:
+        dropped[f"tracks of type {other}"] += 1
         return None
     labels.add(label)
     if options.label and label not in options.label:

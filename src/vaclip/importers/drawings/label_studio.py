@@ -5,12 +5,14 @@ RectangleLabels and BrushLabels, and, for what these pages leave open, from the 
 VideoRegion.js, VideoRectangleRegion.js, VideoCanvas.tsx, Rectangle.tsx and utils/props:
 
 - ``frame`` counts from 1, at the frame rate of the tag Video (24 unless it says another one), which
-  need not be the video's. ``time`` is frame / rate. Frame F is shown at (F - 1) / rate; so it is
-  since early 2025, before that at F / rate. So shapes are kept in seconds.
+  need not be the video's. ``time`` is frame / rate; of the keys that are marked as ``auto``, which
+  "interpolate key frames" puts between those that were drawn, to two decimals. Frame F is shown at
+  (F - 1) / rate; so it is since early 2025, before that at F / rate. So shapes are kept in seconds.
 - x, y, width, height are percent of the picture; ``rotation`` turns a rectangle about its top left
   corner, an ellipse about its centre, in degrees, clockwise.
 - Between key frames corner, size and angle go in a straight line. A key frame with ``enabled``
   false is the last frame of a span. Before the first one there is nothing.
+- ``item_index`` is the page that a shape is on, where a task shows a list of pictures.
 """
 
 from __future__ import annotations
@@ -19,29 +21,35 @@ import argparse
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from vaclip.errors import VaclipError
-from vaclip.importers.base import MOST_FRAMES, Export, Importer, NewAnnotation
+from vaclip.importers.base import Export, Importer, NewAnnotation
 from vaclip.importers.drawings.brush import decode_brush, mask_key
 from vaclip.importers.drawings.common import (
     add_label_option,
     check_labels,
     checked_shapes,
 )
+from vaclip.importers.drawings.label_studio_boxes import (
+    moving_box,
+    number_of,
+    rectangle,
+    video_clock,
+)
+from vaclip.importers.drawings.single_frames import SingleFrames, add_single_frame_options
 from vaclip.importers.reading import SourceFile, parse_json, source_files
 from vaclip.importers.video_sizes import VideoSizes
 from vaclip.maps.shapes import Key, Points, Shapes, Track
 
 _STILLS = ("rectangle", "ellipse", "polygon", "keypoint", "brush")
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
-_FINEST_TURN = 5.0  # degrees between two keys of a box that turns about its corner
 _UNMATCHED = (100, 100)  # the size of a video that the study does not have: nobody draws on it
-_STAMP_S = 0.001  # time stamps of pictures are rounded: a key counts a little earlier
+_IN_HYPERTEXT = re.compile(r"<\s*(?:video|source)\b[^<>]*?\ssrc\s*=\s*(['\"])(.*?)\1", re.I | re.S)
 
 
 class LabelStudioImporter(Importer):
@@ -51,6 +59,7 @@ class LabelStudioImporter(Importer):
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         group = add_label_option(parser)
+        add_single_frame_options(group)
         group.add_argument("--video-field", default="video", metavar="NAME",
                            help="which field of a task's data names the video "
                            "(default: video)")  # fmt: skip
@@ -64,6 +73,7 @@ class LabelStudioImporter(Importer):
             for file in source_files(source, (".json",)):
                 annotations += reader.annotations(file)
         check_labels(options.label, reader.labels)
+        reader.single.check(reader.labels)
         people = {annotation.annotator for annotation in annotations}
         if options.annotator and len(people) > 1:
             raise VaclipError(f"{len(people)} people annotated: --annotator would make one of them")
@@ -82,6 +92,7 @@ class _Reader:
         self.options = options
         self.dropped: Counter[str] = Counter()
         self.labels: set[str] = set()
+        self.single = SingleFrames(options)
         self._sizes = VideoSizes(options)
 
     def annotations(self, file: SourceFile) -> Iterator[NewAnnotation]:
@@ -91,10 +102,15 @@ class _Reader:
             match task:
                 case {"data": dict(), "annotations": list()}:
                     yield from self._task(task, f"{file.name}: task {task.get('id', number)!s:.40}")
+                case {"annotation_id": _} | {"annotator": _}:
+                    raise VaclipError(
+                        f"{file.name}: this is JSON-MIN, which does not say of what type a shape "
+                        "is; export in the format JSON"
+                    )
                 case _:
                     raise VaclipError(
                         f"{file.name}: task {number} has no 'data' and 'annotations'; export in "
-                        "the format JSON, not JSON-MIN or another one"
+                        "the format JSON, not another one"
                     )
 
     def _task(self, task: dict[str, Any], where: str) -> Iterator[NewAnnotation]:
@@ -106,6 +122,8 @@ class _Reader:
                 f"{where}: its data has no '{field}' (it has: {known:.200}); say --video-field NAME"
             )
         video = video_name(value)
+        if not video:
+            raise VaclipError(f"{where}: '{field}' is hypertext that names no video: {value:.80}")
         self.dropped["predictions"] += len(_list(task.get("predictions"), where))
         for number, annotation in enumerate(task["annotations"]):
             if not isinstance(annotation, dict):
@@ -123,9 +141,12 @@ class _Reader:
 
     def _shapes(self, annotation: dict[str, Any], video: str, where: str) -> Shapes | None:
         tracks: list[Track] = []
+        labels: list[list[str]] = []
         sizes: set[tuple[int, int]] = set()
-        clocks: set[tuple[float, int | None]] = set()
-        for number, result in enumerate(_list(annotation.get("result"), where)):
+        results = _list(annotation.get("result"), where)
+        _check_pages(results, where)
+        clock: tuple[float, int | None] | None = None
+        for number, result in enumerate(results):
             place = f"{where}, result {number}"
             if not isinstance(result, dict) or not isinstance(result.get("type"), str):
                 raise VaclipError(f"{place}: expected an object with 'type' and 'value'")
@@ -133,9 +154,8 @@ class _Reader:
                 continue
             size = _stated_size(result, place) or self._sizes.find(video) or _UNMATCHED
             if result["type"] == "videorectangle":
-                rate, frames = self._clock(value, place)
-                clocks.add((rate, frames))
-                kind, keys = "box", _moving_box(value["sequence"], size, rate, place)
+                clock = clock or video_clock(results, self.options.frame_rate, where)
+                kind, keys = "box", moving_box(value["sequence"], size, clock[0], place)
             else:
                 kind, key = _still(result["type"].removesuffix("labels"), value, size, place)
                 keys = (key,) if key else ()
@@ -143,13 +163,17 @@ class _Reader:
                 self.dropped["empty shapes"] += 1
                 continue
             sizes.add(size)
-            tracks.append(Track("; ".join(_labels(result)), kind, keys))
-        if len(sizes) > 1 or len({round(rate, 2) for rate, _ in clocks}) > 1:
-            raise VaclipError(f"{where}: its shapes are of pictures of different size or rate")
+            labels.append(_labels(result))
+            tracks.append(Track("; ".join(labels[-1]), kind, keys))
+        if len(sizes) > 1:
+            raise VaclipError(f"{where}: its shapes are of pictures of different size")
         if not tracks:
             return None
-        rate, frames = next(iter(clocks), (None, None))
-        shapes = Shapes(sizes.pop(), tuple(tracks), "second", frames, rate)
+        rate, frames = clock or (None, None)
+        extended = self.single.extended(
+            tracks, labels, frame=1 / (rate or math.inf), second=1.0, where=where
+        )
+        shapes = Shapes(sizes.pop(), extended, "second", frames, rate)
         return checked_shapes(shapes, where)
 
     def _wanted(self, result: dict[str, Any], where: str) -> dict[str, Any] | None:
@@ -170,39 +194,34 @@ class _Reader:
             self.dropped["shapes of other labels"] += 1
         return None
 
-    def _clock(self, value: dict[str, Any], where: str) -> tuple[float, int | None]:
-        """Returns the frame rate by which frames were counted, and how many there were."""
-        keys = [key for key in value["sequence"] if isinstance(key, dict) and key.get("time")]
-        rate = self.options.frame_rate
-        if rate is None:
-            if not keys:
-                raise VaclipError(
-                    f"{where}: its key frames have no 'time'; say --frame-rate FPS, the frameRate "
-                    "of the tag Video (24 unless it says another one)"
-                )
-            frame, time_s = (_number(keys[-1], name, where) for name in ("frame", "time"))
-            rate = frame / time_s if time_s else 0.0
-        if not 0.01 <= rate <= 1000:
-            raise VaclipError(f"{where}: a frame rate of {rate:g}; say --frame-rate FPS")
-        match value.get("framesCount"):
-            case int(frames) if 0 < frames <= MOST_FRAMES:
-                return rate, frames
-            case _:
-                return rate, None
+
+def _check_pages(results: Sequence[Any], where: str) -> None:
+    pages = {result.get("item_index") for result in results if isinstance(result, dict)} - {None}
+    if pages - {0}:
+        raise VaclipError(
+            f"{where}: its shapes are on several pages of the task (item_index), of which nothing "
+            "says when in the video they are; annotate the video itself, with the tag Video"
+        )
 
 
 def video_name(value: str) -> str:
     """Returns the path or file name behind a task's data.
 
     A URL's path; of ``/data/local-files/?d=PATH`` the path; of an uploaded file the name without
-    the eight characters that Label Studio puts before it.
+    the eight characters that Label Studio puts before it. Of hypertext that of its first video;
+    empty if it shows none.
 
     Examples:
         >>> video_name("/data/upload/8/1fd99634-walk_01.mp4")
         'walk_01.mp4'
         >>> video_name("/data/local-files/?d=gait/walk%2001.mp4")
         'gait/walk 01.mp4'
+        >>> video_name("<video src='/data/upload/8/1fd99634-walk_01.mp4' width='100%'>")
+        'walk_01.mp4'
     """
+    if value.lstrip().startswith("<"):
+        shown = _IN_HYPERTEXT.search(value)
+        return video_name(unescape(shown[2]).strip()) if shown else ""
     if "://" not in value and not value.startswith("/data/"):
         return value
     try:
@@ -254,84 +273,6 @@ def _stated_size(result: dict[str, Any], where: str) -> tuple[int, int] | None:
             raise VaclipError(f"{where}: 'original_height' or 'original_width' is no size")
 
 
-def _number(values: Mapping[str, Any], name: str, where: str) -> float:
-    """Returns a number that can be drawn."""
-    value = values.get(name)
-    if not isinstance(value, int | float) or not -1e6 <= value <= 1e6:
-        raise VaclipError(f"{where}: '{name}' is {value!s:.40}; expected a number")
-    return float(value)
-
-
-# --- video rectangles ----------------------------------------------------------------------------
-
-
-def _moving_box(
-    sequence: Sequence[Any], size: tuple[int, int], rate: float, where: str
-) -> tuple[Key, ...]:
-    rows = [_row(row, f"{where}, key frame {i}") for i, row in enumerate(sequence)]
-    rows.sort(key=lambda row: row["frame"])
-    if any(one["frame"] == other["frame"] for one, other in pairwise(rows)):
-        raise VaclipError(f"{where}: two key frames are of the same frame")
-    keys: list[Key] = []
-    for number, row in enumerate(rows):
-        before = rows[number - 1] if number else None
-        after = rows[number + 1] if number + 1 < len(rows) else None
-        if before and not before["enabled"] and not row["enabled"]:
-            continue  # nothing begins here
-        if before and before["enabled"]:
-            keys += [_box(between, size, rate) for between in _turning(before, row)]
-        keys.append(_box(row, size, rate))
-        end = row["frame"] + 1
-        if not row["enabled"] and not (after and after["enabled"] and after["frame"] <= end):
-            keys.append(Key(_seconds(end, rate), outside=True))
-    return tuple(keys)
-
-
-def _row(row: Any, where: str) -> dict[str, float]:
-    if not isinstance(row, dict):
-        raise VaclipError(f"{where}: expected an object with 'frame', 'x', 'y' and so on")
-    row = {"rotation": 0.0} | row
-    names = ("frame", "x", "y", "width", "height", "rotation")
-    enabled = float(row.get("enabled", True) is not False)
-    return {name: _number(row, name, where) for name in names} | {"enabled": enabled}
-
-
-def _turning(one: dict[str, float], other: dict[str, float]) -> Iterator[dict[str, float]]:
-    """Yields steps of a rectangle that turns about its corner: its centre goes along an arc."""
-    arc = (other["rotation"] - one["rotation"] + 180) % 360 - 180
-    steps = math.ceil(abs(arc) / _FINEST_TURN)
-    for step in range(1, steps):
-        share = step / steps
-        yield {name: one[name] + share * (other[name] - one[name]) for name in one} | {
-            "rotation": one["rotation"] + share * arc
-        }
-
-
-def _seconds(frame: float, rate: float) -> float:
-    return max(0.0, (frame - 1) / rate - _STAMP_S)
-
-
-def _box(row: Mapping[str, float], size: tuple[int, int], rate: float) -> Key:
-    points, turn = _rectangle(row, size)
-    return Key(_seconds(row["frame"], rate), points, turn)
-
-
-def _rectangle(row: Mapping[str, float], size: tuple[int, int]) -> tuple[Points, float]:
-    """Returns the corners of a rectangle that is turned about its centre, and the angle."""
-    x, y, width, height = (
-        row[name] * whole / 100
-        for name, whole in zip(("x", "y", "width", "height"), (size[1], size[0]) * 2, strict=True)
-    )
-    angle = math.radians(row["rotation"])
-    cos, sin = math.cos(angle), math.sin(angle)
-    centre_x = x + (cos * width - sin * height) / 2
-    centre_y = y + (sin * width + cos * height) / 2
-    return (
-        (centre_x - width / 2, centre_y - height / 2),
-        (centre_x + width / 2, centre_y + height / 2),
-    ), row["rotation"]
-
-
 # --- stills --------------------------------------------------------------------------------------
 
 
@@ -344,16 +285,17 @@ def _still(
     if kind == "polygon":
         return "polygon", Key(0.0, _corners(value.get("points"), size, where))
     value = {"rotation": 0.0} | value
-    x, y = _number(value, "x", where), _number(value, "y", where)
+    x, y = number_of(value, "x", where), number_of(value, "y", where)
     if kind == "keypoint":
         return "points", Key(0.0, ((x * size[1] / 100, y * size[0] / 100),))
-    turn = _number(value, "rotation", where)
+    turn = number_of(value, "rotation", where)
     if kind == "ellipse":
-        a, b = (_number(value, name, where) for name in ("radiusX", "radiusY"))
+        a, b = (number_of(value, name, where) for name in ("radiusX", "radiusY"))
         centre, radii = ((u * size[1] / 100, v * size[0] / 100) for u, v in ((x, y), (a, b)))
         return "ellipse", Key(0.0, (centre, radii), turn)
-    row = {name: _number(value, name, where) for name in ("x", "y", "width", "height", "rotation")}
-    points, turn = _rectangle(row, size)
+    names = ("x", "y", "width", "height", "rotation")
+    row = {name: number_of(value, name, where) for name in names}
+    points, turn = rectangle(row, size)
     return "box", Key(0.0, points, turn)
 
 
@@ -364,7 +306,7 @@ def _corners(points: Any, size: tuple[int, int], where: str) -> Points:
         raise VaclipError(f"{where}: 'points' must be a list of [x, y] in percent")
     pairs = [{"x": point[0], "y": point[1]} for point in points]
     return tuple(
-        (_number(p, "x", where) * size[1] / 100, _number(p, "y", where) * size[0] / 100)
+        (number_of(p, "x", where) * size[1] / 100, number_of(p, "y", where) * size[0] / 100)
         for p in pairs
     )
 

@@ -6,9 +6,10 @@ import argparse
 import math
 from collections.abc import Sequence
 
-from vaclip.errors import VaclipError
+from vaclip.errors import VaclipError, did_you_mean
 
 FIRST = "first"
+_MOST_NAMED = 12  # events, in a message
 
 
 def start_number(options: argparse.Namespace) -> float | None:
@@ -43,8 +44,13 @@ def showings(
     if options.start_event is not None:
         begins = [time for time, name in ordered if name == options.start_event]
         if not begins:
-            known = ", ".join(dict.fromkeys(name for _, name in ordered)) or "none"
-            raise VaclipError(f"{where}: there is no event '{options.start_event}' (of: {known})")
+            known = list(dict.fromkeys(name[:60] for _, name in ordered))
+            listed = ", ".join(known[:_MOST_NAMED]) or "none"
+            more = f" and {len(known) - _MOST_NAMED} more" if len(known) > _MOST_NAMED else ""
+            raise VaclipError(
+                f"{where}: there is no event '{options.start_event}' (of: {listed}{more})."
+                f"{did_you_mean(options.start_event, known)}"
+            )
     elif (number := start_number(options)) is not None:
         begins = [number * seconds]
     else:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import csv
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 
@@ -56,6 +56,10 @@ class Cells:
         if column is None:
             return np.full(self.count, "", object)
         return self._frame[column.index].fillna("").str.strip().to_numpy(object)
+
+    def filled(self, column: Column) -> bool:
+        """Says whether there is a value in some row."""
+        return bool((self.texts(column) != "").any())
 
     def numbers(self, column: Column | None) -> NDArray[np.float64]:
         """Returns numbers, also with a decimal comma; NaN where there is none."""
@@ -120,6 +124,19 @@ class GazeTable:
         """
         indices = sorted({column.index for column in columns if column is not None})
         return Cells(self.load(indices))
+
+    def read_filled(self, names: Collection[str]) -> tuple[GazeTable, Cells]:
+        """Reads the columns with these names; a column without any value is as good as none.
+
+        Returns:
+            The table with only those of these columns that hold something, and the cells.
+
+        Raises:
+            VaclipError: If the rows do not fit the header.
+        """
+        columns = [column for column in self.columns if column.name in names]
+        cells = self.read(*columns)
+        return replace(self, columns=tuple(filter(cells.filled, columns))), cells
 
     def seconds(self, column: Column, options: argparse.Namespace) -> float:
         """Returns the seconds that one unit of a column of times lasts.

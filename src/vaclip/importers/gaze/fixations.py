@@ -38,6 +38,7 @@ class Presentation:
         rows: How many there were in the file.
         dropped: How many of them were left out, by the reason.
         corner: (x, y) of the video's upper left corner on the screen, where the file says it.
+        extent: (width, height) of the video there; None for its own.
         screen: (width, height) in pixels, where the file says it.
     """
 
@@ -49,6 +50,7 @@ class Presentation:
     rows: int
     dropped: Counter[str]
     corner: tuple[float, float] | None = None
+    extent: tuple[float, float] | None = None
     screen: tuple[float, float] | None = None
 
 
@@ -77,6 +79,7 @@ class Rows:
         where: str,
         span_s: tuple[float, float],
         corner: tuple[float, float] | None = None,
+        extent: tuple[float, float] | None = None,
         screen: tuple[float, float] | None = None,
     ) -> Presentation:
         """Returns the presentation that some of the rows are.
@@ -88,6 +91,7 @@ class Rows:
             where: The place.
             span_s: When the video was shown, on the file's clock.
             corner: On the screen.
+            extent: On the screen.
             screen: Its size.
         """
         fixations = self.fixations[part] - [span_s[0], span_s[0], 0, 0]
@@ -113,6 +117,7 @@ class Rows:
             len(fixations),
             dropped,
             corner,
+            extent,
             screen,
         )
 

@@ -54,7 +54,7 @@ class GazeImporter(Importer):
         annotations: list[NewAnnotation] = []
         for file in chosen:
             others = [(told, (file.path, path) in beside) for path, told in events]
-            shown = _presentations(file, others, options)
+            shown = _presentations(file, others, options, dropped)
             _check_people(file.name, shown, options)
             annotations += _annotations(file.name, shown, videos, setup, options, dropped)
         return Export(annotations=tuple(annotations), dropped=(*left_out, *dropped))
@@ -188,15 +188,18 @@ def _of_fixations(file: _File) -> bool:
 
 
 def _presentations(
-    file: _File, events: Sequence[tuple[PupilEvents, bool]], options: argparse.Namespace
+    file: _File,
+    events: Sequence[tuple[PupilEvents, bool]],
+    options: argparse.Namespace,
+    dropped: list[str],
 ) -> list[Presentation]:
     if file.table is None:
-        return read_eyelink(file.text(), file.name, options)
+        return read_eyelink(file.text(), file.name, options, dropped)
     if file.kind == "tobii":
-        return read_tobii(file.table, options)
+        return read_tobii(file.table, options, dropped)
     if found := layout(file.table) if file.kind == "pupil" else None:
         return read_pupil(file.table, found, events, options)
-    return read_plain(file.table, options)
+    return read_plain(file.table, options, dropped)
 
 
 def _check_people(name: str, shown: Sequence[Presentation], options: argparse.Namespace) -> None:

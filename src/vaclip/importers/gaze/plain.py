@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections import Counter
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from vaclip.errors import VaclipError
 from vaclip.importers.gaze.clock import FIRST, start_number
 from vaclip.importers.gaze.columns import Cells, Column, GazeTable
-from vaclip.importers.gaze.fixations import MOST_PRESENTATIONS, Presentation, Rows
+from vaclip.importers.gaze.fixations import MOST_PRESENTATIONS, Presentation, Rows, told
 
 TIME = ("time", "timestamp", "t", "start", "start time", "start timestamp", "begin", "onset")
 X = ("x", "gaze x", "fixation x", "gaze point x", "fixation point x", "x position")
@@ -36,11 +37,19 @@ def is_plain(table: GazeTable, options: argparse.Namespace) -> bool:
     return all(title in titles if title else table.find(*names) for title, names in wanted)
 
 
-def read_plain(table: GazeTable, options: argparse.Namespace) -> list[Presentation]:
+def read_plain(
+    table: GazeTable, options: argparse.Namespace, dropped: list[str]
+) -> list[Presentation]:
     """Reads a table; the rows of one person and video are a presentation, until time jumps back.
 
     Rows of several people or videos may alternate. Time counts from the video's first frame, unless
-    ``--start`` says otherwise.
+    ``--start`` says otherwise. A column without any value is as good as none, unless the user
+    names it.
+
+    Args:
+        table: The table.
+        options: Of the command.
+        dropped: Gets a line about rows that name no video.
 
     Raises:
         VaclipError: If a column, a unit, or the video's name is missing.
@@ -48,12 +57,19 @@ def read_plain(table: GazeTable, options: argparse.Namespace) -> list[Presentati
     time = _required(table, options.time_column, TIME, "time")
     x = _required(table, options.x_column, X, "x")
     y = _required(table, options.y_column, Y, "y")
-    duration = table.named(options.duration_column, *DURATION)
-    end = None if duration else table.find(*END)
-    video = table.named(options.media_column, *VIDEO)
-    who = table.named(options.participant_column, *WHO)
-    valid = table.named(options.validity_column, *VALID)
-    confidence, eye = table.find(*CONFIDENCE), table.find(*EYE)
+    filled, cells = table.read_filled((*DURATION, *END, *VIDEO, *WHO, *VALID, *CONFIDENCE, *EYE))
+    if not cells.count:
+        raise VaclipError(f"{table.name}: there is no row under the header")
+
+    def optional(title: str | None, names: tuple[str, ...]) -> Column | None:
+        return table.named(title) if title else filled.find(*names)
+
+    duration = optional(options.duration_column, DURATION)
+    end = None if duration else filled.find(*END)
+    video = optional(options.media_column, VIDEO)
+    who = optional(options.participant_column, WHO)
+    valid = optional(options.validity_column, VALID)
+    confidence, eye = filled.find(*CONFIDENCE), filled.find(*EYE)
     lasting = duration or end
     if options.source == "fixations" and lasting is None:
         raise VaclipError(f"{table.name}: no column says how long fixations last or when they end")
@@ -81,6 +97,8 @@ def read_plain(table: GazeTable, options: argparse.Namespace) -> list[Presentati
         bad["does not last"] = ~(end_s > begin_s)
     rows = Rows(np.column_stack([begin_s, end_s, places]), bad, unit, eyes)
     names, people = _names(table, cells, video, options), cells.texts(who)
+    nameless = Counter({"no video is named": int((names == "").sum())})
+    dropped += told(table.name, nameless, cells.count)
     return [
         rows.shown(
             part,
@@ -90,6 +108,7 @@ def read_plain(table: GazeTable, options: argparse.Namespace) -> list[Presentati
             span_s=(_zero(begin_s[part], options, second), math.inf),
         )
         for part in _parts(table.name, names, people, begin_s, eyes, options)
+        if names[part[0]]
     ]
 
 
@@ -163,8 +182,6 @@ def _parts(
     options: argparse.Namespace,
 ) -> list[NDArray[np.intp]]:
     """Returns the rows of each showing, in the order of their first ones."""
-    if not len(names):
-        raise VaclipError(f"{name}: there is no row under the header")
     video, person = pd.factorize(names)[0], pd.factorize(people)[0]
     # A person sees one video at a time. Where the clock runs on (`first`), another video in between
     # ends a showing; where it is the video's own, a table sorted by time mixes the videos.

@@ -52,7 +52,7 @@ class Setup:
         """
         height, width = size
         if self.rect is None:
-            return Rect(*shown.corner, width, height) if shown.corner else None
+            return Rect(*shown.corner, *(shown.extent or (width, height))) if shown.corner else None
         if isinstance(self.rect, Rect):
             return self.rect
         across, down = self.screen_of(shown, fraction=self.rect == "screen")

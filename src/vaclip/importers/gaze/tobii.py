@@ -2,14 +2,17 @@
 
 Columns and their meaning: *Tobii Pro Lab User Manual*, "Data export". Newer versions write units
 in brackets (``Recording timestamp [ms]``, ``Gaze point X [DACS px]``, ``[MCS norm]``), older ones
-partly (``Gaze point X (MCSnorm)``) or not at all. DACS are pixels of the display, MCS norm
-fractions of the shown medium; both count from the upper left corner. Time is the recording's.
+partly (``Gaze point X (MCSnorm)``) or not at all. DACS are pixels of the display, MCS those of the
+shown medium, or for glasses of the scene camera, norm fractions of it; all count from the upper
+left corner. Time is the recording's. A column may be exported and hold nothing. Rows of the mouse,
+of events and of sensors name no medium, also while one is shown.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -18,82 +21,99 @@ from numpy.typing import NDArray
 
 from vaclip.errors import VaclipError
 from vaclip.importers.gaze.clock import showings
-from vaclip.importers.gaze.columns import Column, GazeTable
-from vaclip.importers.gaze.fixations import MOST_PRESENTATIONS, Presentation, Rows
+from vaclip.importers.gaze.columns import Cells, Column, GazeTable
+from vaclip.importers.gaze.fixations import MOST_PRESENTATIONS, Presentation, Rows, told
 
 _UNITS = {"mcsnorm": "video-fraction", "dacspx": "screen", "": "screen"}
-_START = "VideoStimulusStart"
+# What is sure of gaze that may be in the scene camera's picture, and what the user makes sure.
+_SCENE_UNITS = {
+    None: {"dacspx": "screen"},
+    "screen": {"dacspx": "screen", "": "screen"},
+    "video": {"mcsnorm": "video-fraction", "mcspx": "video", "": "video"},
+}
+_START, _END = "VideoStimulusStart", "VideoStimulusEnd"
+_NO_GAZE = "no time, or no gaze"
+_SIDES = ("gaze point", "gaze point left", "gaze point right", "fixation point")
+_MEDIA = ("presented media name", "presented stimulus name")
+_GLASSES = ("gyro x", "accelerometer x", "recording media name")  # filled by these alone
+_NAMES = (
+    "recording timestamp", "recording name", "participant name", "sensor", "event", "event value",
+    "eye movement type", "validity left", "validity right", *_MEDIA, *_GLASSES,
+    *(f"{side} {axis}" for side in _SIDES for axis in "xy"),
+)  # fmt: skip
 
 
 def is_tobii(table: GazeTable) -> bool:
     """Says whether the header is one of Tobii Pro Lab."""
-    places = ("gaze point x", "fixation point x", "gaze point left x", "gaze point right x")
-    return bool(table.find("recording timestamp") and table.find(*places))
+    return bool(table.find("recording timestamp") and table.find(*(f"{at} x" for at in _SIDES)))
 
 
-def read_tobii(table: GazeTable, options: argparse.Namespace) -> list[Presentation]:
-    """Reads an export; each run of rows with one recording and medium is a presentation.
+def read_tobii(
+    table: GazeTable, options: argparse.Namespace, dropped: list[str]
+) -> list[Presentation]:
+    """Reads an export; what one person sees of one medium, until it begins anew, is a presentation.
 
     The video's first frame is at its ``VideoStimulusStart`` event, or where there is none, at the
     first row with its name.
 
+    Args:
+        table: The export.
+        options: Of the command.
+        dropped: Gets a line about gaze at nothing that is named.
+
     Raises:
-        VaclipError: If a column or a unit is missing, or there is no row.
+        VaclipError: If a column, a unit or the medium is missing, or there is no row.
     """
-    time = table.find("recording timestamp")
-    if time is None:
-        raise VaclipError(f"{table.name}: there is no column 'Recording timestamp'")
+    header, (table, cells) = table, table.read_filled(_NAMES)
+    if not cells.count:
+        raise VaclipError(f"{table.name}: there is no row under the header")
+    media = _media(table, header, options)
+    if (time := table.find("recording timestamp")) is None:
+        raise VaclipError(f"{table.name}: its column 'Recording timestamp' is empty")
     second = table.seconds(time, options)
-    x, y, of_fixations = _places(table, options)
-    kind, sensor = table.find("eye movement type"), table.find("sensor")
-    validity = [table.find(f"validity {side}") for side in ("left", "right")]
-    media = _media(table, options)
-    recording = table.find("recording name")
-    who = table.find("participant name") or recording
-    event, value = table.find("event"), table.find("event value")
-    cells = table.read(time, x, y, kind, sensor, *validity, media, who, recording, event, value)
-    time_s, events, values = cells.numbers(time) * second, cells.texts(event), cells.texts(value)
-    places = np.column_stack([cells.numbers(x), cells.numbers(y)])
-    valid = [cells.texts(column) for column in validity]
-    bad = _unusable(time_s, places, cells.texts(kind), valid, of_fixations=of_fixations)
-    samples = np.column_stack([time_s, np.full(cells.count, np.nan), places])
-    rows = Rows(samples, bad, _UNITS[x.unit])
-    sensors = cells.texts(sensor)
-    # Rows of events, of the mouse and of other sensors hold no gaze, and end no sample.
-    tracked = (sensors == "Eye Tracker") if (sensors == "Eye Tracker").any() else (events == "")
-    people, recordings = cells.texts(who), cells.texts(recording)
+    time_s, events = cells.numbers(time) * second, cells.texts(table.find("event"))
+    rows = _rows(table, cells, time_s, options, scene=media is None and _of_glasses(table))
+    tracked = _tracked(cells, table.find("sensor"), events)
+    recordings = cells.texts(table.find("recording name"))
+    people = cells.texts(table.find("participant name", "recording name"))
+    names, values = cells.texts(media), cells.texts(table.find("event value"))
     begins = (events == _START) & (media is not None)
-    names = cells.texts(media)
     names[begins & (names == "")] = values[begins & (names == "")]
-    edges = _run_edges(table.name, names, people, recordings, begins)
-    shown = []
-    for first, last in pairwise(edges):
-        part = np.arange(first, last)[tracked[first:last]]
-        event = first + int(np.argmax(begins[first:last]))  # the first row where there is none
-        timed = time_s[event:last][np.isfinite(time_s[event:last])]
-        if not len(part) or not len(timed) or (media is not None and not names[first]):
+    looks = tracked & ~rows.bad[_NO_GAZE]
+    said = (names != "") | begins | looks if media else np.ones(cells.count, bool)
+    shown: list[Presentation] = []
+    parts = _showings(table.name, (names, people, recordings), said, begins, events == _END)
+    for part in parts:
+        first, seen = part[0], part[tracked[part]]
+        zero = next(iter(part[begins[part]]), first)
+        timed = time_s[part[(part >= zero) & np.isfinite(time_s[part])]]
+        if not len(seen) or not len(timed) or (media is not None and not names[first]):
             continue
         where = f"{table.name}:{first + 2}"
         spans = [(float(timed[0]), math.inf)]
         if media is None:
-            told = _told(slice(first, last), time_s, events, values)
-            spans = showings(options, told, second, where)
+            spans = showings(options, _told(part, time_s, events, values), second, where)
         shown += [
             rows.shown(
-                part, video=options.video or str(names[first]), annotator=str(people[first]),
+                seen, video=options.video or str(names[first]), annotator=str(people[first]),
                 where=where, span_s=span,
             )
             for span in spans
         ]  # fmt: skip
+    if media is not None:
+        nameless = Counter({"no medium is named": int((looks & (names == "")).sum())})
+        dropped += told(table.name, nameless, int(tracked.sum()))
     return shown
 
 
-def _media(table: GazeTable, options: argparse.Namespace) -> Column | None:
+def _media(table: GazeTable, header: GazeTable, options: argparse.Namespace) -> Column | None:
     """Returns the column of videos; None where the user names the one video."""
-    media = table.find("presented media name", "presented stimulus name")
+    media = table.find(*_MEDIA)
     if media is None and options.video is None:
+        column = header.find(*_MEDIA)
+        empty = f"its column '{column.title}' is empty: " if column else ""
         raise VaclipError(
-            f"{table.name}: export 'Presented Media name', or say --video NAME for all of it"
+            f"{table.name}: {empty}export 'Presented Media name', or say --video NAME for all of it"
         )
     if media is not None and options.video is not None:
         raise VaclipError(
@@ -102,25 +122,40 @@ def _media(table: GazeTable, options: argparse.Namespace) -> Column | None:
     return media
 
 
-def _unusable(
+def _of_glasses(table: GazeTable) -> bool:
+    """Says whether a column is filled that only glasses fill, whose camera looks at the scene."""
+    return table.find(*_GLASSES) is not None
+
+
+def _tracked(cells: Cells, sensor: Column | None, events: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """Returns the rows of the eye tracker: those of events and other sensors end no sample."""
+    sensors = cells.texts(sensor)
+    return (sensors == "Eye Tracker") if (sensors == "Eye Tracker").any() else (events == "")
+
+
+def _rows(
+    table: GazeTable,
+    cells: Cells,
     time_s: NDArray[np.float64],
-    places: NDArray[np.float64],
-    kinds: NDArray[np.object_],
-    validity: Sequence[NDArray[np.object_]],
+    options: argparse.Namespace,
     *,
-    of_fixations: bool,
-) -> dict[str, NDArray[np.bool_]]:
-    """Returns which rows cannot be used, by the reason."""
-    return {
+    scene: bool,
+) -> Rows:
+    x, y, unit, of_fixations = _places(table, options, scene=scene)
+    places = np.column_stack([cells.numbers(x), cells.numbers(y)])
+    kinds = cells.texts(table.find("eye movement type"))
+    validity = [cells.texts(table.find(f"validity {side}")) for side in ("left", "right")]
+    bad = {
         "eyes not found": kinds == "EyesNotFound",
         "marked as invalid": np.all([texts == "Invalid" for texts in validity], axis=0),
         "no fixation, but a saccade or unclassified": (kinds != "Fixation") & of_fixations,
-        "no time, or no gaze": ~(np.isfinite(time_s) & np.isfinite(places).all(axis=1)),
+        _NO_GAZE: ~(np.isfinite(time_s) & np.isfinite(places).all(axis=1)),
     }
+    return Rows(np.column_stack([time_s, np.full(cells.count, np.nan), places]), bad, unit)
 
 
 def _told(
-    part: slice,
+    part: NDArray[np.intp],
     time_s: NDArray[np.float64],
     events: NDArray[np.object_],
     values: NDArray[np.object_],
@@ -130,50 +165,82 @@ def _told(
         (float(time), str(text))
         for time, event, value in zip(time_s[part], events[part], values[part], strict=True)
         if event and np.isfinite(time)
-        for text in {event, value}
+        for text in {event, value} - {""}
     ]
 
 
-def _places(table: GazeTable, options: argparse.Namespace) -> tuple[Column, Column, bool]:
-    """Returns the columns of x and y, and whether they are those of fixations."""
+def _places(
+    table: GazeTable, options: argparse.Namespace, *, scene: bool
+) -> tuple[Column, Column, str, bool]:
+    """Returns the columns of x and y, what they count, and whether they are those of fixations."""
     side = f"{options.eye} " if options.eye != "both" else ""
     kinds = {"samples": f"gaze point {side}", "fixations": "fixation point "}
     wanted = [options.source] if options.source != "auto" else ["fixations", "samples"]
+    units = _SCENE_UNITS.get(options.position_unit, {}) if scene else _UNITS
     for name in wanted:
         if name == "fixations" and table.find("eye movement type") is None:
             continue
-        for unit in _UNITS:
+        for unit in units:
             x = table.find(f"{kinds[name]}x", units=(unit,))
             y = table.find(f"{kinds[name]}y", units=(unit,))
             if x and y:
-                return x, y, name == "fixations"
+                return x, y, units[unit], name == "fixations"
+    if scene:
+        raise VaclipError(
+            f"{table.name}: gaze of glasses in the scene camera's picture, not on a screen; where "
+            "the study's video is that picture itself, say --position-unit video, and where it is "
+            "a screen after all, --position-unit screen"
+        )
     raise VaclipError(
         f"{table.name}: there are no {' or '.join(wanted)} of --eye {options.eye}; export 'Gaze "
         "point', or 'Fixation point' with 'Eye movement type'; DACS px or MCS norm"
     )
 
 
-def _run_edges(
+def _showings(
     name: str,
-    names: NDArray[np.object_],
-    people: NDArray[np.object_],
-    recordings: NDArray[np.object_],
+    keys: Sequence[NDArray[np.object_]],
+    said: NDArray[np.bool_],
     begins: NDArray[np.bool_],
-) -> list[int]:
-    """Returns where runs of rows of one showing begin, and the number of rows.
+    ends: NDArray[np.bool_],
+) -> list[NDArray[np.intp]]:
+    """Returns the rows of each showing.
 
-    The name may be there before the video begins, so only a second event shows it again.
+    The name may be there before the video begins, so only a second event shows it again. What has
+    begun by an event and not ended goes on, whatever was named in between.
+
+    Args:
+        name: Of the file.
+        keys: Of each row what is shown, to whom, in which recording.
+        said: Rows that say what is shown; others belong to the one before them.
+        begins: Rows at which a video begins.
+        ends: Rows at which one ends.
     """
-    changes = np.zeros(len(names), bool)
+    rows = np.flatnonzero(said)
+    changes = np.zeros(len(rows), bool)
     changes[:1] = True
-    for texts in (names, people, recordings):
-        changes[1:] |= texts[1:] != texts[:-1]
-    events = np.flatnonzero(begins)
+    for texts in keys:
+        changes[1:] |= texts[rows[1:]] != texts[rows[:-1]]
+    events = np.flatnonzero(begins[rows])
     first = np.unique(np.cumsum(changes)[events], return_index=True)[1]
     changes[np.delete(events, first)] = True
-    edges = [*np.flatnonzero(changes).tolist(), len(names)]
-    if len(edges) == 1:
-        raise VaclipError(f"{name}: there is no row under the header")
+    edges = [*np.flatnonzero(changes).tolist(), len(rows)]
     if len(edges) > MOST_PRESENTATIONS:
         raise VaclipError(f"{name}: more than {MOST_PRESENTATIONS} changes of the medium")
-    return edges
+    ended = np.cumsum(ends)
+    going: dict[tuple[str, ...], tuple[int, int]] = {}  # the showing, and how many had ended
+    showing = np.zeros(len(rows), np.intp)
+    for number, (start, stop) in enumerate(pairwise(edges)):
+        key = tuple(str(texts[rows[start]]) for texts in keys)
+        begun, ended_before = going.get(key, (number, -1))
+        if begins[rows[start:stop]].any():
+            going[key] = number, int(ended[rows[start]])
+            begun = number
+        elif ended_before != ended[rows[start]]:
+            begun = number
+        showing[start:stop] = begun
+    after = np.searchsorted(rows, np.arange(len(said)), side="right") - 1
+    of_row = np.where(after < 0, -1, showing[after]) if len(rows) else np.full(len(said), -1)
+    order = np.argsort(of_row, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(of_row[order])) + 1)
+    return [part for part in parts if of_row[part[0]] >= 0]

@@ -131,16 +131,22 @@ def _new_key(row: dict[str, Any], taken: Container[int | str], where: str) -> in
 
 
 def _category(base: Any, wanted: str | None, name: str) -> tuple[Any, tuple[str, ...]]:
-    found = [
-        row
-        for row in _rows(base, "categories", name)
-        if isinstance(row, dict) and row.get("keypoints") and wanted in (None, row.get("name"))
-    ]
-    if len(found) != 1:
-        known = ", ".join(str(row.get("name")) for row in found)
+    rows = [row for row in _rows(base, "categories", name) if isinstance(row, dict)]
+    jointed = [row for row in rows if row.get("keypoints")]
+    if not jointed:
+        known = ", ".join(str(row.get("name")) for row in rows) or "none"
         raise VaclipError(
-            f"{name}: {len(found)} categories with 'keypoints' ({known or 'none'}); "
-            "choose one with --category NAME"
+            f"{name}: none of its categories ({known:.200}) has keypoints: its labels are no "
+            "skeletons. Define the joints as one skeleton and export 'COCO Keypoints'; boxes, "
+            "polygons and masks import from CVAT's 'CVAT for video 1.1' or Label Studio's 'JSON' "
+            "(vaclip data import cvat, or label_studio)"
+        )
+    found = [row for row in jointed if wanted in (None, row.get("name"))]
+    if len(found) != 1:
+        known = ", ".join(str(row.get("name")) for row in jointed)
+        what = f"{len(found)} categories" if found else f"no category '{wanted}'"
+        raise VaclipError(
+            f"{name}: {what} with 'keypoints' ({known}); choose one with --category NAME"
         )
     return found[0].get("id"), joint_names(found[0]["keypoints"], f"{name}: 'keypoints'")
 
