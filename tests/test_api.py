@@ -153,6 +153,7 @@ def test_what_cannot_be_predicted_is_warned_of(study, model, tmp_path):
 
 def test_nothing_is_printed_and_nothing_made_unasked(study, home, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("vaclip.console.console.quiet", True)  # other tests may have run commands
     vc.check(study, workers=1)
     vc.train(study, arm="B0", overrides=[*SMALL, f"data.cache_dir={home / 'cache'}"],
              folder=home / "quiet")  # fmt: skip

@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     if words[:2] == ["data", "import"]:  # its kinds bring flags of their own
         with user_errors():
-            _require_source(words[3:4])
+            _require_source(*words[2:4])
             from vaclip.commands.imports import run_import
 
             sys.exit(run_import(words[2:]))
@@ -80,11 +80,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(options.run(options))
 
 
-def _require_source(words: Sequence[str]) -> None:
-    """Looks for what is imported, if it stands first, before the importers are loaded."""
-    for word in words:
-        if not word.startswith("-") and not Path(word).exists():
-            raise VaclipError(f"there is no file or folder '{word}'")
+def _require_source(kind: str = "-", source: str = "-") -> None:
+    """Looks for what is imported, if it stands first, before its importer is loaded."""
+    if kind.startswith("-") or source.startswith("-") or Path(source).exists():
+        return
+    from vaclip.importers import IMPORTERS
+
+    if kind in IMPORTERS.names():  # else that is the first thing to say
+        raise VaclipError(f"there is no file or folder '{source}'")
 
 
 def _require_study(words: Sequence[str]) -> None:
