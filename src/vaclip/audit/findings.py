@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -32,7 +33,10 @@ ANNOTATIONS = "annotations"
 
 
 def study_findings(
-    data: DataConfig, prepared: PreparedStudy, folds: int
+    data: DataConfig,
+    prepared: PreparedStudy,
+    folds: int,
+    under_map: Mapping[str, float] | None = None,
 ) -> tuple[list[Finding], Shortcuts]:
     """Looks for what will mislead a study.
 
@@ -40,6 +44,7 @@ def study_findings(
         data: The settings that the study was prepared with.
         prepared: The study.
         folds: Of the split, and of the shortcut score.
+        under_map: Share of the samples of annotated clips on which a map shows.
 
     Returns:
         The findings, the gravest first, and the scores of metadata and, last, of `ANNOTATIONS`.
@@ -66,6 +71,7 @@ def study_findings(
         *pitfalls.unannotated_classes(
             [(c.clip_id, c.label) for c in study.clips], study.annotations
         ),
+        *pitfalls.sparse_maps(under_map or {}),
         *pitfalls.one_class_annotators(dict(sorted(by_annotator.items())), len(study.classes)),
         *pitfalls.one_class_annotations(dict(sorted(by_region.items())), labels),
         *shortcut_findings(shortcuts),
