@@ -354,12 +354,12 @@ def test_drawings_on_single_frames_are_told(root):
     (warning,) = checked.found
     assert warning.severity == "warning"
     assert warning.what.startswith(
-        "in 1 of 3 annotated clips the annotations show on 10% to 10% of the clip"
+        "in 1 of 3 annotated clips the annotations show on 10% of the clip"
     )
     assert "--hold LABEL or --interpolate LABEL" in warning.what
     shares = [one.under_map for one in checked.clips]
     assert sorted(shares) == [pytest.approx(2 / FRAMES), 1, 1]
-    assert "annotations show on 70% of the pictures" in checked.notes[1]
+    assert "10% to 100% of the pictures of an annotated clip, 70% in the mean" in checked.notes[1]
 
 
 def test_without_annotations_nothing_is_said_of_maps(root):

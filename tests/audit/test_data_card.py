@@ -116,4 +116,4 @@ def test_the_share_of_samples_under_a_map(tiny_study, tmp_path):
     assert card.samples_under_map == pytest.approx((0.25 + 1 + 1) / 3)
     (finding,) = [finding for finding in card.findings if finding.subject == "maps"]
     assert finding.clips == (clip_id,)
-    assert "show on 25% to 25% of the clip" in finding.what
+    assert "show on 25% of the clip" in finding.what

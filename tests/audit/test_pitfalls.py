@@ -13,7 +13,6 @@ from vaclip.audit.pitfalls import (
     one_class_annotations,
     one_class_annotators,
     small_classes,
-    sparse_maps,
     unannotated_classes,
     unequal_classes,
 )
@@ -110,12 +109,3 @@ def test_a_annotation_of_one_class_is_told_where_chance_seldom_does_that(patient
 def test_a_annotation_of_two_classes_gives_nothing_away():
     uses = [(f"ill-{n}", "ill") for n in range(10)] + [("well-0", "well")]
     assert one_class_annotations({"hip": uses}, people(ill=10, well=10)) == []
-
-
-def test_clips_with_a_map_on_few_samples():
-    assert sparse_maps({}) == []
-    assert sparse_maps({"a": 1.0, "b": 0.5}) == []
-    (finding,) = sparse_maps({"a": 0.49, "b": 1.0, "c": 0.1})
-    assert finding.what.startswith("in 2 of 3 annotated clips the annotations show on 10% to 49%")
-    assert finding.clips == ("a", "c")
-    assert finding.severity == "warning"

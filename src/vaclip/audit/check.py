@@ -12,8 +12,8 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
+from vaclip.audit.coverage import percent_range, sparse_maps
 from vaclip.audit.inspect import VideoFacts, inspect_video, time_disagreement
-from vaclip.audit.pitfalls import sparse_maps
 from vaclip.data.sampling import SLACK_S
 from vaclip.errors import VaclipError, counted
 from vaclip.maps.keypoints import load_keypoints
@@ -108,8 +108,8 @@ class StudyCheck:
         covers = [one.under_map for one in self.clips if one.under_map is not None]
         if covers and min(covers) < 1:
             notes.append(
-                f"annotations show on {np.mean(covers):.0%} of the pictures of an annotated clip "
-                f"(mean; {min(covers):.0%} to {max(covers):.0%})"
+                f"annotations show on {percent_range(covers)} of the pictures of an annotated "
+                f"clip, {np.mean(covers):.0%} in the mean"
             )
         if excluded:
             notes.append(f"{excluded} clip(s) are left out by excluded.csv")

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from vaclip.audit import pitfalls
+from vaclip.audit.coverage import sparse_maps
 from vaclip.audit.duplicates import clip_distances, duplicates, frame_hashes, same_recording
 from vaclip.audit.pitfalls import ALPHA
 from vaclip.audit.shortcuts import (
@@ -71,7 +72,7 @@ def study_findings(
         *pitfalls.unannotated_classes(
             [(c.clip_id, c.label) for c in study.clips], study.annotations
         ),
-        *pitfalls.sparse_maps(under_map or {}),
+        *sparse_maps(under_map or {}),
         *pitfalls.one_class_annotators(dict(sorted(by_annotator.items())), len(study.classes)),
         *pitfalls.one_class_annotations(dict(sorted(by_region.items())), labels),
         *shortcut_findings(shortcuts),

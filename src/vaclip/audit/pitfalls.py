@@ -15,31 +15,8 @@ from vaclip.evaluation.data_card import Finding
 FEW_PATIENTS = 10
 UNEQUAL = 3.0
 """How many times the smallest class the largest may be."""
-SPARSE = 0.5
-"""Share of a clip's samples under a map below which it is told."""
 ALPHA = 0.05
 """Chance below which a tie between an annotation, or metadata, and a class is told."""
-
-
-def sparse_maps(under_map: Mapping[str, float]) -> list[Finding]:
-    """Tells of clips that carry a map on few of their samples.
-
-    Args:
-        under_map: The share of samples on which a map shows, of each annotated clip.
-    """
-    sparse = {clip_id: share for clip_id, share in under_map.items() if share < SPARSE}
-    if not sparse:
-        return []
-    what = (
-        f"in {len(sparse)} of {_count(len(under_map), 'annotated clip')} the annotations show on "
-        f"{min(sparse.values()):.0%} to {max(sparse.values()):.0%} of the clip; elsewhere the map "
-        "is empty, and guides nothing"
-    )
-    advice = (
-        "if they were drawn on single frames that stand for more, import them again with "
-        "--hold LABEL or --interpolate LABEL; or cut the clips (start_s, end_s)"
-    )
-    return [Finding("warning", "maps", what, advice, tuple(sparse))]
 
 
 def no_split(labels: Mapping[str, Sequence[str]], folds: int) -> list[Finding]:
