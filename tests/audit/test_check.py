@@ -320,6 +320,7 @@ def test_table(root, tmp_path):
         "interlaced": "no",
         "sound": "no",
         "key_distance_s": "1.200",  # FFmpeg's default: a key frame every 12 frames
+        "under_map": "1.000",
         "problems": "",
     }
     assert (second["codec"], second["width"], second["frames_stated"]) == ("h264", "48", "10")
@@ -338,3 +339,31 @@ def test_a_name_that_no_file_can_have_is_an_error_of_its_row(tiny_study):
     (error,) = [problem for problem in problems if problem.severity == "error"]
     assert error.where == "clips.csv:2:video"
     assert error.clip_id == "steady-0-0"
+
+
+def test_drawings_on_single_frames_are_told(root):
+    """Two of 20 pictures carry a map, in one of three clips."""
+    keys = [(Key(n, ((4, 4), (20, 20))), Key(n + 1, outside=True)) for n in (5, 12)]
+    shapes = Shapes((32, 32), tuple(Track("lv", "box", own) for own in keys), frames=FRAMES)
+    write_shapes(root / "s.json", shapes)
+    clip_id = read_rows(root / "attention.csv")[0]["clip_id"]
+    rows = [row for row in read_rows(root / "attention.csv") if row["clip_id"] != clip_id]
+    row = {"clip_id": clip_id, "annotator": "ann", "kind": "shapes", "value": "s.json"}
+    write_rows(root / "attention.csv", [row, *rows])
+    checked = check(root, workers=1)
+    (warning,) = checked.found
+    assert warning.severity == "warning"
+    assert warning.what.startswith(
+        "in 1 of 3 annotated clips the annotations show on 10% of the clip"
+    )
+    assert "--hold LABEL or --interpolate LABEL" in warning.what
+    shares = [one.under_map for one in checked.clips]
+    assert sorted(shares) == [pytest.approx(2 / FRAMES), 1, 1]
+    assert "10% to 100% of the pictures of an annotated clip, 70% in the mean" in checked.notes[1]
+
+
+def test_without_annotations_nothing_is_said_of_maps(root):
+    (root / "attention.csv").unlink()
+    checked = check(root, workers=1)
+    assert {one.under_map for one in checked.clips} == {None}
+    assert not any("annotations show" in note for note in checked.notes)

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from annotation_files import write_shapes
 from composed import make_config
-from conftest import CLASSES, FPS, FRAMES
+from conftest import CLASSES, FPS, FRAMES, read_rows, write_rows
 from vaclip.audit.data_card import data_card
 from vaclip.config import Config
 from vaclip.evaluation.data_card import DataCard
 from vaclip.files import write_json
+from vaclip.maps.shapes import Key, Shapes, Track
 from vaclip.runs.prepare import describe_study, open_study, prepare_study
 
 
@@ -46,6 +48,7 @@ def test_everything_is_counted(tiny_study, tmp_path):
         "clips_without_map": 0,
         "clip_seconds": dict.fromkeys(("min", "median", "max"), FRAMES / FPS),
         "excluded": (),
+        "samples_under_map": 1.0,
         "content_hash": describe_study(prepared)["content_hash"],
     }
     assert {name: agreement[name] for name in ("first", "second", "clips")} == {
@@ -98,3 +101,19 @@ def test_maps_are_counted_as_the_settings_make_them(tiny_study, tmp_path):
     assert [one.annotator for one in card.annotators] == ["ann", "bob"]
     everyone = dataclasses.replace(config.data, annotators=None)
     assert card_of(dataclasses.replace(config, data=everyone)).content_hash != card.content_hash
+
+
+def test_the_share_of_samples_under_a_map(tiny_study, tmp_path):
+    """Of clips of 20 frames, one drawn on for a quarter of its length."""
+    root = tiny_study(1)
+    keys = (Key(5, ((4, 4), (20, 20))), Key(10, outside=True))
+    write_shapes(root / "s.json", Shapes((32, 32), (Track("lv", "box", keys),), frames=FRAMES))
+    rows = read_rows(root / "attention.csv")
+    clip_id = rows[0]["clip_id"]
+    drawn = {"clip_id": clip_id, "annotator": "ann", "kind": "shapes", "value": "s.json"}
+    write_rows(root / "attention.csv", [drawn] + [r for r in rows if r["clip_id"] != clip_id])
+    card = card_of(settings_for(root, tmp_path))
+    assert card.samples_under_map == pytest.approx((0.25 + 1 + 1) / 3)
+    (finding,) = [finding for finding in card.findings if finding.subject == "maps"]
+    assert finding.clips == (clip_id,)
+    assert "show on 25% of the clip" in finding.what

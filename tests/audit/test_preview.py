@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections import Counter
 from pathlib import Path
 
@@ -8,8 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vaclip.audit.preview import draw_preview, overlay, spread_over_classes
+from annotation_files import write_shapes
+from conftest import write_video
+from vaclip.audit.preview import draw_preview, middle_moment, overlay, spread_over_classes
 from vaclip.errors import VaclipError
+from vaclip.maps.shapes import Key, Shapes, Track
 from vaclip.study.study import Clip, Study
 
 
@@ -111,3 +115,51 @@ def test_an_overlay_is_the_picture_where_the_map_is_0_and_redder_where_it_is_1()
     attn = np.array([[0.0, 1.0]], np.float32)
     # By the formula: 0.55 * 100 + 0.45 * (255, 38, 0).
     assert overlay(picture, attn).tolist() == [[[100, 100, 100], [170, 72, 55]]]
+
+
+@pytest.fixture
+def single_frames(tmp_path):
+    """A clip of 164 grey pictures, 25 a second, with boxes on frames 37 and 52."""
+    root = tmp_path / "study"
+    write_video(root / "v.mkv", np.full((164, 24, 32, 3), 90, np.uint8), fps=25)
+    keys = [(Key(n, ((4, 4), (28, 20))), Key(n + 1, outside=True)) for n in (37, 52)]
+    shapes = Shapes((24, 32), tuple(Track("lv", "box", own) for own in keys), frames=164)
+    write_shapes(root / "s.json", shapes)
+    (root / "study.yaml").write_text("name: s\nclasses: [ill, well]\n")
+    (root / "clips.csv").write_text(
+        "clip_id,video,patient_id,label\nc,v.mkv,p,ill\nd,v.mkv,q,well\n"
+    )
+    (root / "attention.csv").write_text(
+        "clip_id,annotator,kind,value\nc,ann,shapes,s.json\nd,ann,shapes,s.json\n"
+    )
+    return root
+
+
+def redder(pixels):
+    return pixels[..., 0].astype(int) - pixels[..., 1] > 40
+
+
+def test_a_sheet_shows_frames_that_are_annotated(single_frames, tmp_path):
+    draw_preview(single_frames, tmp_path / "p.png", clips=1)
+    with Image.open(tmp_path / "p.png") as picture:
+        assert redder(np.asarray(picture.convert("RGB"))).mean() > 0.1
+
+
+def test_a_video_shows_frames_that_are_annotated(single_frames, tmp_path):
+    draw_preview(single_frames, tmp_path / "p.mp4", clips=1)
+    with av.open(str(tmp_path / "p.mp4")) as container:
+        pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    red = [number for number, picture in enumerate(pictures) if redder(picture).mean() > 0.1]
+    # Looked at 30 times a second, three of them to a picture.
+    assert red == [math.ceil(frame / 25 * 30) // 3 for frame in (37, 52)]
+    assert len(pictures) == 66  # 6.56 s at 10 pictures a second
+
+
+def test_the_moment_nearest_to_the_middle_that_most_annotators_marked():
+    shown = np.zeros((2, 9), bool)
+    assert middle_moment(shown) == 4
+    shown[0, [1, 7]] = True
+    assert middle_moment(shown) in (1, 7)
+    shown[1, 7] = True
+    assert middle_moment(shown) == 7
+    assert middle_moment(np.ones((2, 9), bool)) == 4

@@ -38,6 +38,7 @@ CARD = DataCard(
     content_hash="5f2c",
     findings=(Finding("note", "site", "one site", "say so", ("c1",), ("p1", "p2")),),
     shortcuts=Shortcuts((Score("codec", 0.6, 0.1, 0.2),), 0.5, 499, ("date",), ""),
+    samples_under_map=0.25,
 )
 
 
@@ -55,7 +56,7 @@ def test_the_names_in_the_file():
     assert list(content()) == [
         "name", "classes", "patients", "clips", "per_class", "annotators", "distinct_maps",
         "clips_without_map", "clip_seconds", "excluded", "agreement", "joint_agreement",
-        "content_hash", "findings", "shortcuts",
+        "content_hash", "findings", "shortcuts", "samples_under_map",
     ]  # fmt: skip
 
 
@@ -72,6 +73,8 @@ def test_what_a_later_version_adds_is_passed_over_and_shortcuts_may_be_absent():
     told = content() | {"weather": "fine"}
     del told["shortcuts"]
     assert DataCard.from_json(told).shortcuts.scores == ()
+    del told["samples_under_map"]
+    assert math.isnan(DataCard.from_json(told).samples_under_map)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def draw(kind: str) -> None:
         study = load_study(Path(temporary) / "study")
         clip_id, annotator, sample = case.golden
         clip = next(clip for clip in study.clips if clip.clip_id == clip_id)
-        panels, _ = overlaid_clip(study, clip, [annotator], fps=10.0)
+        panels, _, _ = overlaid_clip(study, clip, [annotator], fps=10.0)
         Image.fromarray(panels[0, sample]).save(FIXTURES / kind / "golden.png")
 
 

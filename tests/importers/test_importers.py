@@ -145,7 +145,7 @@ class TestContract:
         clip_id, annotator, sample = case.golden
         study = load_study(imported)
         clip = next(clip for clip in study.clips if clip.clip_id == clip_id)
-        panels, annotated = overlaid_clip(study, clip, [annotator], fps=10.0)
+        panels, annotated, _ = overlaid_clip(study, clip, [annotator], fps=10.0)
         assert annotated == [True]
         golden = np.asarray(Image.open(FIXTURES / case.kind / "golden.png").convert("RGB"))
         drawn = panels[0, sample]

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import joblib
 import numpy as np
+from numpy.typing import NDArray
 
+from vaclip.audit.coverage import percent_range, sparse_maps
 from vaclip.audit.inspect import VideoFacts, inspect_video, time_disagreement
 from vaclip.data.sampling import SLACK_S
 from vaclip.errors import VaclipError, counted
@@ -39,12 +41,14 @@ class CheckedClip:
         facts: Of its whole video.
         problems: What decoding and drawing brought up.
         by_frame: Whether something about it is annotated frame by frame.
+        under_map: Share of its pictures on which an annotation shows; None where there is none.
     """
 
     clip: Clip
     facts: VideoFacts
     problems: tuple[Problem, ...]
     by_frame: bool
+    under_map: float | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -101,6 +105,12 @@ class StudyCheck:
                 f"{counted} clip(s) are annotated by frame numbers: number i, from 0, is the i-th "
                 "picture that is decoded, and is shown from that picture's own time stamp on"
             )
+        covers = [one.under_map for one in self.clips if one.under_map is not None]
+        if covers and min(covers) < 1:
+            notes.append(
+                f"annotations show on {percent_range(covers)} of the pictures of an annotated "
+                f"clip, {np.mean(covers):.0%} in the mean"
+            )
         if excluded:
             notes.append(f"{excluded} clip(s) are left out by excluded.csv")
         return notes
@@ -146,7 +156,14 @@ def check(
             progress(len(checked), total)
     in_order = tuple(checked[c.clip_id] for c in read.clips if c.clip_id in checked)
     problems += [problem for one in in_order for problem in one.problems]
+    problems += _sparse_maps(in_order)
     return StudyCheck(read, tuple(problems), in_order)
+
+
+def _sparse_maps(checked: Sequence[CheckedClip]) -> list[Problem]:
+    # A clip on which nothing shows has a warning of its own.
+    found = sparse_maps({one.clip.clip_id: one.under_map for one in checked if one.under_map})
+    return [Problem("warning", "attention.csv", f"{one.what}; {one.advice}") for one in found]
 
 
 def check_video(clips: Sequence[tuple[Study, Clip]]) -> list[CheckedClip]:
@@ -157,6 +174,7 @@ def check_video(clips: Sequence[tuple[Study, Clip]]) -> list[CheckedClip]:
 
 def _check_clip(study: Study, clip: Clip, facts: VideoFacts) -> CheckedClip:
     timings: list[Timing] = []
+    shown: list[NDArray[np.bool_]] = []
     if (broken := _broken(clip, facts)) is not None:
         problems = [Problem("error", f"{clip.where}:video", broken, clip.clip_id)]
     else:
@@ -168,13 +186,14 @@ def _check_clip(study: Study, clip: Clip, facts: VideoFacts) -> CheckedClip:
         if stated and _reaches_end(clip, facts) and not _equal(stated, facts.frames):
             what = f"states {stated} frames, but {facts.frames} can be decoded"
             problems.append(Problem("error", f"{clip.where}:frames", what, clip.clip_id))
-        problems += _check_annotations(study, clip, facts, timings)
+        problems += _check_annotations(study, clip, facts, timings, shown)
         problems += [
             Problem("warning", f"{clip.where}:video", what, clip.clip_id)
             for what in _time_warnings(clip, facts, timings)
         ]
     by_frame = any(timing.unit == "frame" for timing in timings)
-    return CheckedClip(clip, facts, tuple(problems), by_frame)
+    under_map = float(np.any(shown, axis=0).mean()) if shown else None
+    return CheckedClip(clip, facts, tuple(problems), by_frame, under_map)
 
 
 def _broken(clip: Clip, facts: VideoFacts) -> str | None:
@@ -232,9 +251,13 @@ def _span_warnings(clip: Clip, facts: VideoFacts) -> list[str]:
 
 
 def _check_annotations(
-    study: Study, clip: Clip, facts: VideoFacts, timings: list[Timing]
+    study: Study,
+    clip: Clip,
+    facts: VideoFacts,
+    timings: list[Timing],
+    shown: list[NDArray[np.bool_]],
 ) -> list[Problem]:
-    """Draws every annotation of a clip; puts how it counts time into ``timings``."""
+    """Draws every annotation of a clip; puts how it counts time, and when it shows, into lists."""
     first, end = facts.span(clip.start_s, clip.end_s)
     drawn = np.unique(np.linspace(first, end - 1, min(end - first, _MOST_DRAWN)).round())
     drawn = drawn.astype(np.int64)
@@ -259,13 +282,15 @@ def _check_annotations(
         source = map_source(annotation.kind)
         where = f"attention.csv: clip '{clip.clip_id}', {annotation.annotator}"
         try:
-            shown = source.render(annotation.value, annotated, grid).any()
+            drawn_map = source.render(annotation.value, annotated, grid)
+            shows = np.asarray(drawn_map.reshape(len(drawn_map), -1).any(axis=1))
             timing = source.timing(annotation.value, annotated)
         except VaclipError as failure:
             problems.append(Problem("error", where, str(failure), clip.clip_id))
         else:
             timings += [timing] if timing else []
-            if not shown:
+            shown.append(shows)
+            if not shows.any():
                 what = (
                     "the annotation shows nowhere in the clip: its times or its places lie outside"
                 )
@@ -350,6 +375,7 @@ def _row(checked: CheckedClip) -> dict[str, Any]:
         "interlaced": _yes(facts.interlaced),
         "sound": _yes(facts.sound),
         "key_distance_s": f"{facts.key_distance_s:.3f}",
+        "under_map": None if checked.under_map is None else f"{checked.under_map:.3f}",
         "problems": " | ".join(f"{p.severity}: {p.what}" for p in checked.problems),
     }
 

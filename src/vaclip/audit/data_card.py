@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from vaclip.audit.agreement import PairAgreement, annotator_agreement, joint_agreement
 from vaclip.audit.findings import study_findings
@@ -48,7 +49,9 @@ def data_card(
         {annotation.annotator for annotation in annotations}
         for annotations in study.annotations.values()
     ]
-    findings, shortcuts = study_findings(data, prepared, folds)
+    shown = _shown(prepared)
+    under_map = {clip_id: float(own.mean()) for clip_id, own in shown.items()}
+    findings, shortcuts = study_findings(data, prepared, folds, under_map)
     return DataCard(
         name=study.name,
         classes=study.classes,
@@ -73,7 +76,17 @@ def data_card(
         content_hash=describe_study(prepared)["content_hash"],
         findings=tuple(findings),
         shortcuts=shortcuts,
+        samples_under_map=float(np.concatenate(list(shown.values())).mean()) if shown else np.nan,
     )
+
+
+def _shown(prepared: PreparedStudy) -> dict[str, NDArray[np.bool_]]:
+    """Returns (S,) whether a map shows at each sample, of each clip that has one."""
+    return {
+        item.cached.clip.clip_id: np.load(item.cached.attn, mmap_mode="r").any(axis=(0, 2, 3))
+        for item in prepared.items
+        if item.cached.attn is not None
+    }
 
 
 def _agreement(pair: PairAgreement) -> Agreement:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from vaclip.audit import pitfalls
+from vaclip.audit.coverage import sparse_maps
 from vaclip.audit.duplicates import clip_distances, duplicates, frame_hashes, same_recording
 from vaclip.audit.pitfalls import ALPHA
 from vaclip.audit.shortcuts import (
@@ -32,7 +34,10 @@ ANNOTATIONS = "annotations"
 
 
 def study_findings(
-    data: DataConfig, prepared: PreparedStudy, folds: int
+    data: DataConfig,
+    prepared: PreparedStudy,
+    folds: int,
+    under_map: Mapping[str, float] | None = None,
 ) -> tuple[list[Finding], Shortcuts]:
     """Looks for what will mislead a study.
 
@@ -40,6 +45,7 @@ def study_findings(
         data: The settings that the study was prepared with.
         prepared: The study.
         folds: Of the split, and of the shortcut score.
+        under_map: Share of the samples of annotated clips on which a map shows.
 
     Returns:
         The findings, the gravest first, and the scores of metadata and, last, of `ANNOTATIONS`.
@@ -66,6 +72,7 @@ def study_findings(
         *pitfalls.unannotated_classes(
             [(c.clip_id, c.label) for c in study.clips], study.annotations
         ),
+        *sparse_maps(under_map or {}),
         *pitfalls.one_class_annotators(dict(sorted(by_annotator.items())), len(study.classes)),
         *pitfalls.one_class_annotations(dict(sorted(by_region.items())), labels),
         *shortcut_findings(shortcuts),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -17,12 +20,15 @@ from PIL import Image, ImageDraw, ImageFont
 from vaclip.data.video import decode_clip
 from vaclip.errors import VaclipError
 from vaclip.files import atomic_file
-from vaclip.maps.source import render_annotator
+from vaclip.maps.source import Grid, render_annotator
+from vaclip.media import open_video
 from vaclip.study.load import load_study
 from vaclip.study.study import Clip, Study
 
 _SIDE = 224
 _SHEET_FPS, _VIDEO_FPS = 4.0, 10.0
+_FINEST_FPS = 60.0  # looked at for annotations
+_LOOK = (32, 32)  # enough to see that a map shows
 _LONGEST_S = 20.0  # of a clip in a video
 _TITLE = 16  # pixels above a panel
 _RED = np.array([255, 38, 0], np.float32)
@@ -33,8 +39,9 @@ def draw_preview(
 ) -> None:
     """Draws clips with each annotator's map over them, red where they look.
 
-    As PNG: one column a clip, showing its middle picture, and one row an annotator. As MP4: the
-    clips one after the other, one panel an annotator.
+    As PNG: one column a clip, showing the picture nearest to its middle on which most annotators'
+    maps show, and one row an annotator. As MP4: the clips one after the other, one panel an
+    annotator; of the pictures between two moments one with a map is shown, where there is one.
 
     Args:
         root: The study folder.
@@ -69,10 +76,11 @@ def _draw_sheet(study: Study, clips: Sequence[Clip], out: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(annotators), len(clips), squeeze=False)
     for column, clip in enumerate(clips):
-        panels, annotated = overlaid_clip(study, clip, annotators, fps=_SHEET_FPS)
+        panels, annotated, shown = overlaid_clip(study, clip, annotators, fps=_SHEET_FPS)
+        moment = middle_moment(shown)
         for row, annotator in enumerate(annotators):
             cell = axes[row, column]
-            cell.imshow(panels[row, panels.shape[1] // 2])
+            cell.imshow(panels[row, moment])
             if not annotated[row]:
                 cell.text(0.5, 0.04, "not annotated", transform=cell.transAxes, ha="center",
                           color="white", backgroundcolor="black", fontsize=7)  # fmt: skip
@@ -95,7 +103,7 @@ def _write_video(study: Study, clips: Sequence[Clip], out: Path) -> None:
         stream = container.add_stream("libx264", rate=round(_VIDEO_FPS), options={"crf": "20"})
         stream.width, stream.height, stream.pix_fmt = _SIDE * len(annotators), height, "yuv420p"
         for clip in clips:
-            panels, annotated = overlaid_clip(study, clip, annotators, fps=_VIDEO_FPS)
+            panels, annotated, _ = overlaid_clip(study, clip, annotators, fps=_VIDEO_FPS)
             for moment in range(panels.shape[1]):
                 page = Image.new("RGB", (_SIDE * len(annotators), height))
                 for number, annotator in enumerate(annotators):
@@ -110,8 +118,11 @@ def _write_video(study: Study, clips: Sequence[Clip], out: Path) -> None:
 
 def overlaid_clip(
     study: Study, clip: Clip, annotators: Sequence[str], *, fps: float
-) -> tuple[NDArray[np.uint8], list[bool]]:
+) -> tuple[NDArray[np.uint8], list[bool], NDArray[np.bool_]]:
     """Draws the maps of some annotators over a clip.
+
+    An annotation of a single frame would mostly lie between two pictures: of the frames that fall
+    to one of them, the one on which most maps show is taken, and the first of equals.
 
     Args:
         study: The study.
@@ -120,21 +131,58 @@ def overlaid_clip(
         fps: Pictures a second.
 
     Returns:
-        (A, S, H, W, 3), one row of pictures an annotator, the longer side 224 pixels; and whether
-        each of them annotated the clip.
+        (A, S, H, W, 3), one row of pictures an annotator, the longer side 224 pixels; whether each
+        of them annotated the clip; and (A, S), on which pictures their map shows.
 
     Raises:
         VaclipError: If the clip or a map cannot be read.
     """
     size, end_s = _panel_size(clip), _end_s(clip)
-    decoded = decode_clip(clip.video, fps=fps, size=size, start_s=clip.start_s, end_s=end_s)
-    panels, annotated = [], []
-    for annotator in annotators:
-        own = [m for m in study.annotations.get(clip.clip_id, ()) if m.annotator == annotator]
-        annotated.append(bool(own))
-        attn = render_annotator(own, study.annotated(clip), decoded.grid(size))
-        panels.append(overlay(decoded.frames, attn))
-    return np.stack(panels), annotated
+    finer = max(1, math.ceil(_frame_rate(clip) / fps))
+    decoded = decode_clip(clip.video, fps=fps * finer, size=size, start_s=clip.start_s, end_s=end_s)
+    own = [
+        [m for m in study.annotations.get(clip.clip_id, ()) if m.annotator == annotator]
+        for annotator in annotators
+    ]
+
+    def maps(grid: Grid) -> list[NDArray[np.float32]]:
+        return [render_annotator(one, study.annotated(clip), grid) for one in own]
+
+    shown = np.stack([attn.any(axis=(1, 2)) for attn in maps(decoded.grid(_LOOK))])
+    taken = best_of_each(shown.sum(axis=0), finer)
+    grid = decoded.grid(size)
+    grid = replace(grid, frame_index=grid.frame_index[taken], time_s=grid.time_s[taken])
+    panels = [overlay(decoded.frames[taken], attn) for attn in maps(grid)]
+    return np.stack(panels), [bool(one) for one in own], shown[:, taken]
+
+
+def best_of_each(counts: NDArray[np.integer[Any]], finer: int) -> NDArray[np.intp]:
+    """Returns of each ``finer`` consecutive samples the first with the greatest count.
+
+    Examples:
+        >>> best_of_each(np.array([0, 0, 2, 1, 1, 0, 0]), 3).tolist()
+        [2, 3, 6]
+    """
+    first = np.arange(0, len(counts), finer)
+    return np.array([start + int(counts[start : start + finer].argmax()) for start in first])
+
+
+def middle_moment(shown: NDArray[np.bool_]) -> int:
+    """Returns the sample nearest to the middle among those on which most maps show.
+
+    Args:
+        shown: (A, S) on which samples each annotator's map shows.
+    """
+    counts = shown.sum(axis=0)
+    best = np.flatnonzero(counts == counts.max())
+    return int(best[np.abs(best - len(counts) // 2).argmin()])
+
+
+def _frame_rate(clip: Clip) -> float:
+    """Returns pictures a second, as the file states, within bounds."""
+    with open_video(clip.video) as container:
+        rate = container.streams.video[0].average_rate
+    return min(float(rate or _VIDEO_FPS), _FINEST_FPS)
 
 
 def _end_s(clip: Clip) -> float:

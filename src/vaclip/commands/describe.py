@@ -37,6 +37,8 @@ def _facts(card: DataCard) -> Table:
     _add(table, ("length", card.clip_seconds))
     _add(table, ("distinct maps", card.distinct_maps))
     _add(table, ("clips without a map", f"{without} ({without / clips:.0%})"))
+    if not math.isnan(card.samples_under_map):
+        _add(table, ("samples under a map, where a clip has one", f"{card.samples_under_map:.0%}"))
     _add(table, ("excluded clips", len(card.excluded)))
     for reason, count in Counter(clip.reason for clip in card.excluded).most_common(_SHOWN):
         _add(table, (f"  {reason}", count))

@@ -150,7 +150,8 @@ class DataCard:
     """What a study is made of, and what will mislead it.
 
     Counts of annotators and their agreement are of everyone who annotated it; ``distinct_maps``,
-    ``clips_without_map`` and ``content_hash`` are of the maps that the settings make.
+    ``clips_without_map``, ``samples_under_map`` (a share, of the samples of clips with a map) and
+    ``content_hash`` are of the maps that the settings make.
     """
 
     name: str
@@ -169,6 +170,7 @@ class DataCard:
     findings: tuple[Finding, ...]
     """The gravest first."""
     shortcuts: Shortcuts = field(default_factory=Shortcuts)
+    samples_under_map: float = math.nan
 
     def __repr__(self) -> str:
         counts = f"{self.patients} patients, {self.clips} clips, {len(self.classes)} classes"

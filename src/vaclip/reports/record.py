@@ -42,9 +42,16 @@ def card_facts(card: DataCard) -> list[tuple[str, str]]:
         ("Length of a clip", str(card.clip_seconds)),
         ("Distinct maps", str(card.distinct_maps)),
         ("Clips without a map", str(card.clips_without_map)),
+        *_under_map(card),
         ("Clips excluded", str(len(card.excluded))),
         ("Hash of the content", card.content_hash),
     ]
+
+
+def _under_map(card: DataCard) -> list[tuple[str, str]]:
+    if math.isnan(card.samples_under_map):
+        return []
+    return [("Samples under a map, of clips with one", f"{card.samples_under_map:.0%}")]
 
 
 def excluded_table(card: DataCard, names: Pseudonyms) -> Table | None:
