@@ -19,11 +19,12 @@ ROLES = Roles.from_json(
 def test_families_of_the_arms_that_are_there():
     assert ROLES.families(["B0", "B3", "K_shuffled", "K_uniform", "C1"]) == {
         "primary": [("B3", "B0"), ("B3", "K_shuffled")],
+        "fusion": [],
         "baseline": [("K_shuffled", "B0"), ("K_uniform", "B0"), ("C1", "B0")],
         "named": [("B3", "C1")],
         "controls": [("B3", "K_uniform")],
     }
-    nothing = {"primary": [], "baseline": [], "named": [], "controls": []}
+    nothing = {"primary": [], "fusion": [], "baseline": [], "named": [], "controls": []}
     assert ROLES.families(["B1"]) == nothing
 
 
@@ -33,7 +34,8 @@ def test_a_primary_contrast_stands_in_no_other_family():
     assert found["primary"] == [("B1", "B0"), ("B3", "B0"), ("B3", "K_shuffled")]
     pairs = [pair for family in found.values() for pair in family]
     assert len(pairs) == len(set(pairs))
-    assert found["controls"] == [("B3", "K_map_only"), ("B3", "B0+K_map_only")]
+    assert found["fusion"] == [("B3", "B0+K_map_only")]
+    assert found["controls"] == [("B3", "K_map_only")]
 
 
 def test_variants_stand_in_no_family():

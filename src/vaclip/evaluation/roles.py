@@ -10,7 +10,7 @@ from vaclip import keys
 from vaclip.evaluation.fusion import fusion_name
 
 Pair = tuple[str, str]
-FAMILIES: Final = ("primary", "baseline", "named", "controls")
+FAMILIES: Final = ("primary", "fusion", "baseline", "named", "controls")
 
 
 @dataclass(frozen=True)
@@ -72,21 +72,25 @@ class Roles:
     def families(self, arms: Iterable[str]) -> dict[str, list[Pair]]:
         """The contrasts of each of `FAMILIES`, of the arms that are there; variants stand in none.
 
-        ``primary``: `primary`, which stand in no other family. ``baseline``: every other arm
-        against the baseline. ``named``: `pairs`. ``controls``: the method against each control.
+        ``primary`` and ``fusion`` (the method against the late fusion) are the verdict's, and
+        stand in no other family. ``baseline``: every other arm against the baseline. ``named``:
+        `pairs`. ``controls``: the method against each control.
         """
         present = [arm for arm in arms if keys.split_variant(arm)[1] is None]
         wanted: dict[str, list[Pair]] = {
             "primary": self.primary,
+            "fusion": [(self.method, self.fusion)] if self.fusion else [],
             "baseline": [(arm, self.baseline) for arm in present if arm != self.baseline],
             "named": list(self.pairs),
             "controls": [(self.method, control) for control in self.all_controls],
         }
+        decisive = {*wanted["primary"], *wanted["fusion"]}
         return {
             name: [
                 pair
                 for pair in pairs
-                if set(pair) <= set(present) and (name == "primary" or pair not in self.primary)
+                if set(pair) <= set(present)
+                and (name in ("primary", "fusion") or pair not in decisive)
             ]
             for name, pairs in wanted.items()
         }

@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -116,6 +116,8 @@ def verdict(contrasts: Mapping[Pair, Contrast], roles: Roles | None, evidence: E
     bedside = _of(contrasts, roles.bedside, roles.baseline)
     gain = _of(contrasts, roles.method, roles.baseline)
     fusion = _of(contrasts, roles.method, roles.fusion)
+    if fusion is not None:
+        fusion = replace(fusion, p_holm=math.nan)  # asked only after a yes: nothing to correct for
     whose = _of(contrasts, roles.method, roles.shuffled)
     questions = (
         _bedside(roles, bedside),

@@ -128,6 +128,7 @@ def family_title(results: Evaluation, name: str) -> str:
     assert results.roles is not None, "without roles there are no contrasts"
     return {
         "primary": "The contrasts that the verdict rests on",
+        "fusion": f"{results.roles.method} against the late fusion, which the verdict asks for too",
         "baseline": f"Every other arm against {results.roles.baseline}",
         "named": "Pairs named beforehand",
         "controls": f"{results.roles.method} against the control arms",
@@ -181,7 +182,11 @@ def control_table(source: Source, results: Evaluation) -> Table | None:
     """The control arms: what each asks, and how the method stands against it."""
     if results.roles is None:
         return None
-    against = [*results.families["primary"], *results.families["controls"]]
+    against = [
+        contrast
+        for name in ("primary", "fusion", "controls")
+        for contrast in results.families[name]
+    ]
     found = {c.second: c for c in against if c.first == results.roles.method}
     rows = [
         (
