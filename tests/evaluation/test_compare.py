@@ -79,42 +79,6 @@ def test_an_arm_without_similarity_has_undefined_alignment():
     assert all(math.isnan(value) for pair in arm.alignment.values() for value in pair)
 
 
-def test_spread_over_patients_of_balanced_accuracy():
-    # The part over patients, against s_k^2 / n_k by hand with the pooled prior.
-    found = predictions()
-    right, labels = per_patient(found, "B3")
-    cases = found.cases("B3")
-    jackknifed = scores.jackknife_metrics(cases, cases.patient, ["acc_macro"])["acc_macro"]
-    share = judge._share(cases, "acc_macro")
-    np.testing.assert_allclose(share, 1 / 12)
-    error = stats.patient_error(jackknifed, cases.strata(), share)
-    s2 = np.array([right[labels == k].var(ddof=1) for k in range(3)])
-    moderated = (3 * s2 + 2 * s2.mean()) / 5
-    assert error.value == pytest.approx(math.sqrt(np.sum(moderated / 4) / 9))
-
-
-def test_spread_over_patients_of_accuracy_keeps_the_strata_in_their_shares():
-    # sum_h (n_h / N)^2 s_h^2 / n_h over strata of 3, 4 and 8 patients.
-    labels = [0] * 3 + [1] * 4 + [2] * 8
-    found = Predictions.of(prediction_rows(labels, seeds=1))
-    cases = found.cases("B3")
-    strata, n = cases.strata(), np.array([3, 4, 8])
-    jackknifed = scores.jackknife_metrics(cases, cases.patient, ["acc_micro"], strata)["acc_micro"]
-    right = (cases.probs.argmax(axis=1) == cases.label)[np.argsort(cases.patient)]
-    s2 = np.array([right[np.array(labels) == k].var(ddof=1) for k in range(3)])
-    assert stats.jackknife_variance(jackknifed, strata)[0] == pytest.approx(np.sum(n * s2) / 15**2)
-    error = stats.patient_error(jackknifed, strata, judge._share(cases, "acc_micro"))
-    moderated = ((n - 1) * s2 + 2 * np.sum((n - 1) * s2) / 12) / (n + 1)
-    assert error.value == pytest.approx(math.sqrt(np.sum(n * moderated)) / 15)
-
-
-def test_share_of_patients():
-    table = prediction_rows([0, 0, 0, 1], clips=1, classes=CLASSES[:2])
-    cases = Predictions.of(table).cases("B0")
-    np.testing.assert_allclose(judge._share(cases, "acc_macro"), [1 / 6, 1 / 6, 1 / 6, 1 / 2])
-    np.testing.assert_allclose(judge._share(cases, "acc_micro"), [1 / 4] * 4)
-
-
 def flat_probs(p):
     """Puts p on the right class of patient i, whatever the rest; rng only through p."""
 
@@ -126,29 +90,6 @@ def flat_probs(p):
     return probs
 
 
-def test_models_that_vary_widen_the_interval():
-    # All patients of a job are right or wrong together: patients say little, models much.
-    def together(arm, seed, patient):
-        return 0.9 if ((patient // 3 + seed) % 3 + 2 * seed) % 4 < 2 else 0.1
-
-    def folds(table):
-        number = table.patient_id.str[1:].astype(int) // 3
-        return table.assign(fold=(number + table.seed) % 3)
-
-    rows = prediction_rows(LABELS, seeds=4, segments=1, clips=1, probs=flat_probs(together))
-    rows = folds(rows[rows.split == "test"])
-    cases = Predictions.of(rows).cases("B3")
-    jackknifed = scores.jackknife_metrics(cases, cases.patient, ["acc_macro"])["acc_macro"]
-    share = judge._share(cases, "acc_macro")
-    alone = stats.patient_error(jackknifed, cases.strata(), share)
-    error = judge._errors(
-        lambda unit, strata: scores.jackknife_metrics(cases, unit, ["acc_macro"], strata),
-        cases,
-        ["acc_macro"],
-    )["acc_macro"]
-    assert error.value > 1.1 * alone.value
-
-
 def test_values_of_a_contrast():
     found = predictions()
     contrast = judge.compare(found, "B3", "B0", **FAST)
@@ -158,8 +99,8 @@ def test_values_of_a_contrast():
     assert contrast.difference == pytest.approx(means["B3"] - means["B0"])
     assert (contrast.jobs, contrast.jobs_of_either, contrast.patients) == (6, 6, 12)
     assert contrast.interval.low <= contrast.difference <= contrast.interval.high
-    assert contrast.p == max(contrast.p_patients, contrast.p_models)
-    assert contrast.p_models == stats.t_p(contrast.difference, contrast.error)
+    assert contrast.trained.low <= contrast.difference <= contrast.trained.high
+    assert contrast.p == stats.t_p(contrast.difference, contrast.error)
     assert contrast.detectable == stats.detectable_difference(contrast.error)
     assert math.isnan(contrast.p_holm)
 

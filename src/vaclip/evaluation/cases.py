@@ -57,6 +57,10 @@ class Cases:
         has[self.patient, self.label] = True
         return _numbered(has)
 
+    def models(self) -> IntArray:
+        """The jobs that the rows come from, (M, 2) as (fold, seed), sorted."""
+        return np.unique(np.stack([self.fold, self.seed], axis=1), axis=0)
+
     def training_sets(self) -> tuple[IntArray, IntArray]:
         """Tells the models apart that the rows come from, as far as they are independent.
 

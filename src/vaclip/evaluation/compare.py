@@ -7,7 +7,7 @@ equal results.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -15,19 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaclip import keys
-from vaclip.errors import counted
+from vaclip.errors import VaclipError, counted
 from vaclip.evaluation import inference as stats
 from vaclip.evaluation import scores
 from vaclip.evaluation.cases import Cases, Job, Unit
 from vaclip.evaluation.inference import Interval, ResampledT, StandardError
 from vaclip.evaluation.predictions import Predictions
 from vaclip.evaluation.roles import FAMILIES, Roles
+from vaclip.evaluation.spread import difference_interval, standard_errors, value_interval
 from vaclip.metrics.functional import FloatArray, IntArray, alignment_metrics
 
 HEADLINE: Final = "acc_macro"
 N_RESAMPLES: Final = 2000
 N_PERMUTATIONS: Final = 9999
-_RANGE = {"brier": 2.0, "log_loss": math.inf}  # of the others it is 1
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,9 +41,12 @@ class Score:
     sd: float
     """Over the seeds that lack nothing; NaN for one."""
     interval: Interval
-    """Over patients and trained models; of ``ece`` none, because its bias is not known."""
+    """Of the training procedure on a cohort of this size: over patients, training sets and trained
+    models. Undefined for a single model; of ``ece`` none, because its bias is not known."""
+    trained: Interval
+    """Of these trained models on new patients: over patients alone."""
     percentile: Interval
-    """From the bootstrap over patients, the trained models taken as they are."""
+    """As ``trained``, from the bootstrap."""
 
     def __repr__(self) -> str:
         return f"{self.mean:.3f} ({self.interval})"
@@ -85,16 +88,18 @@ class Contrast:
     value_second: float
     difference: float
     error: StandardError
+    """Of the difference between the training procedures."""
     interval: Interval
-    """Over patients and trained models."""
-    percentile: Interval
-    """From the paired bootstrap over patients, the trained models taken as they are."""
-    p_patients: float
-    """Two-sided, of the patient-level permutation test, the trained models as they are."""
-    p_models: float
-    """Two-sided, of the t-test that belongs to ``interval``."""
+    """Of the training procedures on a cohort of this size: over patients, training sets and trained
+    models. Undefined for a single model of each."""
     p: float
-    """The larger of the two: the difference must stand against both."""
+    """Two-sided, of the t-test that belongs to ``interval``."""
+    trained: Interval
+    """Of these trained models on new patients: over patients alone."""
+    percentile: Interval
+    """As ``trained``, from the paired bootstrap."""
+    p_patients: float
+    """Two-sided, of the paired permutation test of patients, the trained models as they are."""
     p_holm: float
     """Corrected for the family that the contrast stands in; NaN outside of one."""
     resampled_t: ResampledT
@@ -106,9 +111,10 @@ class Contrast:
     """Whether both predict the very same for every case, as one model under two names does."""
 
     def __repr__(self) -> str:
+        p = f"{self.p:.3g}" if math.isfinite(self.p) else "-"
         return (
             f"{self.first} - {self.second}, {self.metric}: {self.difference:+.3f} "
-            f"({self.interval}), p = {self.p:.3g}, {counted(self.patients, 'patient')}"
+            f"({self.interval}), p = {p}, {counted(self.patients, 'patient')}"
         )
 
 
@@ -127,15 +133,19 @@ def score_arm(
     rows = {s: int(np.sum(cases.seed == s)) for s in per_seed}
     weights = stats.bootstrap_weights(cases.strata(), n_resamples, np.random.default_rng(seed))
     drawn = scores.resampled_metrics(cases, weights, metrics)
-    errors = _errors(
-        lambda unit, strata: scores.jackknife_metrics(cases, unit, metrics, strata), cases, metrics
-    )
+    errors = standard_errors([cases], metrics, _ratio(predictions, cases, [arm]))
     found = {}
     for name in metrics:
         values = {s: value[name] for s, value in per_seed.items()}
         mean, sd = scores.mean_and_sd(values, rows)
-        interval = _interval(name, mean, errors[name], cases)
-        found[name] = Score(values, mean, sd, interval, stats.percentile_interval(drawn[name]))
+        found[name] = Score(
+            per_seed=values,
+            mean=mean,
+            sd=sd,
+            interval=value_interval(name, mean, errors[name].procedure, cases),
+            trained=value_interval(name, mean, errors[name].trained, cases),
+            percentile=stats.percentile_interval(drawn[name]),
+        )
     return ArmScores(
         arm=arm,
         unit=unit,
@@ -146,52 +156,6 @@ def score_arm(
         confusion=scores.confusion_matrix(cases.probs, cases.label),
         reliability=scores.reliability(cases.probs, cases.label),
     )
-
-
-def _errors(
-    jackknifed: Callable[[IntArray, IntArray], dict[str, FloatArray]],
-    cases: Cases,
-    metrics: Sequence[str],
-) -> dict[str, StandardError]:
-    """Standard error of each metric over patients and models.
-
-    Args:
-        jackknifed: From (N,) units of the rows and (U,) their strata to the metrics without each.
-        cases: Whose rows they are.
-        metrics: Which.
-    """
-    training, seed = cases.training_sets()
-    strata = cases.strata()
-    cells, cell = np.unique(np.stack([cases.patient, training]), axis=1, return_inverse=True)
-    of_cell = np.stack([strata[cells[0]], seed[cells[1]]])
-    cell_strata = np.unique(of_cell, axis=1, return_inverse=True)[1].reshape(-1)
-    over_patients = jackknifed(cases.patient, strata)
-    over_models = jackknifed(training, seed)
-    over_cells = jackknifed(cell.reshape(-1), cell_strata)
-    found = {}
-    for name in metrics:
-        patients = stats.patient_error(over_patients[name], strata, _share(cases, name))
-        models, df = stats.jackknife_variance(over_models[name], seed)
-        alike = stats.jackknife_variance(over_cells[name], cell_strata)[0]
-        found[name] = stats.with_training(patients, models, df, alike)
-    return found
-
-
-def _share(cases: Cases, metric: str) -> FloatArray:
-    """What each patient weighs in a metric, (P,), summing to 1."""
-    weight = np.ones(len(cases.label))
-    if metric in scores.MACRO:
-        counts = np.bincount(cases.label)
-        weight = 1 / (counts[cases.label] * np.count_nonzero(counts))
-    return np.bincount(cases.patient, weight) / weight.sum()
-
-
-def _interval(metric: str, value: float, error: StandardError, cases: Cases) -> Interval:
-    if metric == "ece":
-        return stats.UNDEFINED
-    if metric in ("log_loss", "brier"):
-        return stats.positive_interval(value, error)
-    return stats.fraction_interval(value, error, cases.patients, len(cases.label))
 
 
 def _alignment(cases: Cases, rows: dict[int, int]) -> dict[str, tuple[float, float]]:
@@ -246,8 +210,8 @@ def compare(
     jobs = predictions.jobs[first], predictions.jobs[second]
     common = sorted(jobs[0] & jobs[1])
 
-    def apart(function: Callable[..., dict[str, FloatArray]], given: Any, *more: Any) -> FloatArray:
-        a, b = (function(part, given, [metric], *more)[metric] for part in (one, two))
+    def apart(weights: FloatArray) -> FloatArray:
+        a, b = (scores.resampled_metrics(part, weights, [metric])[metric] for part in (one, two))
         return a - b
 
     everyone = np.ones((1, one.patients))
@@ -255,14 +219,12 @@ def compare(
         float(scores.resampled_metrics(part, everyone, [metric])[metric][0]) for part in (one, two)
     ]
     difference = values[0] - values[1]
-    error = _errors(
-        lambda unit, strata: {metric: apart(scores.jackknife_metrics, unit, strata)}, one, [metric]
-    )[metric]
+    ratio = _ratio(predictions, one, [first, second])
+    errors = standard_errors([one, two], [metric], ratio)[metric]
     drawn = stats.bootstrap_weights(one.strata(), n_resamples, np.random.default_rng(seed))
     by_patients = stats.permutation_p(
         _permuted(one, two, metric), one.patients, n_permutations, np.random.default_rng([seed, 1])
     )
-    by_models = stats.t_p(difference, error)
     return Contrast(
         first=first,
         second=second,
@@ -273,19 +235,15 @@ def compare(
         value_first=values[0],
         value_second=values[1],
         difference=difference,
-        error=error,
-        interval=stats.difference_interval(
-            difference, error, one.patients, _RANGE.get(metric, 1.0)
-        ),
-        percentile=stats.percentile_interval(apart(scores.resampled_metrics, drawn)),
+        error=errors.procedure,
+        interval=difference_interval(metric, difference, errors.procedure, one),
+        p=stats.t_p(difference, errors.procedure),
+        trained=difference_interval(metric, difference, errors.trained, one),
+        percentile=stats.percentile_interval(apart(drawn)),
         p_patients=by_patients,
-        p_models=by_models,
-        p=float(np.maximum(by_patients, by_models)),
         p_holm=math.nan,
-        resampled_t=_fold_test(
-            predictions, common, one, two, metric, min(map(_train_fraction, (first, second)))
-        ),
-        detectable=stats.detectable_difference(error),
+        resampled_t=_fold_test(common, one, two, metric, ratio),
+        detectable=stats.detectable_difference(errors.procedure),
         identical=one.patients > 0 and np.array_equal(one.probs, two.probs),
     )
 
@@ -308,27 +266,33 @@ def _permuted(one: Cases, two: Cases, metric: str) -> stats.Permuted:
 
 
 def _fold_test(
-    predictions: Predictions,
-    common: Sequence[Job],
-    one: Cases,
-    two: Cases,
-    metric: str,
-    fraction: float,
+    common: Sequence[Job], one: Cases, two: Cases, metric: str, ratio: float
 ) -> ResampledT:
     differences, everyone = [], np.ones((1, one.patients))
     for fold, seed in common:
         own = (one.fold == fold) & (one.seed == seed)
         both = [scores.resampled_metrics(x.of(own), everyone, [metric]) for x in (one, two)]
         differences.append(float(both[0][metric][0] - both[1][metric][0]))
-    test = [predictions.sizes[job][0] for job in common]
-    train = [fraction * predictions.sizes[job][1] for job in common]
-    return stats.corrected_resampled_t(differences, test, train)
+    return stats.corrected_resampled_t(differences, ratio)
+
+
+def _ratio(predictions: Predictions, cases: Cases, arms: Sequence[str]) -> float:
+    """Patients tested to patients trained on, of the models that the cases come from."""
+    sizes = [predictions.sizes[int(pair[0]), int(pair[1])] for pair in cases.models()]
+    test, train = (sum(size[side] for size in sizes) for side in (0, 1))
+    fraction = min(map(_train_fraction, arms))
+    return test / (fraction * train) if train > 0 else math.nan
 
 
 def _train_fraction(arm: str) -> float:
     """Share of the training patients that an arm learns from."""
     _, axis, value = keys.split_variant(arm)
-    return float(value) if value and axis == keys.AXIS_TRAIN_FRACTION else 1.0
+    if axis != keys.AXIS_TRAIN_FRACTION:
+        return 1.0
+    try:
+        return float(str(value))
+    except ValueError as error:
+        raise VaclipError(f"an arm has {axis}={value}, which is no number") from error
 
 
 def compare_families(
