@@ -162,7 +162,9 @@ def truth(stream: np.random.SeedSequence, scenario: Scenario, names: Sequence[st
     rng = np.random.default_rng(stream)
     label = np.repeat(np.arange(scenario.classes), scenario.counts())
     x, fold = draw(rng, scenario, label), deal(rng, label)
-    kept, (new, of_new) = fold >= 2, population(scenario)
+    tested = int(rng.integers(FOLDS))  # small classes are not in every fold
+    kept = (fold != tested) & (fold != (tested + 1) % FOLDS)
+    new, of_new = population(scenario)
     return np.array([
         reached(
             train(rng, scenario, x[kept][:, arm], label[kept], new[:, arm])[0], of_new, names

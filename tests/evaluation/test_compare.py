@@ -15,11 +15,10 @@ from vaclip.evaluation import inference as stats
 from vaclip.evaluation import scores
 from vaclip.evaluation.predictions import Predictions
 from vaclip.evaluation.roles import Roles
-from vaclip.metrics.functional import alignment_metrics
 
 # Of scikit-learn, whose balanced accuracy is the reference.
 pytestmark = pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
-LABELS = [0, 1, 2] * 4
+LABELS = [0] * 4 + [1] * 4 + [2] * 4  # every fold has all classes
 FAST = {"n_resamples": 200, "n_permutations": 499}
 
 
@@ -52,24 +51,57 @@ def test_values_of_an_arm():
     assert arm.reliability.count.sum() == 36
     assert set(arm.scores) == set(scores.METRICS)
     for name, value in arm.scores.items():
-        assert value.percentile.low <= value.percentile.high
+        if name not in scores.RANKING:  # a draw may leave no model with all classes
+            assert value.percentile.low <= value.percentile.high
         if name != "ece":
             assert value.interval.low <= value.mean <= value.interval.high
     assert math.isnan(arm.scores["ece"].interval.low)
 
 
-def test_alignment_of_an_arm():
-    found = predictions()
-    arm = judge.score_arm(found, "B3", "clip", n_resamples=2)
-    cases = found.cases("B3", "clip")
-    gaps = []
-    for seed in (0, 1):
-        own = cases.of(cases.seed == seed)
-        right = own.probs.argmax(axis=1) == own.label
-        gaps.append(alignment_metrics(own.similarity, right)["align_sim_gap"])
-    mean, sd = arm.alignment["align_sim_gap"]
-    assert mean == pytest.approx(np.mean(gaps))
-    assert sd == pytest.approx(np.std(gaps, ddof=1))
+def test_alignment_and_auroc_of_an_arm_are_means_over_its_models():
+    found = predictions(seeds=2)
+    for unit, prefix in (("clip", "clip/"), ("patient", "patient/")):
+        arm = judge.score_arm(found, "B3", unit, n_resamples=2)
+        models = [found.model_clips("B3", *job).metrics() for job in sorted(found.jobs["B3"])]
+        for name in ("auroc_macro", "auroc_micro"):
+            expected = [model[prefix + name] for model in models]
+            assert arm.scores[name].mean == pytest.approx(np.nanmean(expected))
+        if unit == "clip":
+            expected = [model["align_sim_corr"] for model in models]
+            mean, sd = arm.alignment["align_sim_corr"]
+            assert mean == pytest.approx(np.nanmean(expected))
+            by_seed = np.nanmean(np.reshape(expected, (3, 2)), axis=0)  # jobs are sorted by fold
+            assert sd == pytest.approx(np.std(by_seed, ddof=1))
+
+
+def test_an_auroc_difference_has_an_interval_where_a_fold_lacks_a_class():
+    labels = [0] * 20 + [1] * 3  # of four folds one has no patient of class 1
+    table = prediction_rows(labels, folds=4, seeds=2, classes=CLASSES[:2])
+    contrast = judge.compare(Predictions.of(table), "B3", "B0", "auroc_macro", **FAST)
+    assert contrast.interval.low < contrast.difference < contrast.interval.high
+    assert 0 < contrast.p < 1
+
+
+def test_one_model_has_no_test_and_no_interval_of_the_procedure():
+    table = prediction_rows(LABELS, seeds=1, folds=2)
+    found = Predictions.of(table[table.fold == 0], patients=12)
+    contrast = judge.compare(found, "B3", "B0", **FAST)
+    assert math.isnan(contrast.p)
+    assert math.isnan(contrast.interval.low)
+    assert contrast.trained.low < contrast.difference < contrast.trained.high
+    assert "interval -), p = -" in repr(contrast)
+    score = judge.score_arm(found, "B3", n_resamples=2).scores["acc_macro"]
+    assert math.isnan(score.interval.low)
+    assert score.trained.low < score.mean < score.trained.high
+
+
+@pytest.mark.parametrize(("folds", "seeds"), [([0], 3), ([0, 2], 1)])
+def test_some_folds_have_intervals_wider_than_those_of_their_models(folds, seeds):
+    table = prediction_rows(sorted(2 * LABELS), seeds=seeds, folds=4)
+    found = Predictions.of(table[table.fold.isin(folds)], patients=24)
+    contrast = judge.compare(found, "B3", "B0", "log_loss", **FAST)
+    assert contrast.interval.low < contrast.trained.low
+    assert 0 < contrast.p < 1
 
 
 def test_an_arm_without_similarity_has_undefined_alignment():
@@ -124,17 +156,19 @@ def test_permutation_swaps_whole_patients(metric):
     contrast = judge.compare(found, "B3", "B0", metric, n_resamples=2, n_permutations=64)
     one, two = found.paired("B3", "B0")
 
+    def one_value(cases, fold, seed):
+        own = (cases.seed == seed) & ((cases.fold == fold) | (fold is None))
+        return scores.row_metrics(cases.probs[own], cases.label[own])[metric]
+
     def difference(swapped):
         rows = swapped[one.patient][:, None]
         a = np.where(rows, two.probs, one.probs)
         b = np.where(rows, one.probs, two.probs)
         values = []
         for probs in (a, b):
-            per_seed = [
-                scores.row_metrics(probs[one.seed == s], one.label[one.seed == s])[metric]
-                for s in (0, 1)
-            ]
-            values.append(np.mean(per_seed))
+            of = replace(one, probs=probs)
+            groups = one.models() if metric in scores.RANKING else [(None, 0), (None, 1)]
+            values.append(np.nanmean([one_value(of, *group) for group in groups]))
         return values[0] - values[1]
 
     swaps = (np.arange(64)[:, None] >> np.arange(6)) & 1 > 0

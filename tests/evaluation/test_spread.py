@@ -10,7 +10,7 @@ from vaclip.evaluation import inference as stats
 from vaclip.evaluation import scores, spread
 from vaclip.evaluation.predictions import Predictions
 
-LABELS = [0, 1, 2] * 4
+LABELS = [0] * 4 + [1] * 4 + [2] * 4  # every fold has all classes
 
 
 def predictions(**kwargs):
@@ -114,7 +114,7 @@ def test_one_model_says_nothing_of_its_procedure():
     found = spread.standard_errors([cases], ["acc_macro", "log_loss"], 1 / 3)
     for error in found.values():
         assert math.isnan(error.procedure.value)
-        assert error.trained.value > 0
+        assert math.isfinite(error.trained.value)
 
 
 def test_the_difference_from_itself_has_no_error():

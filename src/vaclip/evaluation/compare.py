@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from vaclip import keys
@@ -35,9 +36,10 @@ class Score:
     """A metric of an arm."""
 
     per_seed: dict[int, float]
-    """Value of each seed, its folds pooled: every patient once."""
+    """Value of each seed, its folds pooled, so that every patient counts once; of
+    `scores.RANKING` the mean over its folds."""
     mean: float
-    """Over seeds; one that lacks folds weighs less."""
+    """Over seeds, of which one that lacks folds weighs less; of `scores.RANKING` over models."""
     sd: float
     """Over the seeds that lack nothing; NaN for one."""
     interval: Interval
@@ -49,7 +51,7 @@ class Score:
     """As ``trained``, from the bootstrap."""
 
     def __repr__(self) -> str:
-        return f"{self.mean:.3f} ({self.interval})"
+        return f"{self.mean:.3f} ({self.interval}; of these models {_ends(self.trained)})"
 
 
 @dataclass(frozen=True, repr=False)
@@ -63,7 +65,7 @@ class ArmScores:
     scores: dict[str, Score]
     """By name in `scores.METRICS`."""
     alignment: dict[str, tuple[float, float]]
-    """Mean and standard deviation over seeds of `alignment_metrics`."""
+    """Mean over models and standard deviation over seeds of `alignment_metrics`."""
     confusion: IntArray
     """(K, K) counts by (label, diagnosis), summed over seeds."""
     reliability: scores.Reliability
@@ -114,8 +116,14 @@ class Contrast:
         p = f"{self.p:.3g}" if math.isfinite(self.p) else "-"
         return (
             f"{self.first} - {self.second}, {self.metric}: {self.difference:+.3f} "
-            f"({self.interval}), p = {p}, {counted(self.patients, 'patient')}"
+            f"({self.interval}), p = {p}, {counted(self.patients, 'patient')}; of these models "
+            f"{_ends(self.trained)}"
         )
+
+
+def _ends(interval: Interval) -> str:
+    known = math.isfinite(interval.low)
+    return f"{interval.low:.3f} to {interval.high:.3f}" if known else "-"
 
 
 def score_arm(
@@ -129,7 +137,8 @@ def score_arm(
 ) -> ArmScores:
     """Scores one arm over all jobs that it has."""
     cases = predictions.cases(arm, unit)
-    per_seed = scores.seed_metrics(cases)
+    per_seed = scores.seed_metrics(cases, metrics)
+    means = scores.resampled_metrics(cases, np.ones((1, cases.patients)), metrics)
     rows = {s: int(np.sum(cases.seed == s)) for s in per_seed}
     weights = stats.bootstrap_weights(cases.strata(), n_resamples, np.random.default_rng(seed))
     drawn = scores.resampled_metrics(cases, weights, metrics)
@@ -137,11 +146,11 @@ def score_arm(
     found = {}
     for name in metrics:
         values = {s: value[name] for s, value in per_seed.items()}
-        mean, sd = scores.mean_and_sd(values, rows)
+        mean = float(means[name][0])
         found[name] = Score(
             per_seed=values,
             mean=mean,
-            sd=sd,
+            sd=scores.sd_over_seeds(values, rows),
             interval=value_interval(name, mean, errors[name].procedure, cases),
             trained=value_interval(name, mean, errors[name].trained, cases),
             percentile=stats.percentile_interval(drawn[name]),
@@ -159,14 +168,17 @@ def score_arm(
 
 
 def _alignment(cases: Cases, rows: dict[int, int]) -> dict[str, tuple[float, float]]:
-    per_seed = {}
-    for seed in rows:
-        own = cases.of((cases.seed == seed) & np.isfinite(cases.similarity))
-        per_seed[seed] = alignment_metrics(own.similarity, own.probs.argmax(axis=1) == own.label)
-    names = next(iter(per_seed.values()))
+    """Within a model, as `scores.RANKING`: embeddings of two models have nothing in common."""
+    found = []
+    for fold, seed in cases.models():
+        own = cases.of((cases.fold == fold) & (cases.seed == seed) & np.isfinite(cases.similarity))
+        right = own.probs.argmax(axis=1) == own.label
+        found.append({"seed": int(seed), **alignment_metrics(own.similarity, right)})
+    table = pd.DataFrame(found)
+    per_seed = table.groupby("seed").mean()
     return {
-        name: scores.mean_and_sd({s: value[name] for s, value in per_seed.items()}, rows)
-        for name in names
+        name: (float(table[name].mean()), scores.sd_over_seeds(per_seed[name].to_dict(), rows))
+        for name in map(str, per_seed)
     }
 
 
