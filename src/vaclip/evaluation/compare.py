@@ -62,6 +62,8 @@ class ArmScores:
     unit: Unit
     jobs: int
     patients: int
+    of_several_labels: int
+    """How many of them have clips of several labels, which are not averaged."""
     scores: dict[str, Score]
     """By name in `scores.METRICS`."""
     alignment: dict[str, tuple[float, float]]
@@ -160,6 +162,7 @@ def score_arm(
         unit=unit,
         jobs=len(predictions.jobs[arm]),
         patients=cases.patients,
+        of_several_labels=cases.of_several_labels,
         scores=found,
         alignment=_alignment(cases, rows),
         confusion=scores.confusion_matrix(cases.probs, cases.label),
