@@ -97,7 +97,7 @@ NULL = (
     Scenario("60, folds 0 and 2, 1 seed", folds=(0, 2), seeds=1),
 )
 POWER = tuple(
-    replace(NULL[i], name=f"{NULL[i].name}", gain=gain)
+    replace(NULL[i], gain=gain)
     for i, gain in ((0, 0.8), (1, 0.8), (2, 0.8), (3, 0.8), (8, 0.8), (14, 0.4))
 )
 
