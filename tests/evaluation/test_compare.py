@@ -15,11 +15,10 @@ from vaclip.evaluation import inference as stats
 from vaclip.evaluation import scores
 from vaclip.evaluation.predictions import Predictions
 from vaclip.evaluation.roles import Roles
-from vaclip.metrics.functional import alignment_metrics
 
 # Of scikit-learn, whose balanced accuracy is the reference.
 pytestmark = pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
-LABELS = [0, 1, 2] * 4
+LABELS = [0] * 4 + [1] * 4 + [2] * 4  # every fold has all classes
 FAST = {"n_resamples": 200, "n_permutations": 499}
 
 
@@ -52,24 +51,57 @@ def test_values_of_an_arm():
     assert arm.reliability.count.sum() == 36
     assert set(arm.scores) == set(scores.METRICS)
     for name, value in arm.scores.items():
-        assert value.percentile.low <= value.percentile.high
+        if name not in scores.RANKING:  # a draw may leave no model with all classes
+            assert value.percentile.low <= value.percentile.high
         if name != "ece":
             assert value.interval.low <= value.mean <= value.interval.high
     assert math.isnan(arm.scores["ece"].interval.low)
 
 
-def test_alignment_of_an_arm():
-    found = predictions()
-    arm = judge.score_arm(found, "B3", "clip", n_resamples=2)
-    cases = found.cases("B3", "clip")
-    gaps = []
-    for seed in (0, 1):
-        own = cases.of(cases.seed == seed)
-        right = own.probs.argmax(axis=1) == own.label
-        gaps.append(alignment_metrics(own.similarity, right)["align_sim_gap"])
-    mean, sd = arm.alignment["align_sim_gap"]
-    assert mean == pytest.approx(np.mean(gaps))
-    assert sd == pytest.approx(np.std(gaps, ddof=1))
+def test_alignment_and_auroc_of_an_arm_are_means_over_its_models():
+    found = predictions(seeds=2)
+    for unit, prefix in (("clip", "clip/"), ("patient", "patient/")):
+        arm = judge.score_arm(found, "B3", unit, n_resamples=2)
+        models = [found.model_clips("B3", *job).metrics() for job in sorted(found.jobs["B3"])]
+        for name in ("auroc_macro", "auroc_micro"):
+            expected = [model[prefix + name] for model in models]
+            assert arm.scores[name].mean == pytest.approx(np.nanmean(expected))
+        if unit == "clip":
+            expected = [model["align_sim_corr"] for model in models]
+            mean, sd = arm.alignment["align_sim_corr"]
+            assert mean == pytest.approx(np.nanmean(expected))
+            by_seed = np.nanmean(np.reshape(expected, (3, 2)), axis=0)  # jobs are sorted by fold
+            assert sd == pytest.approx(np.std(by_seed, ddof=1))
+
+
+def test_an_auroc_difference_has_an_interval_where_a_fold_lacks_a_class():
+    labels = [0] * 20 + [1] * 3  # of four folds one has no patient of class 1
+    table = prediction_rows(labels, folds=4, seeds=2, classes=CLASSES[:2])
+    contrast = judge.compare(Predictions.of(table), "B3", "B0", "auroc_macro", **FAST)
+    assert contrast.interval.low < contrast.difference < contrast.interval.high
+    assert 0 < contrast.p < 1
+
+
+def test_one_model_has_no_test_and_no_interval_of_the_procedure():
+    table = prediction_rows(LABELS, seeds=1, folds=2)
+    found = Predictions.of(table[table.fold == 0], patients=12)
+    contrast = judge.compare(found, "B3", "B0", **FAST)
+    assert math.isnan(contrast.p)
+    assert math.isnan(contrast.interval.low)
+    assert contrast.trained.low < contrast.difference < contrast.trained.high
+    assert "interval -), p = -" in repr(contrast)
+    score = judge.score_arm(found, "B3", n_resamples=2).scores["acc_macro"]
+    assert math.isnan(score.interval.low)
+    assert score.trained.low < score.mean < score.trained.high
+
+
+@pytest.mark.parametrize(("folds", "seeds"), [([0], 3), ([0, 2], 1)])
+def test_some_folds_have_intervals_wider_than_those_of_their_models(folds, seeds):
+    table = prediction_rows(sorted(2 * LABELS), seeds=seeds, folds=4)
+    found = Predictions.of(table[table.fold.isin(folds)], patients=24)
+    contrast = judge.compare(found, "B3", "B0", "log_loss", **FAST)
+    assert contrast.interval.low < contrast.trained.low
+    assert 0 < contrast.p < 1
 
 
 def test_an_arm_without_similarity_has_undefined_alignment():
@@ -77,42 +109,6 @@ def test_an_arm_without_similarity_has_undefined_alignment():
     table["align_sim"] = np.nan
     arm = judge.score_arm(Predictions.of(table), "B0", n_resamples=2)
     assert all(math.isnan(value) for pair in arm.alignment.values() for value in pair)
-
-
-def test_spread_over_patients_of_balanced_accuracy():
-    # The part over patients, against s_k^2 / n_k by hand with the pooled prior.
-    found = predictions()
-    right, labels = per_patient(found, "B3")
-    cases = found.cases("B3")
-    jackknifed = scores.jackknife_metrics(cases, cases.patient, ["acc_macro"])["acc_macro"]
-    share = judge._share(cases, "acc_macro")
-    np.testing.assert_allclose(share, 1 / 12)
-    error = stats.patient_error(jackknifed, cases.strata(), share)
-    s2 = np.array([right[labels == k].var(ddof=1) for k in range(3)])
-    moderated = (3 * s2 + 2 * s2.mean()) / 5
-    assert error.value == pytest.approx(math.sqrt(np.sum(moderated / 4) / 9))
-
-
-def test_spread_over_patients_of_accuracy_keeps_the_strata_in_their_shares():
-    # sum_h (n_h / N)^2 s_h^2 / n_h over strata of 3, 4 and 8 patients.
-    labels = [0] * 3 + [1] * 4 + [2] * 8
-    found = Predictions.of(prediction_rows(labels, seeds=1))
-    cases = found.cases("B3")
-    strata, n = cases.strata(), np.array([3, 4, 8])
-    jackknifed = scores.jackknife_metrics(cases, cases.patient, ["acc_micro"], strata)["acc_micro"]
-    right = (cases.probs.argmax(axis=1) == cases.label)[np.argsort(cases.patient)]
-    s2 = np.array([right[np.array(labels) == k].var(ddof=1) for k in range(3)])
-    assert stats.jackknife_variance(jackknifed, strata)[0] == pytest.approx(np.sum(n * s2) / 15**2)
-    error = stats.patient_error(jackknifed, strata, judge._share(cases, "acc_micro"))
-    moderated = ((n - 1) * s2 + 2 * np.sum((n - 1) * s2) / 12) / (n + 1)
-    assert error.value == pytest.approx(math.sqrt(np.sum(n * moderated)) / 15)
-
-
-def test_share_of_patients():
-    table = prediction_rows([0, 0, 0, 1], clips=1, classes=CLASSES[:2])
-    cases = Predictions.of(table).cases("B0")
-    np.testing.assert_allclose(judge._share(cases, "acc_macro"), [1 / 6, 1 / 6, 1 / 6, 1 / 2])
-    np.testing.assert_allclose(judge._share(cases, "acc_micro"), [1 / 4] * 4)
 
 
 def flat_probs(p):
@@ -126,29 +122,6 @@ def flat_probs(p):
     return probs
 
 
-def test_models_that_vary_widen_the_interval():
-    # All patients of a job are right or wrong together: patients say little, models much.
-    def together(arm, seed, patient):
-        return 0.9 if ((patient // 3 + seed) % 3 + 2 * seed) % 4 < 2 else 0.1
-
-    def folds(table):
-        number = table.patient_id.str[1:].astype(int) // 3
-        return table.assign(fold=(number + table.seed) % 3)
-
-    rows = prediction_rows(LABELS, seeds=4, segments=1, clips=1, probs=flat_probs(together))
-    rows = folds(rows[rows.split == "test"])
-    cases = Predictions.of(rows).cases("B3")
-    jackknifed = scores.jackknife_metrics(cases, cases.patient, ["acc_macro"])["acc_macro"]
-    share = judge._share(cases, "acc_macro")
-    alone = stats.patient_error(jackknifed, cases.strata(), share)
-    error = judge._errors(
-        lambda unit, strata: scores.jackknife_metrics(cases, unit, ["acc_macro"], strata),
-        cases,
-        ["acc_macro"],
-    )["acc_macro"]
-    assert error.value > 1.1 * alone.value
-
-
 def test_values_of_a_contrast():
     found = predictions()
     contrast = judge.compare(found, "B3", "B0", **FAST)
@@ -158,8 +131,8 @@ def test_values_of_a_contrast():
     assert contrast.difference == pytest.approx(means["B3"] - means["B0"])
     assert (contrast.jobs, contrast.jobs_of_either, contrast.patients) == (6, 6, 12)
     assert contrast.interval.low <= contrast.difference <= contrast.interval.high
-    assert contrast.p == max(contrast.p_patients, contrast.p_models)
-    assert contrast.p_models == stats.t_p(contrast.difference, contrast.error)
+    assert contrast.trained.low <= contrast.difference <= contrast.trained.high
+    assert contrast.p == stats.t_p(contrast.difference, contrast.error)
     assert contrast.detectable == stats.detectable_difference(contrast.error)
     assert math.isnan(contrast.p_holm)
 
@@ -183,17 +156,19 @@ def test_permutation_swaps_whole_patients(metric):
     contrast = judge.compare(found, "B3", "B0", metric, n_resamples=2, n_permutations=64)
     one, two = found.paired("B3", "B0")
 
+    def one_value(cases, fold, seed):
+        own = (cases.seed == seed) & ((cases.fold == fold) | (fold is None))
+        return scores.row_metrics(cases.probs[own], cases.label[own])[metric]
+
     def difference(swapped):
         rows = swapped[one.patient][:, None]
         a = np.where(rows, two.probs, one.probs)
         b = np.where(rows, one.probs, two.probs)
         values = []
         for probs in (a, b):
-            per_seed = [
-                scores.row_metrics(probs[one.seed == s], one.label[one.seed == s])[metric]
-                for s in (0, 1)
-            ]
-            values.append(np.mean(per_seed))
+            of = replace(one, probs=probs)
+            groups = one.models() if metric in scores.RANKING else [(None, 0), (None, 1)]
+            values.append(np.nanmean([one_value(of, *group) for group in groups]))
         return values[0] - values[1]
 
     swaps = (np.arange(64)[:, None] >> np.arange(6)) & 1 > 0

@@ -93,13 +93,34 @@ def test_models_add_what_exceeds_their_cells():
     assert stats.with_training(patients, math.nan, 0.0, 0.10) == patients
 
 
+def test_what_more_seeds_cannot_average_out_is_added_once_more():
+    # V = A + (V1 - A) / S with A = 4, V1 = 10 and S = 3: V = 6.
+    error = stats.with_overlap(StandardError(math.sqrt(6), 20.0), 10.0, 3, math.nan)
+    assert error.value == pytest.approx(math.sqrt(6 + stats.SHARED * 4))
+    assert error.df == 20
+    # Seeds that agree on nothing leave nothing to add, not less.
+    independent = stats.with_overlap(StandardError(math.sqrt(2), 20.0), 10.0, 3, math.nan)
+    assert independent.value == pytest.approx(math.sqrt(2))
+
+
+def test_one_seed_adds_nadeau_and_bengios_share():
+    error = stats.with_overlap(StandardError(0.1, 20.0), 0.01, 1, 12 / 36)
+    assert error.value == pytest.approx(0.1 * math.sqrt(1 + 1 / 3))
+    assert math.isnan(stats.with_overlap(StandardError(0.1, 20.0), 0.01, 1, math.nan).value)
+    assert math.isnan(stats.with_overlap(stats.UNKNOWN, 0.01, 3, 1 / 3).value)
+
+
+def test_an_undefined_interval_says_so():
+    assert str(stats.UNDEFINED) == "95% interval -"
+
+
 def test_rounding_is_no_spread():
     noise = 1e-16 * np.random.default_rng(0).normal(size=6)
     strata, share = np.repeat([0, 1], 3), np.full(6, 1 / 6)
     nothing = stats.patient_error(0.7 + noise, strata, share)
     assert nothing == StandardError(0.0, 4.0)
     assert stats.with_training(nothing, 2e-32, 4.0, 1e-32) == nothing
-    assert math.isnan(stats.corrected_resampled_t(0.2 + noise, [1] * 6, [4] * 6).p)
+    assert math.isnan(stats.corrected_resampled_t(0.2 + noise, 1 / 4).p)
 
 
 def test_fraction_interval_is_wilsons():
@@ -238,7 +259,7 @@ def test_holm_by_hand():
 
 def test_nadeau_bengio_without_correction_is_the_t_test():
     values = np.random.default_rng(5).normal(0.1, 0.2, 15)
-    found = stats.corrected_resampled_t(values, [0] * 15, [48] * 15)
+    found = stats.corrected_resampled_t(values, 0.0)
     expected = sp.ttest_1samp(values, 0)
     assert (found.t, found.p) == pytest.approx((expected.statistic, expected.pvalue))
     assert found.df == 14
@@ -246,16 +267,16 @@ def test_nadeau_bengio_without_correction_is_the_t_test():
 
 def test_nadeau_bengio_by_hand():
     # Mean 0.2, variance 0.01; 1/3 + 12/48 = 7/12.
-    found = stats.corrected_resampled_t([0.1, 0.2, 0.3], [12, 12, 12], [48, 48, 48])
+    found = stats.corrected_resampled_t([0.1, 0.2, 0.3], 12 / 48)
     assert found.t == pytest.approx(0.2 / math.sqrt(7 / 12 * 0.01))
     assert found.p == pytest.approx(2 * sp.t.sf(found.t, 2))
-    with_hole = stats.corrected_resampled_t([0.1, 0.2, math.nan, 0.3], [12] * 4, [48] * 4)
+    with_hole = stats.corrected_resampled_t([0.1, 0.2, math.nan, 0.3], 12 / 48)
     assert with_hole.t == pytest.approx(found.t)
 
 
 @pytest.mark.parametrize("values", [[], [0.1], [0.2, 0.2], [math.nan, math.nan, 1.0]])
 def test_undefined_nadeau_bengio(values):
-    found = stats.corrected_resampled_t(values, [1] * len(values), [4] * len(values))
+    found = stats.corrected_resampled_t(values, 1 / 4)
     assert math.isnan(found.t)
     assert math.isnan(found.p)
 

@@ -14,13 +14,14 @@ from report_tables import prediction_rows
 from vaclip.evaluation.predictions import Predictions
 from vaclip.evaluation.scores import (
     METRICS,
+    RANKING,
     Rows,
     confusion_matrix,
     jackknife_metrics,
-    mean_and_sd,
     reliability,
     resampled_metrics,
     row_metrics,
+    sd_over_seeds,
     seed_metrics,
     weighted_metrics,
 )
@@ -109,7 +110,7 @@ def test_confusion_is_scikit_learns():
 
 
 def some_cases(**kwargs):
-    table = prediction_rows([0, 1, 2, 0, 1, 2, 0, 1], **kwargs)
+    table = prediction_rows([0, 0, 0, 1, 1, 1, 2, 2], **kwargs)  # of three folds one lacks class 2
     return Predictions.of(table).cases("B3")
 
 
@@ -121,6 +122,9 @@ def test_resamples_are_means_over_seeds():
     for name in METRICS:
         expected = np.mean([value[name] for value in per_seed.values()])
         assert found[name][0] == pytest.approx(expected)
+        if name not in RANKING:
+            own = row_metrics(cases.probs[cases.seed == 1], cases.label[cases.seed == 1])
+            assert per_seed[1][name] == pytest.approx(own[name])
 
 
 def test_a_seed_that_lacks_folds_weighs_by_its_rows():
@@ -131,17 +135,43 @@ def test_a_seed_that_lacks_folds_weighs_by_its_rows():
     found = resampled_metrics(cases, np.ones((1, cases.patients)), ["acc_micro"])["acc_micro"]
     expected = np.mean(cases.probs.argmax(axis=1) == cases.label)
     assert found[0] == pytest.approx(expected)
-    mean, sd = mean_and_sd(per_seed, rows)
-    assert mean == pytest.approx(expected)
-    assert math.isnan(sd)  # one whole seed has no deviation
+    assert math.isnan(sd_over_seeds(per_seed, rows))  # one whole seed has no deviation
 
 
-def test_mean_and_sd_of_whole_seeds():
+def test_sd_of_whole_seeds():
     values, rows = {0: 0.5, 1: 0.7, 2: 0.1, 3: math.nan}, {0: 10, 1: 10, 2: 5, 3: 10}
-    mean, sd = mean_and_sd(values, rows)
-    assert mean == pytest.approx((0.5 * 10 + 0.7 * 10 + 0.1 * 5) / 25)
-    assert sd == pytest.approx(math.sqrt(0.02))
-    assert all(map(math.isnan, mean_and_sd({0: math.nan}, {0: 3})))
+    assert sd_over_seeds(values, rows) == pytest.approx(math.sqrt(0.02))
+    assert math.isnan(sd_over_seeds({0: math.nan}, {0: 3}))
+
+
+def test_auroc_is_of_each_model():
+    # Two folds that rank perfectly, one of them biased: pooled they would not.
+    cases = some_cases(folds=2, seeds=1)
+    label = np.arange(8) // 2 % 2
+    own = np.where(label == 1, 0.3, 0.1) + 0.5 * cases.fold
+    cases = replace(cases, label=label, probs=np.stack([1 - own, own], axis=1))
+    found = resampled_metrics(cases, np.ones((1, 8)), ["auroc_macro", "acc_macro"])
+    assert found["auroc_macro"][0] == 1.0
+    assert sk.roc_auc_score(label, own) < 1.0
+
+
+def test_auroc_is_averaged_over_the_models_that_have_all_classes():
+    cases = some_cases(seeds=2)
+    for name in RANKING:
+        expected = [
+            row_metrics(*(column[(cases.fold == f) & (cases.seed == s)] for column in pair))[name]
+            for f, s in cases.models()
+            for pair in [(cases.probs, cases.label)]
+        ]
+        found = resampled_metrics(cases, np.ones((1, cases.patients)), [name])[name]
+        assert found[0] == pytest.approx(np.nanmean(expected))
+        left = jackknife_metrics(cases, cases.patient, [name])[name]
+        rest = [
+            row_metrics(cases.probs[keep], cases.label[keep])[name]
+            for f, s in cases.models()
+            for keep in [(cases.fold == f) & (cases.seed == s) & (cases.patient != 3)]
+        ]
+        assert left[3] == pytest.approx(np.nanmean(rest))
 
 
 def test_chunks_do_not_show(monkeypatch):
@@ -168,7 +198,7 @@ def test_left_out_is_dropped(unit):
     found = jackknife_metrics(cases, groups, METRICS)
     for group in range(groups.max() + 1):
         rest = cases.of(groups != group)
-        expected = row_metrics(rest.probs, rest.label)
+        expected = row_metrics(rest.probs, rest.label) | seed_metrics(rest, sorted(RANKING))[0]
         for name in METRICS:
             assert found[name][group] == pytest.approx(expected[name], nan_ok=True)
 

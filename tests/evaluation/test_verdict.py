@@ -33,9 +33,9 @@ def contrast(first, second, difference, p, *, jobs=15, error=0.04, metric="acc_m
         difference=difference,
         error=StandardError(error, 40.0),
         interval=Interval(difference - 0.08, difference + 0.08),
-        percentile=Interval(difference - 0.08, difference + 0.08),
+        trained=Interval(difference - 0.06, difference + 0.06),
+        percentile=Interval(difference - 0.06, difference + 0.06),
         p_patients=p,
-        p_models=p,
         p=p,
         p_holm=math.nan,
         resampled_t=ResampledT(1.0, 14, 0.3),
@@ -45,7 +45,7 @@ def contrast(first, second, difference, p, *, jobs=15, error=0.04, metric="acc_m
 
 def score(mean, half=0.1):
     interval = Interval(mean - half, mean + half)
-    return Score({0: mean}, mean, math.nan, interval, interval)
+    return Score({0: mean}, mean, math.nan, interval, interval, interval)
 
 
 def judged(*, chance=1 / 3, map_alone=None, auroc=None, same_maps=math.nan, roles=ROLES, **found):

@@ -3,11 +3,13 @@ from __future__ import annotations
 import csv
 import io
 import math
+from dataclasses import replace
 
 import pytest
 
 from study_folder import judged, write_study
-from vaclip.evaluation.compare import HEADLINE
+from vaclip.evaluation.compare import HEADLINE, Score
+from vaclip.evaluation.inference import UNDEFINED, Interval
 from vaclip.evaluation.scores import METRICS
 from vaclip.reports import tables
 from vaclip.reports.gather import read_folder
@@ -125,3 +127,11 @@ def test_metrics_csv_holds_every_score_and_leaves_the_undefined_empty(found):
     assert {row["low"] for row in ece} == {""}
     assert not any(value == "nan" for row in rows for value in row.values())
     assert all(math.isfinite(float(row["mean"])) for row in ece)
+
+
+def test_a_single_model_shows_its_own_interval_named_so():
+    score = Score({0: 0.7}, 0.7, math.nan, UNDEFINED, Interval(0.6, 0.8), UNDEFINED)
+    assert tables.score_text(score) == f"0.700\n{NONE}\n(this model: 0.600 to 0.800)"
+    whole = replace(score, interval=Interval(0.5, 0.9))
+    assert tables.score_text(whole) == "0.700\n0.500 to 0.900"
+    assert tables.score_text(replace(score, trained=UNDEFINED)) == "0.700"

@@ -1,7 +1,7 @@
 """What is scored: the clips or cases of an arm, as arrays.
 
 Letters: N rows (a case or clip of one seed), P patients, K classes. A **job** is one fold of
-one seed. A **case** is a patient and a label; a patient with clips of two labels is two cases.
+one seed. A **case** is a patient; of one whose clips have several labels each clip is a case.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from vaclip import keys
 from vaclip.metrics.functional import FloatArray, IntArray
+from vaclip.metrics.split import case_of_clip
 
 Unit: TypeAlias = Literal["patient", "clip"]
 Job: TypeAlias = tuple[int, int]
 """(fold, seed)."""
 UNITS: Final[tuple[Unit, ...]] = ("patient", "clip")
 CASE: Final = [keys.PRED_FOLD, keys.PRED_SEED, keys.PRED_PATIENT, keys.PRED_LABEL]
-"""The columns that name a case of a model."""
+"""The columns that name a case of a model, but for the clip where a patient has several labels."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,16 @@ class Cases:
         has[self.patient, self.label] = True
         return _numbered(has)
 
+    @property
+    def of_several_labels(self) -> int:
+        """How many patients have rows of several labels: their clips are not averaged."""
+        pairs = np.unique(np.stack([self.patient, self.label]), axis=1)[0]
+        return int(np.sum(np.bincount(pairs) > 1))
+
+    def models(self) -> IntArray:
+        """The jobs that the rows come from, (M, 2) as (fold, seed), sorted."""
+        return np.unique(np.stack([self.fold, self.seed], axis=1), axis=0)
+
     def training_sets(self) -> tuple[IntArray, IntArray]:
         """Tells the models apart that the rows come from, as far as they are independent.
 
@@ -87,7 +98,9 @@ def cases_of(clips: pd.DataFrame, classes: Sequence[str], unit: Unit = "patient"
     """
     probs = [keys.PRED_PROB_PREFIX + name for name in classes]
     if unit == "patient":
-        clips = clips[[*CASE, *probs, keys.PRED_SIM]].groupby(CASE, as_index=False).mean()
+        patient = clips.groupby(CASE[:-1]).ngroup().to_numpy()
+        cases = clips.groupby(case_of_clip(patient, clips[keys.PRED_LABEL].to_numpy()))
+        clips = cases[CASE].first().join(cases[[*probs, keys.PRED_SIM]].mean())
     return Cases(
         patient=np.unique(clips[keys.PRED_PATIENT].to_numpy(str), return_inverse=True)[1],
         label=clips[keys.PRED_LABEL].to_numpy(np.int64),

@@ -7,27 +7,28 @@ equal results.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from vaclip import keys
-from vaclip.errors import counted
+from vaclip.errors import VaclipError, counted
 from vaclip.evaluation import inference as stats
 from vaclip.evaluation import scores
 from vaclip.evaluation.cases import Cases, Job, Unit
 from vaclip.evaluation.inference import Interval, ResampledT, StandardError
 from vaclip.evaluation.predictions import Predictions
 from vaclip.evaluation.roles import FAMILIES, Roles
+from vaclip.evaluation.spread import difference_interval, standard_errors, value_interval
 from vaclip.metrics.functional import FloatArray, IntArray, alignment_metrics
 
 HEADLINE: Final = "acc_macro"
 N_RESAMPLES: Final = 2000
 N_PERMUTATIONS: Final = 9999
-_RANGE = {"brier": 2.0, "log_loss": math.inf}  # of the others it is 1
 
 
 @dataclass(frozen=True, repr=False)
@@ -35,18 +36,22 @@ class Score:
     """A metric of an arm."""
 
     per_seed: dict[int, float]
-    """Value of each seed, its folds pooled: every patient once."""
+    """Value of each seed, its folds pooled, so that every patient counts once; of
+    `scores.RANKING` the mean over its folds."""
     mean: float
-    """Over seeds; one that lacks folds weighs less."""
+    """Over seeds, of which one that lacks folds weighs less; of `scores.RANKING` over models."""
     sd: float
     """Over the seeds that lack nothing; NaN for one."""
     interval: Interval
-    """Over patients and trained models; of ``ece`` none, because its bias is not known."""
+    """Of the training procedure on a cohort of this size: over patients, training sets and trained
+    models. Undefined for a single model; of ``ece`` none, because its bias is not known."""
+    trained: Interval
+    """Of these trained models on new patients: over patients alone."""
     percentile: Interval
-    """From the bootstrap over patients, the trained models taken as they are."""
+    """As ``trained``, from the bootstrap."""
 
     def __repr__(self) -> str:
-        return f"{self.mean:.3f} ({self.interval})"
+        return f"{self.mean:.3f} ({self.interval}; of these models {_ends(self.trained)})"
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,10 +62,12 @@ class ArmScores:
     unit: Unit
     jobs: int
     patients: int
+    of_several_labels: int
+    """How many of them have clips of several labels, which are not averaged."""
     scores: dict[str, Score]
     """By name in `scores.METRICS`."""
     alignment: dict[str, tuple[float, float]]
-    """Mean and standard deviation over seeds of `alignment_metrics`."""
+    """Mean over models and standard deviation over seeds of `alignment_metrics`."""
     confusion: IntArray
     """(K, K) counts by (label, diagnosis), summed over seeds."""
     reliability: scores.Reliability
@@ -85,16 +92,18 @@ class Contrast:
     value_second: float
     difference: float
     error: StandardError
+    """Of the difference between the training procedures."""
     interval: Interval
-    """Over patients and trained models."""
-    percentile: Interval
-    """From the paired bootstrap over patients, the trained models taken as they are."""
-    p_patients: float
-    """Two-sided, of the patient-level permutation test, the trained models as they are."""
-    p_models: float
-    """Two-sided, of the t-test that belongs to ``interval``."""
+    """Of the training procedures on a cohort of this size: over patients, training sets and trained
+    models. Undefined for a single model of each."""
     p: float
-    """The larger of the two: the difference must stand against both."""
+    """Two-sided, of the t-test that belongs to ``interval``."""
+    trained: Interval
+    """Of these trained models on new patients: over patients alone."""
+    percentile: Interval
+    """As ``trained``, from the paired bootstrap."""
+    p_patients: float
+    """Two-sided, of the paired permutation test of patients, the trained models as they are."""
     p_holm: float
     """Corrected for the family that the contrast stands in; NaN outside of one."""
     resampled_t: ResampledT
@@ -106,10 +115,17 @@ class Contrast:
     """Whether both predict the very same for every case, as one model under two names does."""
 
     def __repr__(self) -> str:
+        p = f"{self.p:.3g}" if math.isfinite(self.p) else "-"
         return (
             f"{self.first} - {self.second}, {self.metric}: {self.difference:+.3f} "
-            f"({self.interval}), p = {self.p:.3g}, {counted(self.patients, 'patient')}"
+            f"({self.interval}), p = {p}, {counted(self.patients, 'patient')}; of these models "
+            f"{_ends(self.trained)}"
         )
+
+
+def _ends(interval: Interval) -> str:
+    known = math.isfinite(interval.low)
+    return f"{interval.low:.3f} to {interval.high:.3f}" if known else "-"
 
 
 def score_arm(
@@ -123,24 +139,30 @@ def score_arm(
 ) -> ArmScores:
     """Scores one arm over all jobs that it has."""
     cases = predictions.cases(arm, unit)
-    per_seed = scores.seed_metrics(cases)
+    per_seed = scores.seed_metrics(cases, metrics)
+    means = scores.resampled_metrics(cases, np.ones((1, cases.patients)), metrics)
     rows = {s: int(np.sum(cases.seed == s)) for s in per_seed}
     weights = stats.bootstrap_weights(cases.strata(), n_resamples, np.random.default_rng(seed))
     drawn = scores.resampled_metrics(cases, weights, metrics)
-    errors = _errors(
-        lambda unit, strata: scores.jackknife_metrics(cases, unit, metrics, strata), cases, metrics
-    )
+    errors = standard_errors([cases], metrics, _ratio(predictions, cases, [arm]))
     found = {}
     for name in metrics:
         values = {s: value[name] for s, value in per_seed.items()}
-        mean, sd = scores.mean_and_sd(values, rows)
-        interval = _interval(name, mean, errors[name], cases)
-        found[name] = Score(values, mean, sd, interval, stats.percentile_interval(drawn[name]))
+        mean = float(means[name][0])
+        found[name] = Score(
+            per_seed=values,
+            mean=mean,
+            sd=scores.sd_over_seeds(values, rows),
+            interval=value_interval(name, mean, errors[name].procedure, cases),
+            trained=value_interval(name, mean, errors[name].trained, cases),
+            percentile=stats.percentile_interval(drawn[name]),
+        )
     return ArmScores(
         arm=arm,
         unit=unit,
         jobs=len(predictions.jobs[arm]),
         patients=cases.patients,
+        of_several_labels=cases.of_several_labels,
         scores=found,
         alignment=_alignment(cases, rows),
         confusion=scores.confusion_matrix(cases.probs, cases.label),
@@ -148,61 +170,18 @@ def score_arm(
     )
 
 
-def _errors(
-    jackknifed: Callable[[IntArray, IntArray], dict[str, FloatArray]],
-    cases: Cases,
-    metrics: Sequence[str],
-) -> dict[str, StandardError]:
-    """Standard error of each metric over patients and models.
-
-    Args:
-        jackknifed: From (N,) units of the rows and (U,) their strata to the metrics without each.
-        cases: Whose rows they are.
-        metrics: Which.
-    """
-    training, seed = cases.training_sets()
-    strata = cases.strata()
-    cells, cell = np.unique(np.stack([cases.patient, training]), axis=1, return_inverse=True)
-    of_cell = np.stack([strata[cells[0]], seed[cells[1]]])
-    cell_strata = np.unique(of_cell, axis=1, return_inverse=True)[1].reshape(-1)
-    over_patients = jackknifed(cases.patient, strata)
-    over_models = jackknifed(training, seed)
-    over_cells = jackknifed(cell.reshape(-1), cell_strata)
-    found = {}
-    for name in metrics:
-        patients = stats.patient_error(over_patients[name], strata, _share(cases, name))
-        models, df = stats.jackknife_variance(over_models[name], seed)
-        alike = stats.jackknife_variance(over_cells[name], cell_strata)[0]
-        found[name] = stats.with_training(patients, models, df, alike)
-    return found
-
-
-def _share(cases: Cases, metric: str) -> FloatArray:
-    """What each patient weighs in a metric, (P,), summing to 1."""
-    weight = np.ones(len(cases.label))
-    if metric in scores.MACRO:
-        counts = np.bincount(cases.label)
-        weight = 1 / (counts[cases.label] * np.count_nonzero(counts))
-    return np.bincount(cases.patient, weight) / weight.sum()
-
-
-def _interval(metric: str, value: float, error: StandardError, cases: Cases) -> Interval:
-    if metric == "ece":
-        return stats.UNDEFINED
-    if metric in ("log_loss", "brier"):
-        return stats.positive_interval(value, error)
-    return stats.fraction_interval(value, error, cases.patients, len(cases.label))
-
-
 def _alignment(cases: Cases, rows: dict[int, int]) -> dict[str, tuple[float, float]]:
-    per_seed = {}
-    for seed in rows:
-        own = cases.of((cases.seed == seed) & np.isfinite(cases.similarity))
-        per_seed[seed] = alignment_metrics(own.similarity, own.probs.argmax(axis=1) == own.label)
-    names = next(iter(per_seed.values()))
+    """Within a model, as `scores.RANKING`: embeddings of two models have nothing in common."""
+    found = []
+    for fold, seed in cases.models():
+        own = cases.of((cases.fold == fold) & (cases.seed == seed) & np.isfinite(cases.similarity))
+        right = own.probs.argmax(axis=1) == own.label
+        found.append({"seed": int(seed), **alignment_metrics(own.similarity, right)})
+    table = pd.DataFrame(found)
+    per_seed = table.groupby("seed").mean()
     return {
-        name: scores.mean_and_sd({s: value[name] for s, value in per_seed.items()}, rows)
-        for name in names
+        name: (float(table[name].mean()), scores.sd_over_seeds(per_seed[name].to_dict(), rows))
+        for name in map(str, per_seed)
     }
 
 
@@ -246,8 +225,8 @@ def compare(
     jobs = predictions.jobs[first], predictions.jobs[second]
     common = sorted(jobs[0] & jobs[1])
 
-    def apart(function: Callable[..., dict[str, FloatArray]], given: Any, *more: Any) -> FloatArray:
-        a, b = (function(part, given, [metric], *more)[metric] for part in (one, two))
+    def apart(weights: FloatArray) -> FloatArray:
+        a, b = (scores.resampled_metrics(part, weights, [metric])[metric] for part in (one, two))
         return a - b
 
     everyone = np.ones((1, one.patients))
@@ -255,14 +234,12 @@ def compare(
         float(scores.resampled_metrics(part, everyone, [metric])[metric][0]) for part in (one, two)
     ]
     difference = values[0] - values[1]
-    error = _errors(
-        lambda unit, strata: {metric: apart(scores.jackknife_metrics, unit, strata)}, one, [metric]
-    )[metric]
+    ratio = _ratio(predictions, one, [first, second])
+    errors = standard_errors([one, two], [metric], ratio)[metric]
     drawn = stats.bootstrap_weights(one.strata(), n_resamples, np.random.default_rng(seed))
     by_patients = stats.permutation_p(
         _permuted(one, two, metric), one.patients, n_permutations, np.random.default_rng([seed, 1])
     )
-    by_models = stats.t_p(difference, error)
     return Contrast(
         first=first,
         second=second,
@@ -273,19 +250,15 @@ def compare(
         value_first=values[0],
         value_second=values[1],
         difference=difference,
-        error=error,
-        interval=stats.difference_interval(
-            difference, error, one.patients, _RANGE.get(metric, 1.0)
-        ),
-        percentile=stats.percentile_interval(apart(scores.resampled_metrics, drawn)),
+        error=errors.procedure,
+        interval=difference_interval(metric, difference, errors.procedure, one),
+        p=stats.t_p(difference, errors.procedure),
+        trained=difference_interval(metric, difference, errors.trained, one),
+        percentile=stats.percentile_interval(apart(drawn)),
         p_patients=by_patients,
-        p_models=by_models,
-        p=float(np.maximum(by_patients, by_models)),
         p_holm=math.nan,
-        resampled_t=_fold_test(
-            predictions, common, one, two, metric, min(map(_train_fraction, (first, second)))
-        ),
-        detectable=stats.detectable_difference(error),
+        resampled_t=_fold_test(common, one, two, metric, ratio),
+        detectable=stats.detectable_difference(errors.procedure),
         identical=one.patients > 0 and np.array_equal(one.probs, two.probs),
     )
 
@@ -308,27 +281,33 @@ def _permuted(one: Cases, two: Cases, metric: str) -> stats.Permuted:
 
 
 def _fold_test(
-    predictions: Predictions,
-    common: Sequence[Job],
-    one: Cases,
-    two: Cases,
-    metric: str,
-    fraction: float,
+    common: Sequence[Job], one: Cases, two: Cases, metric: str, ratio: float
 ) -> ResampledT:
     differences, everyone = [], np.ones((1, one.patients))
     for fold, seed in common:
         own = (one.fold == fold) & (one.seed == seed)
         both = [scores.resampled_metrics(x.of(own), everyone, [metric]) for x in (one, two)]
         differences.append(float(both[0][metric][0] - both[1][metric][0]))
-    test = [predictions.sizes[job][0] for job in common]
-    train = [fraction * predictions.sizes[job][1] for job in common]
-    return stats.corrected_resampled_t(differences, test, train)
+    return stats.corrected_resampled_t(differences, ratio)
+
+
+def _ratio(predictions: Predictions, cases: Cases, arms: Sequence[str]) -> float:
+    """Patients tested to patients trained on, of the models that the cases come from."""
+    sizes = [predictions.sizes[int(pair[0]), int(pair[1])] for pair in cases.models()]
+    test, train = (sum(size[side] for size in sizes) for side in (0, 1))
+    fraction = min(map(_train_fraction, arms))
+    return test / (fraction * train) if train > 0 else math.nan
 
 
 def _train_fraction(arm: str) -> float:
     """Share of the training patients that an arm learns from."""
     _, axis, value = keys.split_variant(arm)
-    return float(value) if value and axis == keys.AXIS_TRAIN_FRACTION else 1.0
+    if axis != keys.AXIS_TRAIN_FRACTION:
+        return 1.0
+    try:
+        return float(str(value))
+    except ValueError as error:
+        raise VaclipError(f"an arm has {axis}={value}, which is no number") from error
 
 
 def compare_families(

@@ -88,18 +88,18 @@ class Evaluation:
     def frame(self) -> pd.DataFrame:
         """All scores in long form, a row an arm, unit and metric; undefined values are NaN."""
         columns = (
-            "arm", "unit", "metric", "mean", "sd_over_seeds", "low", "high", "bootstrap_low",
-            "bootstrap_high", "patients", "jobs",
+            "arm", "unit", "metric", "mean", "sd_over_seeds", "low", "high", "trained_low",
+            "trained_high", "bootstrap_low", "bootstrap_high", "patients", "jobs",
         )  # fmt: skip
-        nothing = [math.nan] * 4
+        nothing = [math.nan] * 6
         rows = []
         for found in self._all_scores():
             size = (found.patients, found.jobs)
             for name in (name for name in METRICS if name in found.scores):
                 score = found.scores[name]
-                ends = (score.interval.low, score.interval.high)
-                drawn = (score.percentile.low, score.percentile.high)
-                values = (score.mean, score.sd, *ends, *drawn)
+                intervals = (score.interval, score.trained, score.percentile)
+                ends = (end for own in intervals for end in (own.low, own.high))
+                values = (score.mean, score.sd, *ends)
                 rows.append((found.arm, found.unit, name, *values, *size))
             if found.arm in self.scores["patient"]:
                 for name, pair in found.alignment.items():

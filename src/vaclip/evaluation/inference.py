@@ -1,12 +1,12 @@
 """Intervals and tests over patients, on plain arrays.
 
 Patients are the unit: all that belongs to one moves together. Letters: P patients, D draws.
-What cannot be estimated is NaN. ``benchmarks/report_statistics.py`` shows how often these
-intervals cover and these tests err.
+What cannot be estimated is NaN. ``benchmarks/inference.py`` shows how often these intervals cover
+and these tests err with really trained models.
 
-Intervals come from what a value is without each patient and each trained model (jackknife),
-because the percentile bootstrap over patients covers too seldom with 30 to 60 patients and
-does not see the chance of training; it is given beside them.
+Intervals come from what a value is without each patient and each trained model (jackknife);
+`vaclip.evaluation.spread` puts the parts together. The percentile bootstrap over patients, which
+covers less often with 30 to 60 patients, is given beside them.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from vaclip.metrics.functional import FloatArray, IntArray
 LEVEL: Final = 0.95
 ALPHA: Final = 0.05
 POWER: Final = 0.8
+SHARED: Final = 1.25  # see `with_overlap`
 _PRIOR_DF = 2.0  # weight of the pooled variance in each stratum's, in degrees of freedom
 _TIE = 1e-9  # statistics that differ by rounding alone are equal
 _CHUNK = 1024
@@ -44,6 +45,8 @@ class Interval:
     high: float
 
     def __str__(self) -> str:
+        if not math.isfinite(self.low):
+            return f"{LEVEL:.0%} interval -"
         return f"{LEVEL:.0%} interval {self.low:.3f} to {self.high:.3f}"
 
 
@@ -56,6 +59,9 @@ class StandardError:
 
     value: float
     df: float
+
+
+UNKNOWN: Final = StandardError(math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -137,7 +143,7 @@ def patient_error(jackknifed: FloatArray, strata: IntArray, share: FloatArray) -
     own = np.where(n > 1, variance * n / c**2, 0.0)
     total = float((n - 1).sum())
     if not total or not np.isfinite(own).all():
-        return StandardError(math.nan, math.nan)
+        return UNKNOWN
     pooled = ((n - 1) * own).sum() / total
     df = n - 1 + _PRIOR_DF
     terms = ((n - 1) * own + _PRIOR_DF * pooled) / df * c**2 / n
@@ -168,6 +174,32 @@ def with_training(patients: StandardError, models: float, df: float, cells: floa
     variance = patients.value**2 + extra
     freedom = variance**2 / (patients.value**4 / patients.df + models**2 / df)
     return StandardError(math.sqrt(variance), freedom)
+
+
+def with_overlap(error: StandardError, one_seed: float, seeds: int, ratio: float) -> StandardError:
+    """Adds what folds and seeds share: their models come from one cohort.
+
+    More seeds average out the chance of a split and of a training, V = A + (V(one seed) - A) / S;
+    what they cannot average out, A, is the chance of this cohort's patients as they are tested.
+    They were trained on as well, by every model, which no model without them tells: V' = V +
+    `SHARED` A. With a single seed A is unknown, and V' = V + n_test / n_train V, after Nadeau
+    and Bengio (2003). No unbiased estimator exists (Bengio & Grandvalet 2004): both were chosen by
+    ``benchmarks/inference.py``.
+
+    Args:
+        error: Over patients and models, as if training sets shared nobody.
+        one_seed: Mean over seeds of V of that seed alone.
+        seeds: S.
+        ratio: n_test / n_train of a model.
+    """
+    variance = error.value**2
+    if seeds > 1:
+        added = SHARED * max((seeds * variance - one_seed) / (seeds - 1), 0.0)
+    else:
+        added = ratio * variance
+    if not math.isfinite(variance + added):
+        return UNKNOWN
+    return StandardError(math.sqrt(variance + added), error.df)
 
 
 def fraction_interval(value: float, error: StandardError, patients: int, rows: int) -> Interval:
@@ -277,9 +309,7 @@ def holm(p: Sequence[float]) -> list[float]:
     return [float(value) for value in values]
 
 
-def corrected_resampled_t(
-    differences: Sequence[float], test: Sequence[float], train: Sequence[float]
-) -> ResampledT:
+def corrected_resampled_t(differences: Sequence[float], ratio: float) -> ResampledT:
     """The corrected resampled t-test of Nadeau & Bengio (2003, section 4).
 
     t = mean / sqrt((1 / J + n_test / n_train) s^2) with J - 1 degrees of freedom: training
@@ -287,17 +317,14 @@ def corrected_resampled_t(
 
     Args:
         differences: (J,) difference of two arms in each fold and seed; NaN is left out.
-        test: (J,) patients tested.
-        train: (J,) patients trained on; the ratio is that of the sums.
+        ratio: Patients tested to patients trained on; NaN where it is not known.
     """
     values = np.asarray(differences, float)
-    keep = np.isfinite(values)
-    values, n_test, n_train = values[keep], np.sum(np.array(test)[keep]), np.array(train)[keep]
+    values = values[np.isfinite(values)]
     df = len(values) - 1
-    if df < 1 or n_train.sum() <= 0 or not np.var(values) > _TIE**2:
+    if df < 1 or not math.isfinite(ratio) or not np.var(values) > _TIE**2:
         return ResampledT(math.nan, max(df, 0), math.nan)
-    scale = 1 / len(values) + n_test / n_train.sum()
-    t = float(values.mean() / math.sqrt(scale * values.var(ddof=1)))
+    t = float(values.mean() / math.sqrt((1 / len(values) + ratio) * values.var(ddof=1)))
     return ResampledT(t, df, float(2 * stats.t.sf(abs(t), df)))
 
 

@@ -48,7 +48,7 @@ class Predictions:
 
     Made by `of` (a table in vaclip's own columns), `from_frame` (anybody's table) or `load` (what
     a run or an ablation left). Probabilities are averaged over the segments of a clip, then over
-    the clips of a patient; a patient with clips of two labels is two cases.
+    the clips of a patient; of a patient with clips of several labels each clip counts for itself.
 
     Attributes:
         frame: The table, all splits, with every column of `keys.PREDICTION_COLUMNS` and one

@@ -25,6 +25,9 @@ METRICS: Final = (*CLASSIFICATION_NAMES, "f1_micro", "ece", "brier")
 """Names of `row_metrics`."""
 MACRO: Final = frozenset({"acc_macro", "f1_macro", "auroc_macro"})
 """Those to which every class contributes the same share; to the others every row does."""
+RANKING: Final = frozenset({"auroc_macro", "auroc_micro"})
+"""Those that rank rows: computed within a model, then averaged over the models in
+which they are defined, because models need not agree on what a probability means."""
 BINS: Final = 10
 _CHUNK = 250_000  # weights held at once
 
@@ -108,21 +111,24 @@ def weighted_metrics(
         return {name: _WEIGHTED[name](rows, weights) for name in names}
 
 
-def seed_metrics(cases: Cases) -> dict[int, dict[str, float]]:
-    """`row_metrics` of each seed, its folds pooled."""
-    return {
-        int(seed): row_metrics(cases.probs[cases.seed == seed], cases.label[cases.seed == seed])
-        for seed in np.unique(cases.seed)
-    }
+def seed_metrics(cases: Cases, names: Sequence[str] = METRICS) -> dict[int, dict[str, float]]:
+    """The metrics of each seed, as `resampled_metrics` takes them together."""
+    everyone = np.ones((1, cases.patients))
+    found = {}
+    for seed in np.unique(cases.seed):
+        values = resampled_metrics(cases.of(cases.seed == seed), everyone, names)
+        found[int(seed)] = {name: float(value[0]) for name, value in values.items()}
+    return found
 
 
 def resampled_metrics(
     cases: Cases, weights: FloatArray, names: Sequence[str]
 ) -> dict[str, FloatArray]:
-    """Means over seeds of the metrics, each patient weighted as a whole.
+    """Means of the metrics over seeds, or over models, each patient weighted as a whole.
 
-    A seed weighs by its rows, so one that lacks folds counts for less; a seed in which a
-    metric is undefined is left out of its mean.
+    The folds of a seed are pooled. A seed weighs by its rows, so one that lacks folds counts for
+    less. Those of `RANKING` are means over models instead, all alike. A seed or model in which a
+    metric is undefined, such as a fold without a class, is left out of its mean.
 
     Args:
         cases: Rows of all seeds.
@@ -134,7 +140,7 @@ def resampled_metrics(
     """
     step = max(1, _CHUNK // max(1, len(cases.label)))
     parts = [
-        _mean_over_seeds(cases, weights[start : start + step], names)
+        _mean(cases, weights[start : start + step], names)
         for start in range(0, max(len(weights), 1), step)
     ]
     return {name: np.concatenate([part[name] for part in parts]) for name in names}
@@ -169,38 +175,36 @@ def jackknife_metrics(
     return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
-def _mean_over_seeds(
-    cases: Cases, weights: FloatArray, names: Sequence[str]
-) -> dict[str, FloatArray]:
+def _mean(cases: Cases, weights: FloatArray, names: Sequence[str]) -> dict[str, FloatArray]:
     total = {name: np.zeros(len(weights)) for name in names}
     defined = {name: np.zeros(len(weights)) for name in names}
-    for seed in np.unique(cases.seed):
-        rows = np.flatnonzero(cases.seed == seed)
-        own = Rows(cases.probs[rows], cases.label[rows], cases.patient[rows])
-        values = weighted_metrics(own, weights, names)
-        for name, value in values.items():
-            total[name] += len(rows) * np.nan_to_num(value)
-            defined[name] += len(rows) * np.isfinite(value)
+    model = np.unique(np.stack([cases.seed, cases.fold]), axis=1, return_inverse=True)[1]
+    for pooled, group in ((True, cases.seed), (False, model.reshape(-1))):
+        wanted = [name for name in names if pooled is (name not in RANKING)]
+        for own in np.unique(group) if wanted else ():
+            rows = np.flatnonzero(group == own)
+            part = Rows(cases.probs[rows], cases.label[rows], cases.patient[rows])
+            share = len(rows) if pooled else 1
+            for name, value in weighted_metrics(part, weights, wanted).items():
+                total[name] += share * np.nan_to_num(value)
+                defined[name] += share * np.isfinite(value)
     with np.errstate(invalid="ignore"):
         return {name: total[name] / defined[name] for name in names}
 
 
-def mean_and_sd(values: dict[int, float], rows: dict[int, int]) -> tuple[float, float]:
-    """Mean over seeds as in `resampled_metrics`, and standard deviation (n - 1) over seeds.
+def sd_over_seeds(values: dict[int, float], rows: dict[int, int]) -> float:
+    """Standard deviation (n - 1) over seeds.
 
-    The deviation is over the seeds that have the most rows: one that lacks folds differs for
-    another reason. NaN for fewer than two.
+    Over those that have the most rows: one that lacks folds differs for another reason. NaN for
+    fewer than two.
 
     Args:
         values: The metric by seed.
         rows: The rows by seed.
     """
-    defined = [seed for seed, value in values.items() if math.isfinite(value)]
-    if not defined:
-        return math.nan, math.nan
-    mean = np.average([values[s] for s in defined], weights=[rows[s] for s in defined])
-    whole = [values[seed] for seed in defined if rows[seed] == max(rows.values())]
-    return float(mean), float(np.std(whole, ddof=1)) if len(whole) > 1 else math.nan
+    most = max(rows.values(), default=0)
+    whole = [v for seed, v in values.items() if math.isfinite(v) and rows[seed] == most]
+    return float(np.std(whole, ddof=1)) if len(whole) > 1 else math.nan
 
 
 def confusion_matrix(probs: FloatArray, labels: IntArray) -> IntArray:

@@ -20,6 +20,25 @@ from vaclip.metrics.functional import (
 from vaclip.metrics.retrieval import retrieval_metrics, unit_rows
 
 
+def case_of_clip(patient: IntArray, label: IntArray) -> IntArray:
+    """Tells which clips make up a case: those of a patient, unless their labels differ.
+
+    What a clip's label is must not decide what its prediction is averaged with, or the truth would
+    help the diagnosis. So the clips of a patient of several labels each stand for themselves.
+
+    Args:
+        patient: (C,) whose clip it is.
+        label: (C,).
+
+    Returns:
+        (C,) the case of each clip, numbered by patient, then by clip.
+    """
+    pairs = np.unique(np.stack([patient, label]), axis=1)
+    several = np.isin(patient, [p for p in pairs[0] if np.sum(pairs[0] == p) > 1])
+    clip = np.where(several, np.arange(len(patient)), 0)
+    return np.unique(np.stack([patient, clip]), axis=1, return_inverse=True)[1].reshape(-1)
+
+
 @dataclass(frozen=True)
 class Segments:
     """What one model says of each segment of a split."""
@@ -93,14 +112,14 @@ class Clips:
     """(M, E)."""
 
     def cases(self) -> tuple[FloatArray, IntArray]:
-        """Averages over clips to cases: the clips of a patient of several labels are one a label.
+        """Averages over the clips of a case; see `case_of_clip`.
 
         Returns:
-            (P, K) probabilities and (P,) labels, in the order of patient and label.
+            (P, K) probabilities and (P,) labels, in the order of the patients.
         """
-        classes = self.probs.shape[1]
-        case, probs = mean_by_group(self.probs, self.patient * classes + self.label)
-        return probs, case % classes
+        case = case_of_clip(self.patient, self.label)
+        first = np.unique(case, return_index=True)[1]
+        return mean_by_group(self.probs, case)[1], self.label[first]
 
     def retrieval(self) -> dict[str, float]:
         """`retrieval_metrics` of the clips that have a similarity; empty without embeddings."""

@@ -9,6 +9,7 @@ from typing import Final
 from vaclip.evaluation.cases import UNITS, Job, Unit
 from vaclip.evaluation.compare import HEADLINE, Contrast, Score
 from vaclip.evaluation.evaluate import Evaluation
+from vaclip.evaluation.inference import Interval
 from vaclip.evaluation.labels import ALIGNMENT, AMONG, METRICS, PLACES, SIDES, titled
 from vaclip.reports.gather import Arm, Source
 from vaclip.reports.typeset import MINUS, NONE, Table, interval_text, number, p_text
@@ -32,8 +33,14 @@ def score_text(score: Score) -> str:
     mean = number(score.mean)
     if math.isfinite(score.sd):
         mean += f" ± {number(score.sd)}"
-    low = interval_text(score.interval)
+    low = _interval_or_trained(score.interval, score.trained)
     return mean if low == NONE else f"{mean}\n{low}"
+
+
+def _interval_or_trained(interval: Interval, trained: Interval, *, sign: bool = False) -> str:
+    """The interval; of a single model, which has none, that of these patients alone, named so."""
+    found, alone = (interval_text(one, sign=sign) for one in (interval, trained))
+    return f"{NONE}\n(this model: {alone})" if found == NONE != alone else found
 
 
 def experiment_table(source: Source, results: Evaluation) -> Table:
@@ -169,7 +176,7 @@ def _contrast_row(source: Source, contrast: Contrast) -> tuple[str, ...]:
     return (
         contrast_name(contrast),
         number(contrast.difference, sign=True),
-        interval_text(contrast.interval, sign=True),
+        _interval_or_trained(contrast.interval, contrast.trained, sign=True),
         p_text(contrast.p),
         p_text(contrast.p_holm),
         p_text(contrast.resampled_t.p),

@@ -16,6 +16,7 @@ from vaclip.evaluation.predictions import Predictions
 from vaclip.files import write_json
 from vaclip.metrics.functional import classification_metrics
 from vaclip.metrics.modules import PROBS, alignment_similarity
+from vaclip.metrics.split import case_of_clip
 from vaclip.runs.folder import fold_folder
 from vaclip.study.study import Study
 
@@ -33,7 +34,8 @@ def majority_guess(datasets: dict[str, SegmentDataset]) -> dict[str, float]:
     probs = np.zeros(classes)
     probs[np.flatnonzero(guess)[0]] = 1.0
     clips = np.array([item.label for item in test])
-    patients = np.array(sorted({(item.patient, item.label) for item in test}))[:, 1]
+    names = np.unique([item.patient for item in test], return_inverse=True)[1]
+    patients = clips[np.unique(case_of_clip(names, clips), return_index=True)[1]]
     scores = {}
     for unit, truth in (("clip", clips), ("patient", patients)):
         values = classification_metrics(np.tile(probs, (len(truth), 1)), truth)
