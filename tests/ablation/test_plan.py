@@ -150,7 +150,7 @@ def test_fewer_folds_seeds_and_arms():
     assert {job.fold for job in jobs} == {2}
     assert {job.seed for job in jobs} == {5}
     arms = {arm for job in jobs for arm in job.arms}
-    assert arms == {"B0", "B3", "K_shuffled", "K_map_only", "K_withheld"}
+    assert arms == {"B0", "B1", "B3", "K_shuffled", "K_map_only", "K_withheld"}
 
 
 def test_one_annotator_cannot_be_crossed():
