@@ -281,10 +281,11 @@ def verdicts(studies: int, jobs: int, scenario: Scenario, name: str) -> pd.DataF
 
 def show_verdict(studies: int, jobs: int) -> None:
     scenario = SCENARIOS[0]
+    answers = {name: verdicts(studies, jobs, scenario, name) for name in TRUTHS}
     for question in ("map_at_hand", "whose_map"):
         rows = []
-        for name in TRUTHS:
-            said = Counter(verdicts(studies, jobs, scenario, name)[question])
+        for name, own in answers.items():
+            said = Counter(own[question])
             rows.append([name, *(f"{100 * said[answer] / studies:.1f}" for answer in Answer)])
         print_table(
             f"What the verdict says, in %, {question}, {scenario.name}, B0 at 0.65 "
