@@ -157,7 +157,10 @@ def _map_at_hand(
 ) -> Question:
     asks = "With a clinician's map at hand: does the map add to the video?"
     if primary is None:
-        needed = f"It needs {roles.method} and {roles.baseline}, each with more than one patient."
+        needed = (
+            f"It needs {roles.method} and {roles.baseline}, each with more than one patient and "
+            "more than one trained model."
+        )
         return Question("map_at_hand", asks, Answer.NOT_ASKED, (needed,))
     answer, why = _plain(primary)
     if answer is Answer.YES:

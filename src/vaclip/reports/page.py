@@ -136,7 +136,7 @@ def write_report(
     own = _tables(found, results, real_ids=real_ids)
     page = _page(
         found, results, own, figures,
-        real_ids=real_ids, n_resamples=n_resamples, n_permutations=n_permutations,
+        real_ids=real_ids, n_resamples=n_resamples,
     )  # fmt: skip
     without_ids = own.without_ids()
     texts = {
@@ -187,7 +187,6 @@ def _page(
     *,
     real_ids: bool,
     n_resamples: int,
-    n_permutations: int,
 ) -> str:
     loader = PackageLoader("vaclip.reports")
     environment = Environment(
@@ -214,7 +213,6 @@ def _page(
         facts=record.card_facts(source.data_card) if source.data_card else None,
         jobs=_jobs(source),
         n_resamples=f"{n_resamples:,}",
-        n_permutations=f"{n_permutations:,}",
         config=source.config if real_ids else _without_places(source.config),
         environment=_pretty(source.environment, real_ids=real_ids),
         names_note="Patients and clips bear their own ids."
