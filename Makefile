@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+FUZZ_SECONDS ?= 60
 
 .PHONY: demo study test fuzz lint types docs check floors clean
 
@@ -12,10 +13,10 @@ study: $(VENV)/.installed  ## A small study of the default cohort, to its report
 	$(BIN)/vaclip study study=quick
 
 test: $(VENV)/.installed-dev  ## The whole test suite
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 fuzz: $(VENV)/.installed-dev  ## A minute of damaged files for each parser
-	PYTHONPATH=tests $(BIN)/python tests/importers/fuzz.py --seconds 60
+	PYTHONPATH=tests $(BIN)/python tests/importers/fuzz.py --seconds $(FUZZ_SECONDS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
