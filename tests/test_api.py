@@ -177,7 +177,13 @@ def test_embeddings_that_were_not_trained_are_refused(study, home):
 def test_predictions_of_other_models_become_a_report(tmp_path):
     random = np.random.default_rng(0)
     rows = [
-        {"pid": f"p{n}", "dx": ("ill", "well")[n % 2], "model": arm, "p1": random.uniform()}
+        {
+            "pid": f"p{n}",
+            "dx": ("ill", "well")[n % 2],
+            "model": arm,
+            "fold": n // 2 % 4,
+            "p1": random.uniform(),
+        }
         for n in range(20)
         for arm in ("resnet", "resnet_gaze")
     ]
