@@ -25,7 +25,6 @@ from joblib import Parallel, delayed
 from vaclip import keys
 from vaclip.compose import compose_settings
 from vaclip.console import setup_logging
-from vaclip.evaluation.compare import compare
 from vaclip.evaluation.evaluate import evaluate
 from vaclip.evaluation.inference import ALPHA
 from vaclip.evaluation.predictions import Predictions
@@ -60,10 +59,12 @@ def one_cohort(seed: int, informative: bool, patients: int) -> dict[str, object]
             folder = finish_run(open_run(config, workers=1)).folder
             tables.append(pd.read_parquet(Path(folder) / keys.PREDICTIONS_FILE))
         predictions = Predictions.of(pd.concat(tables))
-    contrasts = {("B3", arm): compare(predictions, "B3", arm) for arm in ARMS if arm != "B3"}
-    judged = evaluate(predictions, roles=ROLES).verdict
-    row: dict[str, object] = {question.name: question.answer.value for question in judged.questions}
-    for (_, other), found in contrasts.items():
+    judged = evaluate(predictions, roles=ROLES)
+    questions = judged.verdict.questions
+    row: dict[str, object] = {question.name: question.answer.value for question in questions}
+    contrasts = {(c.first, c.second): c for family in judged.families.values() for c in family}
+    for other in (arm for arm in ARMS if arm != "B3"):
+        found = contrasts["B3", other]
         row |= {
             f"over {other}": found.difference,
             f"detectable over {other}": found.detectable,

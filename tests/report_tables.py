@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 
 from vaclip import keys
+from vaclip.evaluation.predictions import Predictions
 
 CLASSES = ("gait", "knee", "other")
+LABELS = [0] * 4 + [1] * 4 + [2] * 4  # every fold has all classes
 
 
 def prediction_rows(
@@ -57,3 +59,15 @@ def prediction_rows(
     prefix = keys.PRED_PROB_PREFIX
     columns = [*keys.PREDICTION_COLUMNS, *(f"{prefix}{name}" for name in classes)]
     return pd.DataFrame(rows, columns=columns)
+
+
+def predictions(**kwargs) -> Predictions:
+    """Those of `prediction_rows` with `LABELS`."""
+    return Predictions.of(prediction_rows(LABELS, **kwargs))
+
+
+def per_patient(found, arm):
+    """Whether each patient is right, mean over seeds, and the labels."""
+    cases = found.cases(arm)
+    right = (cases.probs.argmax(axis=1) == cases.label).astype(float)
+    return np.bincount(cases.patient, right) / np.bincount(cases.patient), np.array(LABELS)

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats as sp
 from sklearn.metrics import balanced_accuracy_score
 
-from report_tables import CLASSES, prediction_rows
+from report_tables import CLASSES, LABELS, per_patient, prediction_rows, predictions
 from vaclip.evaluation import compare as judge
 from vaclip.evaluation import inference as stats
 from vaclip.evaluation import scores
@@ -18,19 +18,7 @@ from vaclip.evaluation.roles import Roles
 
 # Of scikit-learn, whose balanced accuracy is the reference.
 pytestmark = pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
-LABELS = [0] * 4 + [1] * 4 + [2] * 4  # every fold has all classes
 FAST = {"n_resamples": 200, "n_permutations": 499}
-
-
-def predictions(**kwargs):
-    return Predictions.of(prediction_rows(LABELS, **kwargs))
-
-
-def per_patient(found, arm):
-    """Whether each patient is right, mean over seeds, and the labels."""
-    cases = found.cases(arm)
-    right = (cases.probs.argmax(axis=1) == cases.label).astype(float)
-    return np.bincount(cases.patient, right) / np.bincount(cases.patient), np.array(LABELS)
 
 
 def test_values_of_an_arm():

@@ -5,23 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from report_tables import CLASSES, prediction_rows
+from report_tables import CLASSES, LABELS, per_patient, prediction_rows, predictions
 from vaclip.evaluation import inference as stats
 from vaclip.evaluation import scores, spread
 from vaclip.evaluation.predictions import Predictions
-
-LABELS = [0] * 4 + [1] * 4 + [2] * 4  # every fold has all classes
-
-
-def predictions(**kwargs):
-    return Predictions.of(prediction_rows(LABELS, **kwargs))
-
-
-def per_patient(found, arm):
-    """Whether each patient is right, mean over seeds, and the labels."""
-    cases = found.cases(arm)
-    right = (cases.probs.argmax(axis=1) == cases.label).astype(float)
-    return np.bincount(cases.patient, right) / np.bincount(cases.patient), np.array(LABELS)
 
 
 def test_spread_over_patients_of_balanced_accuracy():

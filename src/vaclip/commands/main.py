@@ -44,7 +44,7 @@ examples:
 """ + _HYDRA_FLAGS.format("train")
 _STUDY_EXAMPLES = """
 examples:
-  vaclip study study=quick      five arms on small pictures: a first answer in minutes
+  vaclip study study=quick      six arms on small pictures: a first answer in minutes
   vaclip study study=smoke      does everything run? (study=default: all arms and axes, hours)
   vaclip study data=folder data.root=my_study --dry-run
                                 the jobs and an estimate of their time; nothing is run

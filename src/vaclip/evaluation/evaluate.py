@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -37,6 +37,7 @@ Curves: TypeAlias = Mapping[str, list[tuple[float, ArmScores]]]
 """By arm: (value on the axis, headline) in order of the values."""
 
 _AS_TRAINED = {keys.AXIS_TRAIN_FRACTION: 1.0, keys.AXIS_NOISE_PREFIX + "gain": 1.0}
+_NO_DRAWS: Final = {"n_resamples": 1, "n_permutations": 0}  # the verdict reads neither
 
 
 @dataclass(frozen=True)
@@ -155,9 +156,7 @@ def evaluate(
             raise VaclipError(f"no arm {unknown[0]!r} in the predictions: {[*predictions.jobs]}")
     if roles and roles.map_only and {roles.baseline, roles.map_only} <= set(predictions.jobs):
         predictions = with_late_fusion(predictions, roles.baseline, roles.map_only)
-    own = predictions.only(lambda arm: keys.split_variant(arm)[1] is None)
-    if not own.jobs:
-        raise VaclipError("the predictions have points of axes but no arm itself")
+    own = predictions.without_points()
     order = [arm for arm in dict.fromkeys((*arms, *own.jobs)) if arm in own.jobs]
     points = [name for name in predictions.jobs if name not in own.jobs]
     steps = len(UNITS) * len(order) + len(points) + 1
@@ -172,8 +171,7 @@ def evaluate(
 
     scores = {unit: {arm: step(arm, unit) for arm in order} for unit in UNITS}
     by_axis = _by_axis({name: step(name, metrics=(HEADLINE,)) for name in points})
-    draws: dict[str, Any] = {"n_resamples": n_resamples, "n_permutations": n_permutations}
-    families = compare_families(own, roles, **draws)
+    families = compare_families(own, roles, n_resamples=n_resamples, n_permutations=n_permutations)
     families["baseline"].sort(key=lambda contrast: order.index(contrast.first))
     progress(steps, steps)
     patients = scores["patient"]
@@ -182,7 +180,7 @@ def evaluate(
         roles=roles,
         scores=scores,
         families=families,
-        verdict=reach_verdict(own, roles, families, **draws),
+        verdict=reach_verdict(own, roles, families, patients),
         learning=_curves(
             keys.AXIS_TRAIN_FRACTION, by_axis.get(keys.AXIS_TRAIN_FRACTION, {}), patients
         ),
@@ -197,7 +195,10 @@ def evaluate(
 
 
 def reach_verdict(
-    predictions: Predictions, roles: Roles | None, families: dict[str, list[Contrast]], **draws: int
+    predictions: Predictions,
+    roles: Roles | None,
+    families: Mapping[str, Sequence[Contrast]],
+    scores: Mapping[str, ArmScores],
 ) -> Verdict:
     """Gathers what the rules of the verdict read, and applies them.
 
@@ -205,19 +206,16 @@ def reach_verdict(
         predictions: Of the arms, with the late fusion.
         roles: Which arm plays which part.
         families: From `compare_families`.
-        **draws: ``n_resamples`` and ``n_permutations`` of `compare`.
+        scores: By arm, per patient.
     """
     chance = 1 / len(predictions.classes)
     if roles is None:
         return verdict({}, None, Evidence(chance))
-    alone = auroc = None
-    if roles.map_only in predictions.jobs:
-        n_resamples = draws["n_resamples"]
-        alone = score_arm(
-            predictions, str(roles.map_only), metrics=(HEADLINE,), n_resamples=n_resamples
-        ).scores[HEADLINE]
+    map_only = scores.get(roles.map_only or "")
+    alone = map_only.scores[HEADLINE] if map_only else None
+    auroc = None
     if {roles.method, roles.baseline} <= set(predictions.jobs):
-        auroc = compare(predictions, roles.method, roles.baseline, "auroc_macro", **draws)
+        auroc = compare(predictions, roles.method, roles.baseline, "auroc_macro", **_NO_DRAWS)
     same = _same_maps(predictions, roles.method, roles.shuffled) if roles.shuffled else math.nan
     contrasts = {(c.first, c.second): c for family in families.values() for c in family}
     return verdict(contrasts, roles, Evidence(chance, alone, auroc, same))

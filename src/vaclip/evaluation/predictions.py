@@ -221,6 +221,17 @@ class Predictions:
         patients = self.patients or self.frame[keys.PRED_PATIENT].nunique()
         return Predictions(frame, self.classes, patients, self.embeddings)
 
+    def without_points(self) -> Predictions:
+        """Returns the arms alone, without the points of axes.
+
+        Raises:
+            VaclipError: If there is no arm itself.
+        """
+        own = self.only(lambda arm: keys.split_variant(arm)[1] is None)
+        if not own.jobs:
+            raise VaclipError("the predictions have points of axes but no arm itself")
+        return own
+
     def __repr__(self) -> str:
         seeds, folds = (len({job[side] for job in self._all_jobs}) for side in (1, 0))
         patients = self.frame[keys.PRED_PATIENT].nunique()

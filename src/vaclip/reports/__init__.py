@@ -1,1 +1,1 @@
-"""From prediction tables alone: scores, tests, a verdict in plain language."""
+"""The page of an ablation: its tables, figures and cases from what `vaclip.evaluation` found."""

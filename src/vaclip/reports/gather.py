@@ -77,7 +77,7 @@ class Source:
 
 def with_predictions(source: Source, predictions: Predictions) -> Source:
     """Returns a source with what `evaluate` made of its predictions: there may be more arms."""
-    own = _arms_alone(predictions)
+    own = predictions.without_points()
     named = {arm.arm for arm in source.arms}
     more = tuple(Arm(name, _LATE_FUSION) for name in own.jobs if name not in named)
     return replace(source, everything=predictions, predictions=own, arms=(*source.arms, *more))
@@ -85,7 +85,7 @@ def with_predictions(source: Source, predictions: Predictions) -> Source:
 
 def source_of(predictions: Predictions) -> Source:
     """Returns predictions of which nothing else is known."""
-    own = _arms_alone(predictions)
+    own = predictions.without_points()
     arms = tuple(Arm(name) for name in own.jobs)
     clips = _clips(predictions)
     return Source(None, predictions, own, None, arms, clips, None, None, None, None, None)
@@ -100,7 +100,7 @@ def read_folder(folder: Path) -> Source:
     everything = Predictions.load(folder)
     card = _data_card(folder / keys.DATA_CARD_FILE)
     everything = replace(everything, patients=card.patients if card else None)
-    own = _arms_alone(everything)
+    own = everything.without_points()
     about: dict[str, Any] = _json(folder / keys.ARMS_FILE) or {"roles": None, "arms": []}
     return Source(
         folder=folder,
@@ -115,13 +115,6 @@ def read_folder(folder: Path) -> Source:
         config=_text(folder / keys.CONFIG_FILE),
         environment=_json(folder / keys.ENVIRONMENT_FILE),
     )
-
-
-def _arms_alone(predictions: Predictions) -> Predictions:
-    own = predictions.only(lambda arm: keys.split_variant(arm)[1] is None)
-    if not own.jobs:
-        raise VaclipError("the predictions have points of axes but no arm itself")
-    return own
 
 
 def _clips(predictions: Predictions) -> dict[str, tuple[str, ...]]:
