@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vaclip.audit import duplicates
-from vaclip.cohort.synthetic_gait import GaitCohort, cohort_folder
+from vaclip.cohort.synthetic_gait import GaitCohort
+from vaclip.cohort.write_gait import cohort_folder
 from vaclip.data.video import decode_clip, timed_frames
 from vaclip.files import cache_root
 from vaclip.study.load import load_study

@@ -60,15 +60,16 @@ RUN = ["cohort", "objective", "seed"]
 
 def cohort_words(cohort: str, scratch: Path) -> list[str]:
     """Returns the settings that choose a cohort, making it if need be."""
-    from vaclip.cohort.synthetic_gait import GaitCohort, cohort_folder
+    from vaclip.cohort.synthetic_gait import GaitCohort
+    from vaclip.cohort.write_gait import cohort_folder
     from vaclip.files import cache_root
 
     if cohort == "default":
-        return []
+        return ["data.synthetic.truth=leaks"]
     if cohort == "few maps":
-        return ["data.synthetic.agreement=1.0"]
+        return ["data.synthetic.truth=leaks", "data.synthetic.agreement=1.0"]
     folder = scratch / "few_pictures"
-    shutil.copytree(cohort_folder(GaitCohort(agreement=1.0), cache_root()), folder)
+    shutil.copytree(cohort_folder(GaitCohort(truth="leaks", agreement=1.0), cache_root()), folder)
     study = yaml.safe_load((folder / "study.yaml").read_text())
     study["regions"] = {name: {"box": [0.0, top, 1.0, low]} for name, (top, low) in BANDS.items()}
     (folder / "study.yaml").write_text(yaml.safe_dump(study))

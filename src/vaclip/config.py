@@ -47,9 +47,9 @@ class SyntheticConfig:
 
     patients: int = 60
     clips_per_patient: int = 4
+    truth: str | None = setting("locates", one_of("locates", "leaks", "common", "null"))
     sign_strength: float = 1.0
     agreement: float = 0.46
-    informative: bool = True
     seed: int = 0
 
 

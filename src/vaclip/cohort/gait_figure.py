@@ -7,10 +7,13 @@ who faces right means forward. The right side of the body is the one near the ca
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 from PIL import Image, ImageDraw
+
+from vaclip.cohort.marks import JOINTS, Mark, paint_mark
 
 _PARTS = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 KEYPOINTS = ("nose", *(f"{side}_{part}" for part in _PARTS for side in ("left", "right")))
@@ -290,6 +293,7 @@ def draw_frame(
     pose: Pose,
     frame: int,
     shake: tuple[int, int] = (0, 0),
+    marks: Sequence[Mark] = (),
 ) -> Image.Image:
     """Draws one frame.
 
@@ -300,6 +304,7 @@ def draw_frame(
         pose: the moving figure.
         frame: which frame of ``pose``.
         shake: shift of the whole picture in oversampled pixels, at most ``MARGIN`` each way.
+        marks: what is painted on the body, in this order.
 
     Returns:
         An RGB picture of the size that the background was made for.
@@ -337,4 +342,7 @@ def draw_frame(
     pen.stroke([hips, hips + 0.93 * (neck - hips)], 0.125 * thick, look.shirt)
     _draw_head(pen, look, pose, frame, body.head * pose.unit)
     limbs("right", leg=False)
+    for mark in marks:
+        centre = np.mean([at[joint] for joint in JOINTS[mark.place]], axis=0)
+        paint_mark(image, mark, centre * OVERSAMPLING + shake, pose.unit * OVERSAMPLING)
     return image.reduce(OVERSAMPLING)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaclip.cohort.synthetic_gait import GaitCohort, cohort_folder
+from vaclip.cohort.synthetic_gait import GaitCohort
+from vaclip.cohort.write_gait import cohort_folder
 from vaclip.config import Config, DataConfig, uses_maps
 from vaclip.console import progress_bar
 from vaclip.data.cache import SampleSettings, cache_study, clip_cache, map_identities
@@ -90,7 +91,9 @@ def study_folder(data: DataConfig, root: Path) -> Path:
     """Returns the folder of the study, making the default cohort under ``root`` if need be."""
     if data.source == "folder":
         return Path(str(data.root)).expanduser()
-    cohort = GaitCohort(**dataclasses.asdict(data.synthetic))
+    values = dataclasses.asdict(data.synthetic)
+    values["truth"] = values["truth"] or "null"  # YAML reads null as nothing
+    cohort = GaitCohort(**values)
     with progress_bar("Making the default cohort (once)") as progress:
         return cohort_folder(cohort, root, progress)
 
