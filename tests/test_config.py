@@ -8,7 +8,7 @@ from importlib import resources
 
 import pytest
 
-from vaclip.cohort.synthetic_gait import GaitCohort
+from vaclip.cohort.synthetic_gait import TRUTHS, GaitCohort
 from vaclip.compose import arm_file, compose_settings
 from vaclip.config import (
     ArmAbout,
@@ -25,6 +25,8 @@ from vaclip.data.transforms import Augmentation
 from vaclip.errors import VaclipError
 from vaclip.maps import CONTROLS
 from vaclip.models import VideoAttentionCLIP
+from vaclip.runs import prepare
+from vaclip.runs.prepare import study_folder
 from vaclip.settings import flat_settings
 from vaclip.training.module import Optimisation
 
@@ -180,6 +182,14 @@ def test_the_loss_has_the_defaults_that_are_documented():
 def test_the_synthetic_settings_are_parameters_of_the_cohort():
     names = {k.rpartition(".")[2] for k in all_keys() if k.startswith("data.synthetic.")}
     assert names <= {field.name for field in dataclasses.fields(GaitCohort)}
+
+
+@pytest.mark.parametrize("truth", TRUTHS)
+def test_every_truth_can_be_asked_for(truth, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(prepare, "cohort_folder", lambda cohort, *_: asked.append(cohort.truth))
+    study_folder(configure(f"data.synthetic.truth={truth}").data, tmp_path)
+    assert asked == [truth]  # null too, which YAML reads as nothing
 
 
 def test_all_keys():
