@@ -248,6 +248,7 @@ class StudyConfig:
         listed(least=1),
     )  # fmt: skip
     roles: RolesConfig = setting(RolesConfig)
+    margin: float = setting(0.05, number(lambda x: 0 < x < 1, "above 0 and below 1"))
     seeds: list[int] = setting([0], listed(NOT_NEGATIVE, least=1))
     folds: list[int] | None = setting(None, listed(NOT_NEGATIVE, least=1))
     train_fraction: list[float] = setting([0.25, 0.5, 1.0], listed(SHARE))

@@ -107,6 +107,8 @@ JOBS_FILE: Final = "jobs.csv"
 ARMS_FILE: Final = "arms.json"
 """``roles`` (as `vaclip.evaluation.roles.Roles`) and ``arms``: what each arm is, ``arm, method,
 question, switches, loss, notes``."""
+STUDY_PLAN_FILE: Final = "plan.json"
+"""What was planned before the first job, and what it was changed to: `vaclip.evaluation.plan`."""
 DATA_CARD_FILE: Final = "data_card.json"
 GALLERY_FILE: Final = "gallery.json"
 

@@ -207,6 +207,8 @@ def test_an_annotator_whose_name_would_be_misread_is_refused():
         ("study.noise.dropout=[1.5]", "study.noise.dropout"),
         ("study.noise.blur=[-1]", "study.noise.blur"),
         ("study.jobs=0", "study.jobs"),
+        ("study.margin=0", "study.margin is 0.* above 0 and below 1"),
+        ("study.margin=1", "study.margin"),
         ("study.noise.blur=[0.1,0.1]", "study.noise.blur is .* names nothing twice"),
         ("study.noise_arms=[B3,B3]", "study.noise_arms is .* names nothing twice"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -67,7 +68,7 @@ def test_the_folder_is_a_whole_study(finished):
     assert states["arm"].tolist() == ["B0", "B3", "K_withheld"]
     assert set(states["state"]) == {"done"}
     for name in (
-        keys.PREDICTIONS_FILE, keys.ARMS_FILE, keys.DATA_CARD_FILE,
+        keys.PREDICTIONS_FILE, keys.ARMS_FILE, keys.DATA_CARD_FILE, keys.STUDY_PLAN_FILE,
         keys.GALLERY_FILE, keys.CONFIG_FILE, keys.ENVIRONMENT_FILE, "report/report.html",
     ):  # fmt: skip
         assert (finished / name).is_file(), name
@@ -117,12 +118,30 @@ def test_what_makes_a_job_run_again_is_said(home, finished):
     assert code == 0, output
     assert "B3-fold0-seed0 runs again: B3@noise_displacement=0.3 is tested too" in output
     assert "B0-fold0-seed0 runs again" not in output
+    assert "the plan is changed" not in output  # it has no say in the points of axes
+
+
+@pytest.mark.slow
+def test_a_plan_that_is_changed_after_results_is_said_and_told_in_the_report(home, finished):
+    folder = shutil.copytree(finished, home / "replanned")
+    page = (folder / "report" / "report.html").read_text(encoding="utf-8")
+    assert "As planned (plan " in page
+    code, output = command(home, "study", *SMALL, "study.margin=0.1", f"run_dir={folder}")
+    assert code == 0, output
+    said = " ".join(output.split())
+    assert "the plan is changed after 2 results, and the report will say so: margin" in said
+    page = (folder / "report" / "report.html").read_text(encoding="utf-8")
+    assert "As planned (plan " not in page
+    assert "Changed after 2 results" in page
+    assert "margin 0.05 -&gt; 0.1." in page
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_study_killed_at_random_moments_gives_the_same_report(home, finished):
     again = home / "again" / finished.name
+    again.mkdir(parents=True)
+    shutil.copy(finished / keys.STUDY_PLAN_FILE, again)  # the page says on which day it was planned
     words = ["study", *SMALL, f"run_dir={again}"]
     delays = random.Random(0)
     for _ in range(3):
@@ -207,6 +226,7 @@ def test_a_dry_run_lists_the_jobs_and_leaves_nothing(home):
     assert "B0-fold0-seed0" in output
     assert "K_withheld" in output
     assert "2 to run" in output
+    assert re.search(r"Plan [0-9a-f]{8}\b", output)
     assert not (home / "dry").exists()
 
 

@@ -16,6 +16,11 @@ ROLES = Roles.from_json(
 )
 
 
+def test_the_margin_comes_with_the_roles():
+    assert ROLES.margin == 0.05
+    assert Roles.from_json({"baseline": "B0", "method": "B3", "margin": 0.1}).margin == 0.1
+
+
 def test_families_of_the_arms_that_are_there():
     assert ROLES.families(["B0", "B3", "K_shuffled", "K_uniform", "C1"]) == {
         "primary": [("B3", "B0"), ("B3", "K_shuffled")],

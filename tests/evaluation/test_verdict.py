@@ -157,6 +157,23 @@ def test_whose_map(whose, same_maps, answer):
     assert any("very same annotation" in s for s in question.sentences) == (same_maps == 0.8)
 
 
+@pytest.mark.parametrize(
+    ("margin", "answer"),
+    [(0.02, Answer.UNDECIDED), (0.05, Answer.NO), (0.1, Answer.NO)],
+)
+def test_equal_is_what_the_margin_of_the_plan_says(margin, answer):
+    """With a standard error of 0.01 the 90 % interval of 0.01 ends below 0.03."""
+    roles = replace(ROLES, margin=margin)
+    close = (*EQUAL, NARROW)
+    found = judged(bedside=close, gain=close, whose=close, same_maps=0.1, roles=roles)
+    assert set(answers(found).values()) == {answer}
+    said = any(f"differ by less than {margin:g}: " in sentence for sentence in found.sentences)
+    assert said == (answer is Answer.NO)
+    ranked = contrast("B3", "B0", 0.01, 0.6, metric="auroc_macro", error=NARROW)
+    gained = judged(gain=BETTER, fusion=BETTER, auroc=ranked, roles=roles).questions[1]
+    assert ("shift of the cut" in gained.sentences[0]) == (answer is Answer.NO)
+
+
 def test_primary_contrasts_share_their_alpha():
     """0.03 would do alone; of three the smallest must be below 0.05 / 3."""
     one = judged(gain=(0.2, 0.03), fusion=BETTER)

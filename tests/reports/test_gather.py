@@ -53,6 +53,7 @@ def test_a_folder_without_predictions_says_what_to_give(tmp_path):
         (keys.JOBS_FILE, "arm,fold\n", r"columns \['seed', 'state', 'reason'\] are missing"),
         (keys.JOBS_FILE, "", "cannot be read as CSV"),
         (keys.CONFIG_FILE, b"\xff", "is not UTF-8"),
+        (keys.STUDY_PLAN_FILE, "{}", r"plan\.json: it does not hold plans"),
         (keys.DATA_CARD_FILE, "{}", r"fields \['name', 'classes', .* are missing"),
     ],
 )

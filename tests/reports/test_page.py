@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -13,6 +14,9 @@ import pytest
 from report_tables import prediction_rows
 from study_folder import write_study
 from vaclip import keys
+from vaclip.evaluation.plan import Plan, plan_content
+from vaclip.evaluation.roles import Roles
+from vaclip.files import write_json
 from vaclip.reports.page import write_report
 from vaclip.reports.typeset import MINUS
 
@@ -164,6 +168,26 @@ def test_the_verdict_stands_before_the_numbers(page):
     assert page.text.index("Verdict") < page.text.index("The experiment")
     for asked in ("At the bedside", "With a clinician's map at hand", "Whose knowledge is it"):
         assert page.text.index(asked) < page.text.index("The experiment")
+
+
+def test_the_plan_stands_with_the_verdict_and_its_margin_is_the_verdicts(folder, tmp_path):
+    study = shutil.copytree(folder, tmp_path / "study")
+    about = json.loads((study / keys.ARMS_FILE).read_text("utf-8"))
+    write_json(study / keys.ARMS_FILE, about | {"roles": about["roles"] | {"margin": 0.99}})
+    roles = Roles.from_json(about["roles"] | {"margin": 0.99})
+    content = plan_content(roles, ["B0", "B3"], [0, 1], [0, 1, 2])
+    plan = Plan(content, "2026-11-27T17:50:00+00:00", 0)
+    write_json(study / keys.STUDY_PLAN_FILE, {"plans": [plan.to_json()]})
+    text = Page(write_report(study, tmp_path / "report", **FAST)).text
+    said = f"As planned (plan {plan.digest[:8]} of 2026-11-27, before the first result)."
+    assert 0 < text.index("Whose knowledge is it") < text.index(said) < text.index("Contents")
+    assert "The two differ by less than 0.99" in text
+    other = Page(write_report(study, tmp_path / "other", baseline="B3", method="B0", **FAST))
+    assert "This report was asked for otherwise than planned: margin 0.99 -> 0.05" in other.text
+
+
+def test_a_folder_without_a_plan_says_so(page):
+    assert "No plan was recorded." in page.text
 
 
 def test_a_primary_contrast_has_one_p_on_the_page(folder, tmp_path):

@@ -26,6 +26,7 @@ from vaclip.ablation.pool import (
     run_jobs,
     threads_each,
 )
+from vaclip.ablation.register import register_plan, study_plan, study_roles
 from vaclip.audit.data_card import data_card
 from vaclip.config import Config, StudyConfig, StudyRunConfig
 from vaclip.errors import VaclipError
@@ -179,7 +180,7 @@ def open_study_folder(ablation: Ablation) -> None:
     """Makes the folder of a study, or goes on in it.
 
     Raises:
-        VaclipError: If it holds another study, or the clips changed since.
+        VaclipError: If it holds another study, or the clips changed since, or its plan is damaged.
     """
     folder, settings = ablation.folder, _shared_settings(ablation.config)
     if (folder / keys.CONFIG_FILE).exists():
@@ -193,6 +194,7 @@ def open_study_folder(ablation: Ablation) -> None:
                 f"the study changed since {folder} was begun (classes, clips, labels, videos or "
                 "maps); name another run_dir"
             )
+    register_plan(folder, study_plan(ablation.study, ablation.config.split.folds))
     write_json(folder / keys.STUDY_FILE, ablation.origin)
     shown = settings | flat_settings({"study": dataclasses.asdict(ablation.study)})
     shown["split.seed"] = sorted({job.config.split.seed for job in ablation.jobs})
@@ -206,7 +208,7 @@ def open_study_folder(ablation: Ablation) -> None:
     named = {job.config.arm: job.config for job in ablation.jobs}
     named |= {test.arm: test for job in ablation.jobs for test in job.tests}
     described = [arms.describe_arm(named[arm], ablation.config) for arm in ablation.study.arms]
-    roles = dataclasses.asdict(ablation.study.roles)
+    roles = dataclasses.asdict(study_roles(ablation.study))
     write_json(folder / keys.ARMS_FILE, {"roles": roles, "arms": described})
     card = data_card(ablation.config.data, ablation.prepared, folds=ablation.config.split.folds)
     write_json(folder / keys.DATA_CARD_FILE, card.to_json())

@@ -16,7 +16,9 @@ from vaclip.ablation.estimate import training_seconds
 from vaclip.ablation.job import seconds_taken
 from vaclip.ablation.plan import Job
 from vaclip.ablation.pool import job_folder, threads_each
+from vaclip.ablation.register import study_plan
 from vaclip.console import console
+from vaclip.files import json_digest
 
 
 def cost(job: Job) -> float:
@@ -104,6 +106,8 @@ def print_plan(ablation: Ablation) -> None:
         reasons = f" again: {'; '.join(again[job.name])}" if job.name in again else ""
         table.add_row(job.name, tests, "done" if job in complete else f"to run{reasons}")
     console.print(table)
+    digest = json_digest(study_plan(ablation.study, ablation.config.split.folds))
+    console.print(f"Plan {digest[:8]}", highlight=False)
     left = [job for job in ablation.jobs if job not in complete]
     at_once = jobs_at_once(ablation)
     if complete:

@@ -10,12 +10,14 @@ from vaclip import keys
 from vaclip.evaluation.fusion import fusion_name
 
 Pair = tuple[str, str]
+MARGIN: Final = 0.05
+"""A difference that is none, where a plan names no other."""
 FAMILIES: Final = ("primary", "fusion", "baseline", "named", "controls")
 
 
 @dataclass(frozen=True)
 class Roles:
-    """The parts that arms play.
+    """The parts that arms play, and what is called no difference between them.
 
     Attributes:
         baseline: What everything is measured against.
@@ -25,6 +27,7 @@ class Roles:
         bedside: The arm that is trained with maps and tested without; None for none.
         controls: Arms whose maps carry no clinical knowledge, or that see less.
         pairs: Further contrasts that were named beforehand, as (first, second).
+        margin: A difference in balanced accuracy, or AUROC, that is no difference.
     """
 
     baseline: str
@@ -34,6 +37,7 @@ class Roles:
     bedside: str | None = None
     controls: tuple[str, ...] = ()
     pairs: tuple[Pair, ...] = ()
+    margin: float = MARGIN
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Roles:
@@ -46,6 +50,7 @@ class Roles:
             bedside=content.get("bedside"),
             controls=tuple(content.get("controls", ())),
             pairs=tuple((first, second) for first, second in content.get("pairs", ())),
+            margin=float(content.get("margin", MARGIN)),
         )
 
     @property

@@ -3,8 +3,8 @@
 Scores are balanced accuracy per patient. Each question has one primary contrast, with one effect,
 one interval and one p, Holm-corrected over the primary contrasts that the ablation has. Arms are
 named by their roles (`vaclip.evaluation.roles`). "Better" means: the difference is above 0 and that
-p is below 0.05. "Equal" means: the 90 % interval of the difference lies within +-`MARGIN` (two
-one-sided tests at 5 %, Schuirmann 1987), or both predict the very same. A *no* is never said
+p is below 0.05. "Equal" means: the 90 % interval of the difference lies within +-`Roles.margin`
+(two one-sided tests at 5 %, Schuirmann 1987), or both predict the very same. A *no* is never said
 because a p is large.
 
 **Bedside**: is a model that was trained with maps, and gets none at test, better than the baseline?
@@ -34,14 +34,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
 
 from vaclip.evaluation.compare import Contrast, Score
 from vaclip.evaluation.inference import ALPHA, LEVEL, difference_interval
 from vaclip.evaluation.roles import Pair, Roles
 
-MARGIN: Final = 0.05
-"""A difference in balanced accuracy, or AUROC, that is no difference."""
 _SAME_MAPS = 0.5
 
 
@@ -147,7 +144,7 @@ def _bedside(roles: Roles, primary: Contrast | None) -> Question:
             "an arm that is trained with maps and tested without"
         )  # fmt: skip
         return Question("bedside", asks, Answer.NOT_ASKED, (f"It needs {needed}.",))
-    answer, why = _plain(primary)
+    answer, why = _plain(primary, roles.margin)
     used = f"{roles.bedside} is trained with maps and tested without; its attention is not taught."
     return Question("bedside", asks, answer, (why, used), primary)
 
@@ -162,7 +159,7 @@ def _map_at_hand(
             "more than one trained model."
         )
         return Question("map_at_hand", asks, Answer.NOT_ASKED, (needed,))
-    answer, why = _plain(primary)
+    answer, why = _plain(primary, roles.margin)
     if answer is Answer.YES:
         answer, why = _beyond_the_map(roles, why, fusion, evidence.auroc)
     return Question("map_at_hand", asks, answer, (why, *_map_alone(roles, evidence)), primary)
@@ -181,12 +178,12 @@ def _beyond_the_map(
         f"the late fusion of {roles.baseline} and {roles.map_only}, which needs no guidance: "
         f"{_numbers(fusion)}."
     )
-    if _equal(fusion) or (fusion.difference < 0 and fusion.p < ALPHA):
+    if _equal(fusion, roles.margin) or (fusion.difference < 0 and fusion.p < ALPHA):
         why = "The gain is the diagnosis that the map holds:"
         return Answer.NO, f"{why} {gain} But it is no better than {against}"
     if fusion.p >= ALPHA:
         return Answer.UNDECIDED, f"{gain} But it is not shown to be better than {against}"
-    if auroc is not None and _equal(auroc):
+    if auroc is not None and _equal(auroc, roles.margin):
         return Answer.UNDECIDED, (
             f"The gain is a shift of the cut: {gain} But the patients are ranked alike, by macro "
             f"AUROC: {_numbers(auroc)}."
@@ -210,7 +207,7 @@ def _whose_map(roles: Roles, primary: Contrast | None, same_maps: float) -> Ques
         control = roles.shuffled or "an arm that gets another patient's map"
         needed = f"It needs {roles.method} and {control}."
         return Question("whose_map", asks, Answer.NOT_ASKED, (needed,))
-    answer, why = _plain(primary)
+    answer, why = _plain(primary, roles.margin)
     alike = []
     if same_maps >= _SAME_MAPS:
         alike = [
@@ -220,7 +217,7 @@ def _whose_map(roles: Roles, primary: Contrast | None, same_maps: float) -> Ques
     return Question("whose_map", asks, answer, (why, *alike), primary)
 
 
-def _plain(primary: Contrast) -> tuple[Answer, str]:
+def _plain(primary: Contrast, margin: float) -> tuple[Answer, str]:
     """Answers by a contrast alone."""
     found = _numbers(primary)
     if primary.p_holm < ALPHA:
@@ -228,21 +225,21 @@ def _plain(primary: Contrast) -> tuple[Answer, str]:
         return (Answer.YES if better else Answer.NO), (
             f"{primary.first} is {'better' if better else 'worse'} than {primary.second}: {found}."
         )
-    if _equal(primary):
-        return Answer.NO, f"The two differ by less than {MARGIN:g}: {found}."
+    if _equal(primary, margin):
+        return Answer.NO, f"The two differ by less than {margin:g}: {found}."
     return (
         Answer.UNDECIDED,
         f"Neither is shown to be better, and a difference is not excluded: {found}.",
     )
 
 
-def _equal(contrast: Contrast) -> bool:
+def _equal(contrast: Contrast, margin: float) -> bool:
     if contrast.identical:
         return True
     interval = difference_interval(
         contrast.difference, contrast.error, contrast.patients, level=1 - 2 * ALPHA
     )
-    return interval.low > -MARGIN and interval.high < MARGIN
+    return interval.low > -margin and interval.high < margin
 
 
 def _numbers(contrast: Contrast) -> str:

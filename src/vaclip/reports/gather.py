@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,10 +15,12 @@ import pandas as pd
 from vaclip import keys
 from vaclip.errors import VaclipError
 from vaclip.evaluation.data_card import DataCard
+from vaclip.evaluation.plan import Plan, read_plans
 from vaclip.evaluation.predictions import Predictions
 from vaclip.evaluation.roles import Roles
 from vaclip.files import inside_folder, read_arrays
 
+_T = TypeVar("_T")
 _JOB_COLUMNS: Final = ("arm", "fold", "seed", "state", "reason")
 
 
@@ -57,6 +60,8 @@ class Source:
     gallery: dict[str, Any] | None
     config: str | None
     environment: dict[str, Any] | None
+    plans: tuple[Plan, ...] | None = None
+    """The plan, then each one that it was changed to."""
 
     @property
     def secret(self) -> int:
@@ -98,7 +103,7 @@ def read_folder(folder: Path) -> Source:
         VaclipError: If there are no predictions, or a file is damaged.
     """
     everything = Predictions.load(folder)
-    card = _data_card(folder / keys.DATA_CARD_FILE)
+    card = _read(DataCard.from_json, folder / keys.DATA_CARD_FILE)
     everything = replace(everything, patients=card.patients if card else None)
     own = everything.without_points()
     about: dict[str, Any] = _json(folder / keys.ARMS_FILE) or {"roles": None, "arms": []}
@@ -114,6 +119,7 @@ def read_folder(folder: Path) -> Source:
         gallery=_json(folder / keys.GALLERY_FILE),
         config=_text(folder / keys.CONFIG_FILE),
         environment=_json(folder / keys.ENVIRONMENT_FILE),
+        plans=_read(read_plans, folder / keys.STUDY_PLAN_FILE),
     )
 
 
@@ -150,10 +156,10 @@ def _json(path: Path) -> Any:
         raise VaclipError(f"{path}: cannot be read as JSON: {error}") from error
 
 
-def _data_card(path: Path) -> DataCard | None:
+def _read(reader: Callable[[Any], _T], path: Path) -> _T | None:
     content = _json(path)
     try:
-        return None if content is None else DataCard.from_json(content)
+        return None if content is None else reader(content)
     except VaclipError as error:
         raise VaclipError(f"{path}: {error}") from error
 

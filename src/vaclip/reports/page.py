@@ -17,6 +17,7 @@ from vaclip import keys
 from vaclip.errors import VaclipError, counted
 from vaclip.evaluation.compare import N_PERMUTATIONS, N_RESAMPLES
 from vaclip.evaluation.evaluate import Evaluation, Progress, evaluate
+from vaclip.evaluation.plan import plan_sentences
 from vaclip.evaluation.predictions import Predictions
 from vaclip.files import atomic_file
 from vaclip.reports import record, tables
@@ -204,6 +205,7 @@ def _page(
         extent=_extent(source, "class", "arm", "seed", "fold"),
         size=_extent(source, "seed", "fold"),
         verdict=results.verdict,
+        plan=plan_sentences(source.plans, results.roles),
         sections=_SECTIONS,
         one_seed=len(seeds) == 1,
         t=found,
