@@ -163,7 +163,10 @@ def _embeddings(table):
 
 def judged(source, **options):
     """Evaluates what `read_folder` read, as `write_report` does."""
-    return evaluate(source.everything, roles=source.roles, arms=source.scored, **options)
+    blinding = source.data_card.blinding
+    return evaluate(
+        source.everything, roles=source.roles, arms=source.scored, blinding=blinding, **options
+    )
 
 
 def _arm(arm):

@@ -17,6 +17,8 @@ from vaclip.ablation.pool import job_folder
 from vaclip.ablation.progress import print_plan
 from vaclip.compose import compose_settings
 from vaclip.console import console
+from vaclip.evaluation.plan import Plan, plan_changes, read_plans
+from vaclip.files import read_json
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,10 @@ def plan(home, data: str, *more: str) -> Ablation:
     return plan_study(make_study(*words), compose)
 
 
+def plans_of(ablation: Ablation) -> tuple[Plan, ...]:
+    return read_plans(read_json(ablation.folder / keys.STUDY_PLAN_FILE, "plan.json"))
+
+
 def finish(ablation: Ablation) -> None:
     for job in ablation.jobs:
         folder = job_folder(ablation.folder, job.name)
@@ -55,6 +61,7 @@ def finish(ablation: Ablation) -> None:
 
 def test_a_study_whose_data_moved_is_finished_still(home):
     ablation = plan(home, "data")
+    assert [entry.results for entry in plans_of(ablation)] == [0]  # written before the job
     assert ablation.complete() == list(ablation.jobs)
     shutil.move(home / "data", home / "elsewhere" / "moved")
     try:
@@ -94,6 +101,7 @@ def test_a_test_is_added_after_the_data_moved_and_the_plan_says_so(home, monkeyp
     wanted = (run_dir, "study.noise_arms=[B3]", "study.noise.displacement=[0.2]")
     ablation = plan(home, "again", *wanted)
     open_study_folder(ablation)
+    assert len(plans_of(ablation)) == 1  # points of axes are no part of it
     (job,) = ablation.jobs
     assert ablation.again() == {job.name: ["B3@noise_displacement=0.2 is tested too"]}
     monkeypatch.setattr(console, "quiet", False)
@@ -109,3 +117,14 @@ def test_a_test_is_added_after_the_data_moved_and_the_plan_says_so(home, monkeyp
     assert ablation.complete() == [job]
     done = json.loads((job_folder(ablation.folder, job.name) / "done.json").read_text())
     assert any("noise_displacement" in name for name in done["files"])
+
+
+def test_another_seed_after_the_first_result_changes_the_plan(home):
+    run_dir = f"run_dir={shutil.copytree(plan(home, 'data').folder, home / 'replanned')}"
+    more = plan(home, "data", run_dir, "study.seeds=[0,1]", "study.margin=0.1")
+    open_study_folder(more)
+    first, second = plans_of(more)
+    assert second.results == 1
+    assert plan_changes(first.content, second.content) == ["margin 0.05 -> 0.1", "seeds 0 -> 0, 1"]
+    roles = json.loads((more.folder / keys.ARMS_FILE).read_text())["roles"]
+    assert roles["margin"] == 0.1

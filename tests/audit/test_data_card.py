@@ -13,7 +13,7 @@ from composed import make_config
 from conftest import CLASSES, FPS, FRAMES, read_rows, write_rows
 from vaclip.audit.data_card import data_card
 from vaclip.config import Config
-from vaclip.evaluation.data_card import DataCard
+from vaclip.evaluation.data_card import Blinding, DataCard
 from vaclip.files import write_json
 from vaclip.maps.shapes import Key, Shapes, Track
 from vaclip.runs.prepare import describe_study, open_study, prepare_study
@@ -49,6 +49,7 @@ def test_everything_is_counted(tiny_study, tmp_path):
         "clip_seconds": dict.fromkeys(("min", "median", "max"), FRAMES / FPS),
         "excluded": (),
         "samples_under_map": 1.0,
+        "blinding": {"blinded": None, "saw": (), "when": "unknown"},
         "content_hash": describe_study(prepared)["content_hash"],
     }
     assert {name: agreement[name] for name in ("first", "second", "clips")} == {
@@ -62,6 +63,14 @@ def test_everything_is_counted(tiny_study, tmp_path):
     assert agreement["cc_sd"] > 0
     assert 0 <= agreement["sim_mean"] < 1
     assert agreement["sim_sd"] > 0
+
+
+def test_what_the_annotators_knew_is_taken_over(tiny_study, tmp_path):
+    root = tiny_study(1)
+    with (root / "study.yaml").open("a") as file:
+        file.write("annotation: {blinded: false, saw: [history], when: after}\n")
+    card = card_of(settings_for(root, tmp_path))
+    assert card.blinding == Blinding(False, ("history",), "after")
 
 
 def test_it_is_the_same_twice_and_json(tiny_study, tmp_path):

@@ -38,7 +38,8 @@ def test_everything_is_shown(tiny_study):
     text = shown(describe(tiny_study(2, clips_per_patient=2), SMALL, workers=1))
     rows = [" ".join(line.replace("│", " ").split()) for line in text.splitlines()]
     for row in ("steady 2 4", "all 6 12", "ann 12", "bob 6", "distinct maps 6",
-                "clips without a map 0 (0%)", "excluded clips 0",
+                "clips without a map 0 (0%)",
+                "annotators blinded to the diagnosis unknown", "excluded clips 0",
                 "length 2.0 to 2.0 s, median 2.0 s"):  # fmt: skip
         assert row in rows
     assert any(row.startswith("ann and bob 6 0.000 0.000") for row in rows)

@@ -15,6 +15,7 @@ from vaclip.cohort.gait_figure import KEYPOINTS
 from vaclip.cohort.synthetic_gait import GaitCohort, patient_labels
 from vaclip.cohort.write_gait import cohort_folder, write_cohort
 from vaclip.errors import VaclipError
+from vaclip.study.load import load_study
 
 TINY = GaitCohort(patients=3, clips_per_patient=1, seconds=0.5, fps=8, size=64)
 
@@ -57,6 +58,13 @@ def test_annotators_change_attention_csv_alone(tmp_path, change):
     assert first.keys() == second.keys()
 
 
+def test_annotators_who_point_at_random_know_nothing(tmp_path):
+    cohort = replace(TINY, patients=3, clips_per_patient=1, truth="null")
+    write_cohort(cohort, tmp_path / "s", workers=1)
+    study = load_study(tmp_path / "s", quiet=True)
+    assert (study.blinding.blinded, study.blinding.saw) == (True, ())
+
+
 def test_study_folder_is_complete(tmp_path):
     cohort = replace(TINY, patients=4, clips_per_patient=2)
     calls = []
@@ -64,6 +72,8 @@ def test_study_folder_is_complete(tmp_path):
     assert calls == [(i, 8) for i in range(1, 9)]
     study = yaml.safe_load((tmp_path / "s/study.yaml").read_text())
     assert study["classes"] == list(cohort.classes)
+    knew = {"blinded": False, "saw": ["the simulated sign"], "when": "after"}
+    assert study["annotation"] == knew
     joints = [joint for region in study["regions"].values() for joint in region["keypoints"]]
     assert sorted(joints) == sorted(KEYPOINTS)
     clips = rows(tmp_path / "s", "clips.csv")

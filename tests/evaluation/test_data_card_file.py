@@ -11,6 +11,7 @@ from vaclip.errors import VaclipError
 from vaclip.evaluation.data_card import (
     Agreement,
     AnnotatorCount,
+    Blinding,
     ClassCount,
     ClipSeconds,
     DataCard,
@@ -39,6 +40,7 @@ CARD = DataCard(
     findings=(Finding("note", "site", "one site", "say so", ("c1",), ("p1", "p2")),),
     shortcuts=Shortcuts((Score("codec", 0.6, 0.1, 0.2),), 0.5, 499, ("date",), ""),
     samples_under_map=0.25,
+    blinding=Blinding(False, ("history",), "after"),
 )
 
 
@@ -56,7 +58,7 @@ def test_the_names_in_the_file():
     assert list(content()) == [
         "name", "classes", "patients", "clips", "per_class", "annotators", "distinct_maps",
         "clips_without_map", "clip_seconds", "excluded", "agreement", "joint_agreement",
-        "content_hash", "findings", "shortcuts", "samples_under_map",
+        "content_hash", "findings", "shortcuts", "samples_under_map", "blinding",
     ]  # fmt: skip
 
 
@@ -75,6 +77,22 @@ def test_what_a_later_version_adds_is_passed_over_and_shortcuts_may_be_absent():
     assert DataCard.from_json(told).shortcuts.scores == ()
     del told["samples_under_map"]
     assert math.isnan(DataCard.from_json(told).samples_under_map)
+    del told["blinding"]
+    assert DataCard.from_json(told).blinding == Blinding(None, (), "unknown")
+
+
+@pytest.mark.parametrize(
+    ("blinding", "said"),
+    [
+        (Blinding(), "unknown"),
+        (Blinding(True), "yes"),
+        (Blinding(True, ("history", "age"), "before"),
+         "yes; they saw history, age; they annotated before the diagnosis was made"),
+        (Blinding(False, when="after"), "no; they annotated after the diagnosis was made"),
+    ],
+)  # fmt: skip
+def test_what_annotators_knew_in_words(blinding, said):
+    assert str(blinding) == said
 
 
 @pytest.mark.parametrize(

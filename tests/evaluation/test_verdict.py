@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from vaclip.evaluation.compare import Contrast, Score
+from vaclip.evaluation.data_card import NOT_RECORDED, Blinding
 from vaclip.evaluation.inference import Interval, ResampledT, StandardError, holm
 from vaclip.evaluation.roles import Roles
 from vaclip.evaluation.verdict import Answer, Evidence, verdict
@@ -48,7 +49,8 @@ def score(mean, half=0.1):
     return Score({0: mean}, mean, math.nan, interval, interval, interval)
 
 
-def judged(*, chance=1 / 3, map_alone=None, auroc=None, same_maps=math.nan, roles=ROLES, **found):
+def judged(*, chance=1 / 3, map_alone=None, auroc=None, same_maps=math.nan, roles=ROLES,
+           blinding=NOT_RECORDED, **found):  # fmt: skip
     """From bedside, gain, whose, fusion = (difference, p) or (difference, p, error)."""
     pairs = {
         "bedside": (roles.bedside, roles.baseline),
@@ -63,7 +65,7 @@ def judged(*, chance=1 / 3, map_alone=None, auroc=None, same_maps=math.nan, role
     primary = [pair for name, pair in pairs.items() if pair in made and name != "fusion"]
     for pair, p in zip(primary, holm([made[pair].p for pair in primary]), strict=True):
         made[pair] = replace(made[pair], p_holm=p)
-    return verdict(made, roles, Evidence(chance, map_alone, auroc, same_maps))
+    return verdict(made, roles, Evidence(chance, map_alone, auroc, same_maps, blinding))
 
 
 def answers(found):
@@ -198,6 +200,32 @@ def test_arms_that_predict_the_very_same_are_equal():
     same = replace(contrast("B3", "K_shuffled", 0.0, 1.0, error=0.0), identical=True, p_holm=1.0)
     found = verdict({("B3", "K_shuffled"): same}, ROLES, Evidence(1 / 3))
     assert found.questions[2].answer is Answer.NO
+
+
+@pytest.mark.parametrize(
+    ("blinding", "said"),
+    [
+        (Blinding(False), "The annotators knew the diagnosis: their maps may hold it."),
+        (Blinding(False, ("CT reports", "age"), "after"),
+         "The annotators knew the diagnosis: their maps may hold it. They saw CT reports, age. "
+         "They annotated after the diagnosis was made."),
+        (NOT_RECORDED, "Nobody recorded whether the annotators were blinded to the diagnosis: "
+         "their maps may hold it."),
+        (Blinding(None, when="before"), "Nobody recorded whether the annotators were blinded to "
+         "the diagnosis: their maps may hold it. They annotated before the diagnosis was made."),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("asked", [{"gain": BETTER}, {"bedside": UNCLEAR}, {"whose": WORSE}])
+def test_the_first_line_is_of_annotators_who_knew_or_may_have_known(blinding, said, asked):
+    assert judged(blinding=blinding, **asked).sentences[0] == said
+
+
+def test_of_blinded_annotators_or_where_nothing_rests_on_maps_there_is_no_such_line():
+    blinded = judged(blinding=Blinding(True, ("history",), "before"), gain=BETTER)
+    assert blinded.annotators == ""
+    assert blinded.sentences[0].startswith("At the bedside")
+    assert judged(blinding=Blinding(False), gain=NOTHING).annotators == ""
+    assert verdict({}, None, Evidence(1 / 3)).annotators == ""
 
 
 def test_holes_are_said():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from vaclip.errors import VaclipError
 from vaclip.importers.base import Export, NewAnnotation, NewClip, NewPose
@@ -140,6 +141,20 @@ def test_what_a_study_holds_already_is_kept(tmp_path, videos):
          "note": "", "site": "B"},
     ]  # fmt: skip
     assert (root / "study.yaml").read_text() == "name: mine\nby: me\nclasses: [well, ill]\n"
+
+
+def test_what_the_annotators_knew_is_unknown_until_somebody_says_it(tmp_path, three, videos):
+    root = tmp_path / "study"
+    bring(root, three)
+    head = yaml.safe_load((root / "study.yaml").read_text())
+    assert head["annotation"] == {"blinded": "unknown", "saw": [], "when": "unknown"}
+    said = {"blinded": True, "saw": ["history"], "when": "before"}
+    (root / "study.yaml").write_text(yaml.safe_dump(head | {"annotation": said}))
+    another = clip(videos, "b/1.mkv", label="odd", clip_id="other")
+    bring(root, Export(clips=(another,)))
+    head = yaml.safe_load((root / "study.yaml").read_text())
+    assert "odd" in head["classes"]
+    assert head["annotation"] == said
 
 
 def test_a_clip_that_differs_is_refused_or_replaced(tmp_path, three, videos):

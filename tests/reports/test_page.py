@@ -186,6 +186,19 @@ def test_the_plan_stands_with_the_verdict_and_its_margin_is_the_verdicts(folder,
     assert "This report was asked for otherwise than planned: margin 0.99 -> 0.05" in other.text
 
 
+def test_what_the_annotators_knew_is_the_first_line_of_the_verdict(folder, page, tmp_path):
+    said = "Nobody recorded whether the annotators were blinded to the diagnosis"
+    assert f"Verdict {said}" in page.text
+    study = shutil.copytree(folder, tmp_path / "study")
+    card = json.loads((study / keys.DATA_CARD_FILE).read_text("utf-8"))
+    blinding = {"blinded": False, "saw": ["<b>history</b>"], "when": "unknown"}
+    write_json(study / keys.DATA_CARD_FILE, card | {"blinding": blinding})
+    text = Page(write_report(study, tmp_path / "report", **FAST)).text
+    assert "Verdict The annotators knew the diagnosis: their maps may hold it." in text
+    assert "They saw <b>history</b>." in text
+    assert "Annotators blinded to the diagnosis no; they saw <b>history</b>" in text
+
+
 def test_a_folder_without_a_plan_says_so(page):
     assert "No plan was recorded." in page.text
 

@@ -87,3 +87,4 @@ def test_facts_name_the_length_of_clips(study):
     facts = dict(record.card_facts(study.data_card))
     assert facts["Length of a clip"] == "2.0 to 6.0 s, median 3.5 s"
     assert facts["Clips excluded"] == "1"
+    assert facts["Annotators blinded to the diagnosis"] == "unknown"

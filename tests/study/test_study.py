@@ -11,6 +11,7 @@ from conftest import CLASSES, read_rows, write_rows, write_tiny_study
 from vaclip.errors import VaclipError
 from vaclip.maps.source import Annotation, Region
 from vaclip.study.load import load_study, read_study
+from vaclip.study.study import Blinding
 
 
 @pytest.fixture(scope="module")
@@ -209,6 +210,49 @@ def test_bad_region(root, region, message):
     edit_head(root, regions={**head["regions"], "odd": region})
     what = only(root)
     assert what.startswith("study.yaml:regions.odd: ")
+    assert message in what
+
+
+@pytest.mark.parametrize(
+    ("annotation", "blinding"),
+    [
+        (None, Blinding()),
+        ({}, Blinding()),
+        ({"blinded": "unknown"}, Blinding()),
+        ({"blinded": True, "saw": ["history"], "when": "before"},
+         Blinding(True, ("history",), "before")),
+        ({"blinded": False, "saw": ["diagnosis"]}, Blinding(False, ("diagnosis",))),
+        ({"when": "after"}, Blinding(when="after")),
+    ],
+)  # fmt: skip
+def test_what_the_annotators_knew(root, annotation, blinding):
+    edit_head(root, annotation=annotation)
+    assert load_study(root).blinding == blinding
+
+
+def test_of_a_study_that_does_not_say_it_is_unknown(root):
+    assert load_study(root).blinding == Blinding(None, (), "unknown")
+
+
+@pytest.mark.parametrize(
+    ("annotation", "message"),
+    [
+        ("blinded", "expected {blinded: "),
+        ({"blind": True}, "there is no 'blind'; use blinded, saw, when. Did you mean 'blinded'?"),
+        ({"blinded": "unkown"}, "'blinded' is unkown; it must be true, false or unknown"),
+        ({"blinded": 1}, "'blinded' is 1; it must be true"),
+        ({"blinded": None}, "'blinded' is None; it must be true"),
+        ({"saw": "history"}, "'saw' is history; it must be a list"),
+        ({"saw": [3]}, "'saw' is [3]; it must be a list"),
+        ({"when": "later"}, "'when' is later; it must be before, after or unknown"),
+        ({"when": ["after"]}, "'when' is ['after']; it must be before"),
+        ({"blinded": True, "saw": ["diagnosis"]}, "'saw' lists the diagnosis"),
+    ],
+)
+def test_a_wrong_word_about_the_annotators(root, annotation, message):
+    edit_head(root, annotation=annotation)
+    what = only(root)
+    assert what.startswith("study.yaml:annotation: ")
     assert message in what
 
 

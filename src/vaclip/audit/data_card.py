@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from vaclip.data.cache import clip_cache
 from vaclip.evaluation.data_card import (
     Agreement,
     AnnotatorCount,
+    Blinding,
     ClassCount,
     ClipSeconds,
     DataCard,
@@ -77,6 +80,7 @@ def data_card(
         findings=tuple(findings),
         shortcuts=shortcuts,
         samples_under_map=float(np.concatenate(list(shown.values())).mean()) if shown else np.nan,
+        blinding=Blinding(**dataclasses.asdict(study.blinding)),
     )
 
 

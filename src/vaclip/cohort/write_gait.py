@@ -78,10 +78,16 @@ def _write_tables(cohort: GaitCohort, folder: Path, jobs: Sequence[Job]) -> None
     for file, (header, rows) in tables.items():
         with (folder / file).open("w", newline="", encoding="utf-8") as stream:
             csv.writer(stream, lineterminator="\n").writerows([header, *rows])
+    told = cohort.truth != "null"  # else the annotators point at random
     study = {
         "name": "synthetic_gait",
         "description": f"Generated walking patients, side view; the truth is {cohort.truth!r}.",
         "classes": list(cohort.classes),
+        "annotation": {
+            "blinded": not told,
+            "saw": ["the simulated sign"] if told else [],
+            "when": "after",
+        },
         "regions": {name: {"keypoints": points} for name, points in REGIONS.items()},
     }
     text = yaml.safe_dump(study, sort_keys=False)

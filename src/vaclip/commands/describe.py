@@ -39,6 +39,7 @@ def _facts(card: DataCard) -> Table:
     _add(table, ("clips without a map", f"{without} ({without / clips:.0%})"))
     if not math.isnan(card.samples_under_map):
         _add(table, ("samples under a map, where a clip has one", f"{card.samples_under_map:.0%}"))
+    _add(table, ("annotators blinded to the diagnosis", card.blinding))
     _add(table, ("excluded clips", len(card.excluded)))
     for reason, count in Counter(clip.reason for clip in card.excluded).most_common(_SHOWN):
         _add(table, (f"  {reason}", count))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import math
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from vaclip.errors import VaclipError
 
@@ -84,6 +84,35 @@ class JointAgreement:
 
     clips: int
     fleiss_kappa: float
+
+
+@dataclass(frozen=True)
+class Blinding:
+    """What the annotators knew, as the study says.
+
+    Attributes:
+        blinded: Whether they did not know the diagnosis; None where nobody recorded it.
+        saw: What they saw beside the videos, in words.
+        when: Whether they annotated ``before`` or ``after`` the diagnosis was made, or ``unknown``.
+    """
+
+    blinded: bool | None = None
+    saw: tuple[str, ...] = ()
+    when: str = "unknown"
+
+    def __str__(self) -> str:
+        blinded = "unknown" if self.blinded is None else "yes" if self.blinded else "no"
+        return "; ".join([blinded, *self.circumstances])
+
+    @property
+    def circumstances(self) -> tuple[str, ...]:
+        """What else was recorded, a phrase each."""
+        saw = (f"they saw {', '.join(self.saw)}",) if self.saw else ()
+        when = f"they annotated {self.when} the diagnosis was made"
+        return saw if self.when == "unknown" else (*saw, when)
+
+
+NOT_RECORDED: Final = Blinding()
 
 
 @dataclass(frozen=True)
@@ -171,6 +200,7 @@ class DataCard:
     """The gravest first."""
     shortcuts: Shortcuts = field(default_factory=Shortcuts)
     samples_under_map: float = math.nan
+    blinding: Blinding = NOT_RECORDED
 
     def __repr__(self) -> str:
         counts = f"{self.patients} patients, {self.clips} clips, {len(self.classes)} classes"

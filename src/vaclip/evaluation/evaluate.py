@@ -25,6 +25,7 @@ from vaclip.evaluation.compare import (
     compare_families,
     score_arm,
 )
+from vaclip.evaluation.data_card import NOT_RECORDED, Blinding
 from vaclip.evaluation.fusion import with_late_fusion
 from vaclip.evaluation.predictions import Predictions
 from vaclip.evaluation.roles import Roles
@@ -115,6 +116,7 @@ def evaluate(
     method: str | None = None,
     roles: Roles | None = None,
     arms: Sequence[str] = (),
+    blinding: Blinding = NOT_RECORDED,
     n_resamples: int = N_RESAMPLES,
     n_permutations: int = N_PERMUTATIONS,
     progress: Progress = lambda done, total: None,
@@ -128,6 +130,7 @@ def evaluate(
         method: The arm that is put forward.
         roles: Which arm plays which part; without them there are scores and no verdict.
         arms: The order in which to show the arms; others follow.
+        blinding: What the annotators of the maps knew.
         n_resamples: Draws of the bootstrap.
         n_permutations: Of the paired permutation test.
         progress: Told of each step.
@@ -180,7 +183,7 @@ def evaluate(
         roles=roles,
         scores=scores,
         families=families,
-        verdict=reach_verdict(own, roles, families, patients),
+        verdict=reach_verdict(own, roles, families, patients, blinding),
         learning=_curves(
             keys.AXIS_TRAIN_FRACTION, by_axis.get(keys.AXIS_TRAIN_FRACTION, {}), patients
         ),
@@ -199,6 +202,7 @@ def reach_verdict(
     roles: Roles | None,
     families: Mapping[str, Sequence[Contrast]],
     scores: Mapping[str, ArmScores],
+    blinding: Blinding = NOT_RECORDED,
 ) -> Verdict:
     """Gathers what the rules of the verdict read, and applies them.
 
@@ -207,6 +211,7 @@ def reach_verdict(
         roles: Which arm plays which part.
         families: From `compare_families`.
         scores: By arm, per patient.
+        blinding: What the annotators knew.
     """
     chance = 1 / len(predictions.classes)
     if roles is None:
@@ -218,7 +223,7 @@ def reach_verdict(
         auroc = compare(predictions, roles.method, roles.baseline, "auroc_macro", **_NO_DRAWS)
     same = _same_maps(predictions, roles.method, roles.shuffled) if roles.shuffled else math.nan
     contrasts = {(c.first, c.second): c for family in families.values() for c in family}
-    return verdict(contrasts, roles, Evidence(chance, alone, auroc, same))
+    return verdict(contrasts, roles, Evidence(chance, alone, auroc, same, blinding))
 
 
 def _same_maps(predictions: Predictions, method: str, shuffled: str) -> float:

@@ -36,6 +36,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from vaclip.evaluation.compare import Contrast, Score
+from vaclip.evaluation.data_card import NOT_RECORDED, Blinding
 from vaclip.evaluation.inference import ALPHA, LEVEL, difference_interval
 from vaclip.evaluation.roles import Pair, Roles
 
@@ -77,12 +78,14 @@ class Evidence:
         auroc: Method against baseline in macro AUROC; None where it was not compared.
         same_maps: Share of the test clips whose map in the shuffled control is of the very same
             annotation; NaN where unknown.
+        blinding: What the annotators knew.
     """
 
     chance: float
     map_alone: Score | None = None
     auroc: Contrast | None = None
     same_maps: float = math.nan
+    blinding: Blinding = NOT_RECORDED
 
 
 @dataclass(frozen=True)
@@ -91,11 +94,14 @@ class Verdict:
 
     questions: tuple[Question, ...]
     caveats: tuple[str, ...] = ()
+    annotators: str = ""
+    """What to know of them first; empty where they were blinded, or nothing rests on them."""
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """All of it in words, a question each, then the caveats."""
-        return (*map(str, self.questions), *self.caveats)
+        """All of it in words: the annotators, a question each, then the caveats."""
+        first = (self.annotators,) if self.annotators else ()
+        return (*first, *map(str, self.questions), *self.caveats)
 
 
 def verdict(contrasts: Mapping[Pair, Contrast], roles: Roles | None, evidence: Evidence) -> Verdict:
@@ -122,7 +128,19 @@ def verdict(contrasts: Mapping[Pair, Contrast], roles: Roles | None, evidence: E
         _whose_map(roles, whose, evidence.same_maps),
     )
     used = [contrast for contrast in (bedside, gain, fusion, whose) if contrast]
-    return Verdict(questions, tuple(_hole(c) for c in used if c.jobs < c.jobs_of_either))
+    caveats = tuple(_hole(c) for c in used if c.jobs < c.jobs_of_either)
+    return Verdict(questions, caveats, _annotators(evidence.blinding) if used else "")
+
+
+def _annotators(blinding: Blinding) -> str:
+    """Says that the annotators knew the diagnosis, or may have; nothing where they did not."""
+    if blinding.blinded:
+        return ""
+    known = "The annotators knew the diagnosis" if blinding.blinded is False else (
+        "Nobody recorded whether the annotators were blinded to the diagnosis"
+    )  # fmt: skip
+    more = "".join(f" {said[:1].upper()}{said[1:]}." for said in blinding.circumstances)
+    return f"{known}: their maps may hold it.{more}"
 
 
 def _of(

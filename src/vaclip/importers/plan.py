@@ -11,7 +11,7 @@ from vaclip.errors import VaclipError
 from vaclip.files import inside_folder
 from vaclip.maps.source import Region
 from vaclip.study.study import ANNOTATION_COLUMNS, REQUIRED_CLIP_COLUMNS
-from vaclip.study.study_yaml import read_head
+from vaclip.study.study_yaml import UNRECORDED, read_head
 from vaclip.study.tables import Row, read_table
 
 VIDEOS = "videos"
@@ -71,7 +71,7 @@ def study_head(root: Path) -> dict[str, Any]:
     """Returns the content of study.yaml, or what a new one begins with."""
     path = root / "study.yaml"
     if not path.exists():
-        return {"name": root.resolve().name, "classes": []}
+        return {"name": root.resolve().name, "classes": [], "annotation": dict(UNRECORDED)}
     try:
         head = read_head(root)
     except VaclipError as error:

@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from vaclip import keys
 from vaclip.errors import VaclipError, counted
 from vaclip.evaluation.compare import N_PERMUTATIONS, N_RESAMPLES
+from vaclip.evaluation.data_card import NOT_RECORDED
 from vaclip.evaluation.evaluate import Evaluation, Progress, evaluate
 from vaclip.evaluation.plan import plan_sentences
 from vaclip.evaluation.predictions import Predictions
@@ -128,6 +129,7 @@ def write_report(
         method=method,
         roles=found.roles,
         arms=found.scored,
+        blinding=found.data_card.blinding if found.data_card else NOT_RECORDED,
         n_resamples=n_resamples,
         n_permutations=n_permutations,
         progress=progress,

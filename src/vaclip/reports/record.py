@@ -43,6 +43,7 @@ def card_facts(card: DataCard) -> list[tuple[str, str]]:
         ("Distinct maps", str(card.distinct_maps)),
         ("Clips without a map", str(card.clips_without_map)),
         *_under_map(card),
+        ("Annotators blinded to the diagnosis", str(card.blinding)),
         ("Clips excluded", str(len(card.excluded))),
         ("Hash of the content", card.content_hash),
     ]

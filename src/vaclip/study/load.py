@@ -28,12 +28,13 @@ from vaclip.study.study import (
     EXCLUSION_COLUMNS,
     EXCLUSIONS,
     REQUIRED_CLIP_COLUMNS,
+    Blinding,
     Clip,
     Exclusion,
     Problem,
     Study,
 )
-from vaclip.study.study_yaml import read_head, read_region
+from vaclip.study.study_yaml import read_blinding, read_head, read_region
 from vaclip.study.tables import Row, read_table
 
 _SHOWN = 20
@@ -107,6 +108,7 @@ class _Reader:
         classes = self._classes(head.get("classes"))
         names = self._keypoint_names(head.get("keypoint_names", list(COCO_17)))
         regions = self._regions(head.get("regions") or {}, names)
+        blinding = self._blinding(head.get("annotation"))
         self._read_exclusions()
         clips = self._clips(classes)
         for clip_id in sorted(self.excluded.keys() - self.left_out):
@@ -116,7 +118,8 @@ class _Reader:
         name = str(head.get("name") or self.root.resolve().name)
         excluded = tuple(row for row in self.excluded.values() if row.clip_id in self.left_out)
         study = Study(self.root, name, classes, regions, names, tuple(clips), {}, excluded)
-        study = dataclasses.replace(study, annotations=self._annotations(study))
+        annotations = self._annotations(study)
+        study = dataclasses.replace(study, annotations=annotations, blinding=blinding)
         self._check_patients(study)
         self._warn_of_clips(study)
         return study
@@ -154,6 +157,13 @@ class _Reader:
             except VaclipError as error:
                 self.error(where, str(error))
         return regions
+
+    def _blinding(self, value: Any) -> Blinding:
+        try:
+            return read_blinding(value)
+        except VaclipError as error:
+            self.error("study.yaml:annotation", str(error))
+            return Blinding()
 
     def _rows(self, name: str, required: tuple[str, ...]) -> Iterator[tuple[str, Row]]:
         """Yields (``file:line``, cells) of each row that is complete and not excluded."""

@@ -64,6 +64,21 @@ class Exclusion:
     reason: str
 
 
+@dataclass(frozen=True)
+class Blinding:
+    """What the annotators knew: ``annotation`` of study.yaml.
+
+    Attributes:
+        blinded: Whether they did not know the diagnosis; None where nobody recorded it.
+        saw: What they saw beside the videos, in words.
+        when: Whether they annotated ``before`` or ``after`` the diagnosis was made, or ``unknown``.
+    """
+
+    blinded: bool | None = None
+    saw: tuple[str, ...] = ()
+    when: str = "unknown"
+
+
 @dataclass(frozen=True, repr=False)
 class Study:
     """A loaded study; clips are in the order of clips.csv, without the excluded ones."""
@@ -77,6 +92,7 @@ class Study:
     annotations: dict[str, tuple[Annotation, ...]]
     """By clip_id; a clip that nobody annotated is absent."""
     excluded: tuple[Exclusion, ...] = ()
+    blinding: Blinding = Blinding()
 
     def __repr__(self) -> str:
         counts = {

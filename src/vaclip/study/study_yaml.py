@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
 from vaclip.errors import VaclipError, did_you_mean
 from vaclip.maps.source import Region
+from vaclip.study.study import Blinding
 
 # PyYAML's own, and what its constructors let through on values such as a 99th of May.
 _YAML_ERRORS = (
@@ -32,6 +33,37 @@ def read_head(root: Path) -> dict[str, Any]:
     if not isinstance(head, dict):
         raise VaclipError("expected keys such as 'name', 'classes' and 'regions'")
     return head
+
+
+UNRECORDED: Final = {"blinded": "unknown", "saw": [], "when": "unknown"}
+"""``annotation`` of a study of which nobody said what its annotators knew."""
+
+
+def read_blinding(content: Any) -> Blinding:
+    """Reads what study.yaml says of its annotators; what it leaves out is unknown.
+
+    Args:
+        content: Under ``annotation``; None where it is absent.
+
+    Raises:
+        VaclipError: If a key or value is none of those that there are, or two contradict.
+    """
+    if not isinstance(content := content or {}, dict):
+        raise VaclipError("expected {blinded: ..., saw: [...], when: ...}")
+    for key in content:
+        if key not in UNRECORDED:
+            hint = did_you_mean(str(key), UNRECORDED)
+            raise VaclipError(f"there is no '{key}'; use {', '.join(UNRECORDED)}.{hint}")
+    blinded, saw, when = (content.get(key, UNRECORDED[key]) for key in UNRECORDED)
+    if not (isinstance(blinded, bool) or blinded == "unknown"):
+        raise VaclipError(f"'blinded' is {blinded}; it must be true, false or unknown")
+    if not isinstance(saw, list) or not all(isinstance(word, str) for word in saw):
+        raise VaclipError(f"'saw' is {saw}; it must be a list of words, such as [history, report]")
+    if when not in ("before", "after", "unknown"):
+        raise VaclipError(f"'when' is {when}; it must be before, after or unknown")
+    if blinded is True and "diagnosis" in saw:
+        raise VaclipError("'blinded' is true, but 'saw' lists the diagnosis")
+    return Blinding(None if blinded == "unknown" else blinded, tuple(saw), when)
 
 
 def read_region(content: Any, names: tuple[str, ...]) -> Region:
