@@ -88,7 +88,8 @@ def named(folder):
 def test_all_files_are_there(folder, path):
     assert path == folder / "report" / "report.html"
     names = {file.name for file in path.parent.iterdir()}
-    assert names == {"report.html", "tables.md", "tables.tex", "metrics.csv", "figures"}
+    assert names == {"report.html", "tables.md", "tables.tex", "metrics.csv", "checklist.md",
+                     "figures"}  # fmt: skip
 
 
 def test_two_calls_give_the_same_bytes(folder, path, tmp_path):
@@ -134,7 +135,7 @@ def test_ids_and_reasons_are_shown_on_request_alone(folder, page, named, path):
     assert "anna_0" in named.text
     assert "Jane" in named.text
     for out in (path.parent, folder / "named"):
-        for name in ("tables.md", "tables.tex", "metrics.csv"):
+        for name in ("tables.md", "tables.tex", "metrics.csv", "checklist.md"):
             text = (out / name).read_text("utf-8")
             assert "anna" not in text
             assert "Jane" not in text

@@ -22,6 +22,7 @@ from vaclip.evaluation.plan import plan_sentences
 from vaclip.evaluation.predictions import Predictions
 from vaclip.files import atomic_file
 from vaclip.reports import record, tables
+from vaclip.reports.checklists import checklist
 from vaclip.reports.figures import Figure, draw_figures
 from vaclip.reports.gather import Source, read_folder, source_of, with_predictions
 from vaclip.reports.pictures import gallery_cases
@@ -91,8 +92,8 @@ def write_report(
 
     Args:
         source: What ``vaclip study`` or ``vaclip train`` left, or predictions of any model.
-        out: Gets ``report.html``, ``tables.md``, ``tables.tex``, ``metrics.csv`` and
-            ``figures/``; by default ``report`` in the folder.
+        out: Gets ``report.html``, ``tables.md``, ``tables.tex``, ``metrics.csv``,
+            ``checklist.md`` and ``figures/``; by default ``report`` in the folder.
         baseline: The arm that everything is measured against; with ``method``, in place of the
             roles that the folder names.
         method: The arm that is put forward.
@@ -146,6 +147,7 @@ def write_report(
         "tables.md": markdown(without_ids),
         "tables.tex": latex(without_ids),
         "metrics.csv": tables.metrics_csv(results),
+        "checklist.md": checklist(found, results),
         PAGE: page,
     }
     for name, text in texts.items():
