@@ -144,6 +144,7 @@ def test_no_number_is_there_that_the_study_does_not_hold(folder, study):
 
 def test_facts_are_those_of_the_study(study):
     facts, (source, results) = Facts(*study), study
+    assert facts.tested() == "Patients tested: normal 4, hip 4, knee 4"
     assert facts.flow() == "12 patients with 24 clips; 1 clip excluded before; 12 patients tested"
     assert facts.blinding().endswith(
         "no; they saw age; they annotated after the diagnosis was made"

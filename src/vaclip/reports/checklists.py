@@ -127,9 +127,9 @@ class Facts:
     def tested(self) -> str:
         """Patients tested, by class."""
         rows = self._source.predictions.clips.drop_duplicates([keys.PRED_PATIENT, keys.PRED_LABEL])
-        counts = rows[keys.PRED_LABEL].value_counts()
-        classes = self._source.predictions.classes
-        return "Patients tested: " + ", ".join(f"{name} {counts.get(name, 0)}" for name in classes)
+        classes = enumerate(self._source.predictions.classes)
+        counts = (f"{name} {(rows[keys.PRED_LABEL] == label).sum()}" for label, name in classes)
+        return f"Patients tested: {', '.join(counts)}"
 
     def missing(self) -> str | None:
         """Maps, clips and jobs that are not there."""
@@ -221,7 +221,7 @@ class Facts:
         if not (found := self._set(*(f"model.{name}" for name in names))):
             return None
         backbone, width, features, embedding = found
-        arms = "; ".join(f"{a.arm}: {a.method}" for a in self._source.arms if a.method)
+        arms = ", ".join(f"{a.arm} ({a.method})" for a in self._source.arms if a.method)
         return (
             f"Video encoder {backbone}, width {width}, features {features}, embedding {embedding}. "
             f"Arms: {arms or ', '.join(self._source.scored)}"
@@ -252,7 +252,9 @@ class Facts:
 
     def imbalance(self) -> str | None:
         """What is done about unequal classes."""
-        told = "None: the loss does not weigh classes, and no segment is drawn twice in an epoch"
+        told = (
+            "No method: the loss does not weigh classes, and no segment is drawn twice in an epoch"
+        )
         return told if self._set("split.folds") else None
 
     def output(self) -> str:
@@ -269,6 +271,7 @@ class Facts:
         packages = environment.get("packages") or {}
         versions = {"Python": environment.get("python")}
         versions |= {name: packages.get(name) for name in ("vaclip", "torch", "lightning")}
+        versions["revision"] = (environment.get("git") or {}).get("revision")
         told = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
         return told + "; all of them: report.html, Settings and versions" if told else None
 
@@ -298,7 +301,7 @@ class Facts:
             "by Holm within families of contrasts"
         )
         roles = self._results.roles
-        return f"{told}; no difference is less than {roles.margin:g}" if roles else told
+        return f"{told}; a difference below {roles.margin:g} counts as none" if roles else told
 
     def performance(self) -> str:
         """Scores of baseline and method, or of all arms."""
