@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -24,23 +25,19 @@ def plan_content(
     parts = dataclasses.asdict(roles)
     margin = parts.pop("margin")
     arms = sorted(arms)
-    return {
+    content = {
         "metric": HEADLINE,
         "margin": margin,
-        "primary": [list(pair) for pair in roles.primary if set(pair) <= set(arms)],
+        "primary": [pair for pair in roles.primary if set(pair) <= set(arms)],
         "arms": arms,
         "seeds": sorted(seeds),
         "folds": sorted(folds),
         "roles": {
-            part: sorted(map(_plain, value)) if isinstance(value, tuple) else value
+            part: sorted(value) if isinstance(value, tuple) else value
             for part, value in parts.items()
         },
     }
-
-
-def _plain(value: Any) -> Any:
-    """A pair as JSON gives it back."""
-    return list(value) if isinstance(value, tuple) else value
+    return json.loads(json.dumps(content))  # lists in place of tuples, as the file gives them back
 
 
 @dataclass(frozen=True)
