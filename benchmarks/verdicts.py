@@ -59,7 +59,8 @@ def one_cohort(truth: str, seed: int, overrides: list[str]) -> dict[str, object]
                 f"data.synthetic.seed={seed}", f"data.synthetic.truth='{truth}'",
                 f"data.cache_dir={scratch}/cache", f"run_dir={scratch}/{arm}", *overrides,
             ])  # fmt: skip
-            folder = finish_run(open_run(config, workers=1)).folder
+            with open_run(config, workers=1) as opened:
+                folder = finish_run(opened).folder
             tables.append(pd.read_parquet(Path(folder) / keys.PREDICTIONS_FILE))
     judged = evaluate(Predictions.of(pd.concat(tables)), roles=ROLES)
     scores = {arm: judged.scores["patient"][arm].scores["acc_macro"].mean for arm in ARMS}

@@ -19,6 +19,7 @@ TIERS = (
         "media",
         "keys",
         "seeds",
+        "signals",
         "console",
         "plugins",
         "settings",

@@ -13,6 +13,7 @@ from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import OmegaConf, open_dict
@@ -20,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vaclip.config import Config, StudyRunConfig, typed_config, unknown_key
 from vaclip.errors import VaclipError, did_you_mean
+from vaclip.files import user_path
 
 
 def compose_settings(
@@ -57,6 +59,11 @@ def compose_settings(
     return config
 
 
+def quoted(value: str) -> str:
+    """Returns a text as Hydra's grammar quotes it, whatever is in it."""
+    return QuotedString(value, Quote.single).with_quotes()
+
+
 def arm_names(config_dir: str | Path | None = None) -> list[str]:
     """Returns the names of all arms, those of a folder of one's own included."""
     with explained():
@@ -89,7 +96,7 @@ def _loader(config_dir: str | Path | None) -> ConfigLoaderImpl:
     version.setbase("1.3")
     search_path = create_config_search_path("pkg://vaclip.conf")
     if config_dir is not None:
-        folder = Path(config_dir).expanduser().absolute()
+        folder = user_path(config_dir).absolute()
         if not folder.is_dir():
             raise VaclipError(f"there is no folder {folder}, which --config-dir names")
         search_path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -18,9 +20,16 @@ console = Console(quiet=True)
 
 def speak() -> Console:
     """Returns the console and lets it be heard, in the first process of a distributed run alone."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what a terminal cannot show stops nothing
+        sys.stdout.reconfigure(errors="replace")
     # The launcher sets LOCAL_RANK in every process but the first.
     console.quiet = os.environ.get("LOCAL_RANK", "0") != "0"
     return console
+
+
+def say(text: str) -> None:
+    """Prints a line as it is: names in it may have brackets, and are not cut."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def setup_logging() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class VaclipError(Exception):
@@ -28,3 +30,28 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Returns ``" Did you mean 'x'?"`` for the nearest of ``known``, or an empty string."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f" Did you mean '{near[0]}'?" if near else ""
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def system_message(error: OSError) -> str:
+    """Returns what the system refused, and where it can be told, what to do.
+
+    Examples:
+        >>> system_message(OSError(errno.EACCES, "Permission denied", "runs/.tmp-1.json"))
+        'runs: Permission denied'
+    """
+    named = Path(str(error.filename)) if error.filename else None
+    where = named.parent if named and named.name.startswith(".tmp-") else named
+    at = f"{where}: " if where else ""
+    if error.errno in _FULL:
+        return (
+            f"{at}the disk is full, or your share of it; make room and go on with the same command "
+            "(vaclip train: with resume=true)"
+        )
+    if error.errno == errno.EFBIG:
+        return f"{at}a file outgrew what this system allows (see ulimit -f)"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return f"{at}too many files are open; allow more, such as by: ulimit -n 1024"
+    return f"{at}{error.strerror}" if error.strerror else str(error)

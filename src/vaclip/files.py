@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import logging
 import math
 import os
 import shutil
@@ -21,12 +23,15 @@ import platformdirs
 
 from vaclip.errors import VaclipError
 
+_LOG = logging.getLogger(__name__)
 LARGEST_TEXT = 256 << 20
 """Bytes of the largest table that is read."""
 LARGEST_TREE = 64 << 20
 """Bytes of the largest JSON or XML that is read: in memory it grows some twenty times."""
 LARGEST_ARRAYS = 2 << 30
 """Bytes of the largest array, or the largest .npz file's arrays together, that are read."""
+# What file systems say that cannot lock, such as a Lustre or NFS that is mounted without.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 # What `numpy.load` lets through of its own, zipfile's, zlib's and tokenize's on damaged files.
 _ARRAY_ERRORS = (
     OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error, TokenError,
@@ -50,6 +55,40 @@ def atomic_file(path: Path) -> Generator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+class BusyError(VaclipError):
+    """Another process works in the folder."""
+
+
+@contextmanager
+def folder_lock(folder: Path) -> Generator[None]:
+    """Keeps a folder, which is made if need be, to one process.
+
+    The system holds the lock (``flock``, on network disks too where they can) and drops it when the
+    process ends, however it ends: none is left by a crash.
+
+    Raises:
+        BusyError: If another process has it.
+    """
+    from filelock import FileLock, Timeout  # slow to import
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise BusyError(f"{folder} is being run by another process") from error
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+            raise
+        _LOG.warning(
+            "the disk of %s knows no locks: see to it that no other process runs there", folder
+        )
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
@@ -189,6 +228,14 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and value != value else value
 
 
+def user_path(text: str | Path) -> Path:
+    """Returns the path that a user names; ``~`` is their home folder.
+
+    A name such as ``~old``, where there is no such user, stays as it is.
+    """
+    return Path(os.path.expanduser(text))  # noqa: PTH111, its twin in pathlib fails there
+
+
 def inside_folder(root: Path, name: str, what: str = "the study folder") -> Path:
     """Returns the file that a study names by a relative path; ``what`` is the root in messages.
 
@@ -208,4 +255,4 @@ def inside_folder(root: Path, name: str, what: str = "the study folder") -> Path
 def cache_root(setting: str | None = None) -> Path:
     """Returns the folder of all caches: ``setting``, else ``$VACLIP_CACHE``, else the user's."""
     chosen = setting or os.environ.get("VACLIP_CACHE") or platformdirs.user_cache_dir("vaclip")
-    return Path(chosen).expanduser()
+    return user_path(chosen)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pandas as pd
@@ -26,6 +29,7 @@ from vaclip.ablation.job import (
 from vaclip.ablation.plan import Job
 from vaclip.ablation.pool import FAILED_FILE, job_folder, launch_jobs, run_jobs, start_job
 from vaclip.evaluation.predictions import Predictions
+from vaclip.files import write_json
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +170,78 @@ def test_a_failure_is_noted_and_the_others_go_on(job, tmp_path):
 def test_a_failure_that_is_no_mistake_of_the_user_is_noted_too(tmp_path):
     (tmp_path / "job.yaml").write_text("nonsense: 1\n")
     assert not start_job(tmp_path, 1)
-    assert "KeyError" in json.loads((tmp_path / FAILED_FILE).read_text())["reason"]
+    assert "job.yaml was damaged" in json.loads((tmp_path / FAILED_FILE).read_text())["reason"]
+
+
+ONE_REASON = {f"B{n}-fold0": f"jobs/B{n}-fold0: the disk is full" for n in range(8)}
+
+
+@pytest.mark.parametrize(
+    ("reasons", "ends"),
+    [
+        (ONE_REASON, 3),
+        (dict.fromkeys(ONE_REASON, "a") | dict.fromkeys([*ONE_REASON][1::2], "b"), 8),
+        (ONE_REASON | dict.fromkeys([*ONE_REASON][::2]), 8),
+        (dict.fromkeys([*ONE_REASON][:3], "a"), 3),  # nothing is left to spare
+    ],
+    ids=["one reason", "two reasons", "one works", "no more jobs"],
+)
+def test_first_jobs_that_fail_alike_end_the_study(job, tmp_path, monkeypatch, reasons, ends):
+    jobs = [dataclasses.replace(job, name=name) for name in reasons]
+    ended: list[str] = []
+
+    def start(folder: Path, _: int, stop: threading.Event) -> bool:
+        while len(ended) < [*reasons].index(folder.name) and not stop.wait(0.001):
+            pass  # one after the other
+        if reason := reasons[folder.name]:
+            write_json(folder / FAILED_FILE, {"reason": reason})
+        return reason is None
+
+    monkeypatch.setattr("vaclip.ablation.pool.start_job", start)
+
+    def run() -> None:
+        run_jobs(
+            tmp_path, jobs, 1,
+            started=lambda job: None, finished=lambda job, done: ended.append(job.name),
+        )  # fmt: skip
+
+    if ends < len(jobs):
+        with pytest.raises(VaclipError, match=r"first 3 jobs failed.*jobs/JOB: the disk is full"):
+            run()
+    else:
+        run()
+    assert len(ended) == ends
+
+
+def test_a_job_that_is_stopped_says_by_what(job, tmp_path, monkeypatch):
+    save_job(job, tmp_path)
+    command = [sys.executable, "-c", STOPS_ITSELF, "vaclip.ablation.job", str(tmp_path)]
+    popen = subprocess.Popen
+    monkeypatch.setattr(
+        "vaclip.ablation.pool.subprocess.Popen", lambda _, **how: popen(command, **how)
+    )
+    assert not start_job(tmp_path, 1)
+    reason = json.loads((tmp_path / FAILED_FILE).read_text())["reason"]
+    assert reason == "stopped by SIGTERM; the study goes on with the same command"
+
+
+# A job that is stopped, as by a time limit, once it works.
+STOPS_ITSELF = """
+import os, signal, sys
+from vaclip.ablation import job
+job.run_job = lambda folder: os.kill(os.getpid(), signal.SIGTERM) or signal.pause()
+sys.argv = sys.argv[1:]
+job.main()
+"""
+
+
+def test_a_damaged_file_of_a_finished_job_is_named(job, finished, tmp_path):
+    for name in ("done.json", "job.yaml"):
+        folder = tmp_path / name
+        shutil.copytree(job_folder(finished, job.name), folder)
+        (folder / name).write_bytes(b"{]\xff")
+        with pytest.raises(VaclipError, match=name):
+            is_complete(job, folder)
 
 
 def test_settings_that_make_no_difference_leave_a_job_complete(job, finished):

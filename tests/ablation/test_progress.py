@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from composed import make_config
 from vaclip.ablation.plan import Job
+from vaclip.ablation.pool import FAILED_FILE, job_folder
 from vaclip.ablation.progress import JobProgress, cost, duration
+from vaclip.files import write_json
 
 
 @pytest.mark.parametrize(
@@ -31,10 +35,10 @@ def test_a_job_costs_what_it_trains_on(jobs):
     assert [cost(job) for job in jobs] == [1.0, 1.0, 0.5, 0.5]
 
 
-def test_jobs_are_counted_and_the_time_left_goes_by_cost(jobs, monkeypatch):
+def test_jobs_are_counted_and_the_time_left_goes_by_cost(jobs, monkeypatch, tmp_path):
     now = 100.0
     monkeypatch.setattr("vaclip.ablation.progress.time.monotonic", lambda: now)
-    progress = JobProgress(SimpleNamespace(jobs=tuple(jobs)), [jobs[0]])
+    progress = JobProgress(SimpleNamespace(jobs=tuple(jobs), folder=tmp_path), [jobs[0]])
     assert progress._summary() == "1 done, 0 running, 3 left"
     for job in jobs[1:3]:
         progress.started(job)
@@ -46,3 +50,16 @@ def test_jobs_are_counted_and_the_time_left_goes_by_cost(jobs, monkeypatch):
     now += 15.0
     progress.finished(jobs[2], False)
     assert progress._summary() == "2 done, 1 failed, 0 running, 1 left, about 25 s to go"
+
+
+def test_a_failed_job_says_why(jobs, monkeypatch, tmp_path):
+    write_json(job_folder(tmp_path, "0") / FAILED_FILE, {"reason": "no [b]memory[/b]"})
+    console = Console(file=StringIO(), width=200)
+    monkeypatch.setattr("vaclip.ablation.progress.console", console)
+    progress = JobProgress(SimpleNamespace(jobs=tuple(jobs), folder=tmp_path), [])
+    for number in (0, 1):
+        progress.started(jobs[number])
+        progress.finished(jobs[number], False)
+    said = console.file.getvalue()
+    assert "0: FAILED: no [b]memory[/b]; 0 done, 1 failed, 0 running" in said
+    assert "1: FAILED: another process runs it; 0 done, 2 failed" in said

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from vaclip import VaclipError
-from vaclip.commands.main import _in_quotes, main
+from vaclip.commands.main import main
 from vaclip.media import find_videos
 from vaclip.runs.predict import load_predictor, predict_videos
 
@@ -271,14 +270,3 @@ def test_a_study_that_is_none_is_explained(tmp_path, capsys):
         main(["data", "preview", str(tmp_path)])
     assert stopped.value.code == 1
     assert "is this a study folder?" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("value", ["Übung", "stüdie 1", "l'été", "C:\\Übung"])
-def test_letters_beyond_ascii_reach_hydra_as_they_are(value):
-    override = OverridesParser.create().parse_override(_in_quotes(f"data.root={value}"))
-    assert override.value() == value
-
-
-@pytest.mark.parametrize("word", ["seed=1", "data.root='Übung'", "data.annotators=[ä,b]", "--help"])
-def test_what_hydra_reads_by_itself_is_left_alone(word):
-    assert _in_quotes(word) == word

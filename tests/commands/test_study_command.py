@@ -164,16 +164,34 @@ def test_a_study_killed_at_random_moments_gives_the_same_report(home, finished):
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_the_jobs_too(home):
-    folder = home / "interrupted" / "stopped_by_hand"
-    process = start(home, "study", *SMALL, f"run_dir={folder}")
+@pytest.mark.parametrize(
+    ("number", "status", "launcher"),
+    [
+        (signal.SIGINT, 130, []),
+        (signal.SIGTERM, 143, []),
+        (signal.SIGTERM, 143, ["hydra/launcher=basic"]),
+        (signal.SIGTERM, 143, ["hydra/launcher=joblib", "hydra.launcher.n_jobs=1"]),
+        (signal.SIGKILL, -9, ["hydra/launcher=joblib", "hydra.launcher.n_jobs=1"]),
+    ],
+)
+def test_what_stops_a_study_stops_its_jobs_too(home, number, status, launcher):
+    if "hydra/launcher=joblib" in launcher:
+        pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    folder = home / "stopped" / f"by_{number}_{len(launcher)}"
+    process = start(home, "study", *SMALL, f"run_dir={folder}", *launcher)
     while not list(folder.glob("jobs/*/lock")) and process.poll() is None:
         time.sleep(0.05)  # until a job is at work
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, output
-    assert "the same command goes on" in output
-    assert "Traceback" not in output
+    process.send_signal(number)
+    if number == signal.SIGKILL:  # what decoded for it may sleep on for a while, with its output
+        assert process.wait() == status
+    else:
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == status, output
+        assert "the same command goes on" in output
+        assert "Traceback" not in output
+    deadline = time.monotonic() + 30
+    while running(folder) and time.monotonic() < deadline:
+        time.sleep(0.1)
     assert not running(folder)
 
 

@@ -256,13 +256,17 @@ def test_resuming_with_other_settings_is_refused(finished):
         Path(config.runs_dir), "experiment=B3", "resume=true", f"run_dir={result.folder}",
         "optim.lr=0.5",
     )  # fmt: skip
-    with pytest.raises(VaclipError, match=r"other settings: optim\.lr"):
-        open_run_folder(changed)
+    with pytest.raises(VaclipError, match=r"other settings: optim\.lr"), open_run_folder(changed):
+        pass
 
 
 def test_nothing_to_resume_is_said(tmp_path):
-    with pytest.raises(VaclipError, match="no unfinished run"):
-        open_run_folder(make_config(tmp_path, "resume=true"))
+    config = make_config(tmp_path, "resume=true")
+    with pytest.raises(VaclipError, match="no unfinished run"), open_run_folder(config):
+        pass
+    config.run_dir = str(tmp_path)
+    with pytest.raises(VaclipError, match="holds no run to resume"), open_run_folder(config):
+        pass
 
 
 def test_a_folder_that_holds_a_run_is_not_written_over(finished):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 import pytest
 import torch
 
 from vaclip import VaclipError
 from vaclip.models import VideoAttentionCLIP
-from vaclip.training.checkpoint import load_model
+from vaclip.training.checkpoint import AtomicCheckpointIO, load_model
 from vaclip.training.module import CHECKPOINT_KEY
 
 ARGUMENTS = {"model_class_num": 3, "backbone_width": 8, "map_guided": True}
@@ -60,3 +63,19 @@ def test_a_device_that_is_not_there_is_refused(tmp_path):
     path = save(tmp_path / "best.ckpt", VideoAttentionCLIP(**ARGUMENTS))
     with pytest.raises(VaclipError, match="on device 'nowhere'"):
         load_model(path, "nowhere")
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"epoch": 1}, path)
+
+    def full(self, content) -> None:
+        with self.open("wb") as file:
+            file.write(content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
+        AtomicCheckpointIO().save_checkpoint({"epoch": 2}, path)
+    assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
+    assert torch.load(path, weights_only=True) == {"epoch": 1}

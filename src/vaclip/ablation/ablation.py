@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from vaclip import keys
 from vaclip.ablation import arms
@@ -20,6 +19,7 @@ from vaclip.ablation.gallery import write_gallery
 from vaclip.ablation.job import changes_since, is_complete
 from vaclip.ablation.plan import Compose, Job, plan_jobs
 from vaclip.ablation.pool import (
+    alike_reason,
     available_cores,
     job_folder,
     launch_jobs,
@@ -29,8 +29,8 @@ from vaclip.ablation.pool import (
 from vaclip.ablation.register import register_plan, study_plan, study_roles
 from vaclip.audit.data_card import data_card
 from vaclip.config import Config, StudyConfig, StudyRunConfig
-from vaclip.errors import VaclipError
-from vaclip.files import json_digest, read_json, write_json
+from vaclip.errors import VaclipError, counted
+from vaclip.files import json_digest, read_json, user_path, write_json
 from vaclip.runs.folder import (
     NOT_COMPARED,
     describe_environment,
@@ -117,7 +117,7 @@ def plan_study(settings: StudyRunConfig, compose: Compose) -> Ablation:
         if job.config.data.train_annotators is None:
             check_maps(job.config, prepared)
     usual = _usual_folder(config, settings.runs_dir)
-    folder = Path(settings.run_dir).expanduser() if settings.run_dir else usual
+    folder = user_path(settings.run_dir) if settings.run_dir else usual
     ablation = Ablation(config, settings.study, folder, prepared, tuple(jobs))
     if config.data.root and not settings.run_dir and not folder.exists():
         return _begun_before_data_moved(ablation) or ablation
@@ -143,7 +143,7 @@ def plain_config(settings: Config) -> Config:
 
 def _for_jobs(config: Config) -> Config:
     """Leaves out where the study's folder is, and fixes where its videos are."""
-    root = config.data.root and str(Path(config.data.root).expanduser().resolve())
+    root = config.data.root and str(user_path(config.data.root).resolve())
     data = replace(config.data, root=root)
     return replace(config, data=data, run_dir=None, runs_dir="", resume=False)
 
@@ -163,7 +163,7 @@ def _usual_folder(config: Config, runs_dir: str) -> Path:
     """Equal settings share a folder, so that the same command goes on where it was stopped."""
     content = [_shared_settings(config), config.data.root, config.split.seed]
     source = Path(config.data.root).name if config.data.root else config.data.source
-    return Path(runs_dir).expanduser() / f"study_{source}_{json_digest(content)[:8]}"
+    return user_path(runs_dir) / f"study_{source}_{json_digest(content)[:8]}"
 
 
 def _shared_settings(config: Config) -> dict[str, Any]:
@@ -241,21 +241,6 @@ def _nested(settings: dict[str, Any]) -> dict[str, Any]:
     return tree
 
 
-@contextmanager
-def study_lock(folder: Path) -> Generator[None]:
-    """Keeps a study to one process.
-
-    Raises:
-        VaclipError: If another one runs it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / "lock", timeout=0):
-            yield
-    except Timeout as error:
-        raise VaclipError(f"{folder} is being run by another process") from error
-
-
 def run_study(
     ablation: Ablation,
     complete: Sequence[Job],
@@ -300,6 +285,15 @@ def run_study(
         run_jobs(ablation.folder, left, at_once, started=started, finished=collected)
     _write_gallery(ablation, done)
     return done
+
+
+def why_not_done(ablation: Ablation, done: Sequence[Job]) -> str:
+    """Returns the reasons of the jobs that are not done, each once, the commonest first."""
+    left = [job for job in ablation.jobs if job not in done]
+    found = (alike_reason(ablation.folder, job.name) or "it did not run" for job in left)
+    return "; ".join(
+        f"{reason} ({counted(n, 'job')})" for reason, n in Counter(found).most_common()
+    )
 
 
 def jobs_at_once(ablation: Ablation) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pandas as pd
 from vaclip import keys
 from vaclip.ablation.job import arm_folder
 from vaclip.ablation.plan import Job
-from vaclip.ablation.pool import FAILED_FILE, job_folder
+from vaclip.ablation.pool import failed_reason, job_folder
 from vaclip.evaluation.embeddings import embeddings_path
 from vaclip.files import atomic_file, link_file
 
@@ -48,10 +47,8 @@ def collect(folder: Path, jobs: Sequence[Job], done: Collection[str]) -> None:
 def _state(folder: Path, done: bool) -> tuple[str, str]:
     if done:
         return DONE, ""
-    failed = folder / FAILED_FILE
-    if failed.exists():
-        return FAILED, json.loads(failed.read_text(encoding="utf-8"))["reason"]
-    return MISSING, ""
+    reason = failed_reason(folder)
+    return (MISSING, "") if reason is None else (FAILED, reason)
 
 
 def _write_csv(table: pd.DataFrame, path: Path) -> None:

@@ -10,7 +10,8 @@ import lightning as L
 
 from vaclip.config import Config
 from vaclip.runs.prepare import PreparedStudy, prepare_fold, split_plan
-from vaclip.runs.run import build_module, fold_data, silent_trainer
+from vaclip.runs.run import build_module, fold_data
+from vaclip.runs.trainer import silent_trainer
 
 _STEPS = 6
 _START_S = 10.0  # loading torch and Lightning, opening the cache, testing

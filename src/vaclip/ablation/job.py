@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-import os
 import sys
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
-from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from vaclip import keys
 from vaclip.ablation.plan import Job, folder_name
@@ -23,17 +20,14 @@ from vaclip.config import Config
 from vaclip.console import setup_logging
 from vaclip.errors import VaclipError
 from vaclip.evaluation.embeddings import FOLDER as EMBEDDINGS
-from vaclip.files import atomic_file, content_digest, write_json
+from vaclip.files import BusyError, atomic_file, content_digest, read_json, write_json
 from vaclip.runs.folder import checkpoint_path, compared_settings, fold_folder, unequal_keys
 from vaclip.runs.run import finish_run, open_run, retest_fold
+from vaclip.signals import end_with_parent, stoppable
 
 SPEC_FILE = "job.yaml"
 DONE_FILE = "done.json"
 BUSY_STATUS = 75  # EX_TEMPFAIL of sysexits.h
-
-
-class JobBusyError(VaclipError):
-    """Another process runs the job, such as one that a cluster started before."""
 
 
 def arm_folder(folder: Path, job: Job, arm: str) -> Path:
@@ -56,9 +50,24 @@ def save_job(job: Job, folder: Path) -> None:
 
 
 def load_job(folder: Path) -> Job:
-    """Reads what `save_job` wrote."""
-    content = yaml.safe_load((folder / SPEC_FILE).read_text(encoding="utf-8"))
-    return Job(content["name"], _config(content["config"]), tuple(map(_config, content["tests"])))
+    """Reads what `save_job` wrote.
+
+    Raises:
+        VaclipError: If it is damaged.
+    """
+    try:
+        content = yaml.safe_load((folder / SPEC_FILE).read_text(encoding="utf-8"))
+        tests = tuple(map(_config, content["tests"]))
+        return Job(content["name"], _config(content["config"]), tests)
+    except (ValueError, TypeError, LookupError, yaml.YAMLError, OmegaConfBaseException) as error:
+        raise _damaged(folder, SPEC_FILE) from error
+
+
+def _damaged(folder: Path, name: str) -> VaclipError:
+    return VaclipError(
+        f"{folder / name} was damaged after its job was done; delete {folder}, and the study makes "
+        "it anew"
+    )
 
 
 def _config(content: dict[str, Any]) -> Config:
@@ -74,17 +83,12 @@ def run_job(folder: Path) -> None:
     """
     started = time.monotonic()
     job = load_job(folder)
-    try:
-        with FileLock(folder / "lock", timeout=0):
-            resume = (folder / keys.CONFIG_FILE).exists()
-            config = replace(job.config, run_dir=str(folder), resume=resume)
-            opened = open_run(config, workers=1)
-            finish_run(opened)
-            for test in job.tests:
-                retest_fold(opened, test, job.fold, arm_folder(folder, job, test.arm))
-            _finish(job, folder, time.monotonic() - started)
-    except Timeout as error:
-        raise JobBusyError(f"{job.name} is being run by another process") from error
+    config = replace(job.config, run_dir=str(folder))
+    with open_run(config, workers=1, go_on=True) as opened:
+        finish_run(opened)
+        for test in job.tests:
+            retest_fold(opened, test, job.fold, arm_folder(folder, job, test.arm))
+        _finish(job, folder, time.monotonic() - started)
 
 
 def _finish(job: Job, folder: Path, seconds: float) -> None:
@@ -120,8 +124,7 @@ def is_complete(job: Job, folder: Path) -> bool:
     done = folder / DONE_FILE
     if not done.exists() or changes_since(job, folder):
         return False
-    files = json.loads(done.read_text(encoding="utf-8"))["files"]
-    for name, digest in files.items():
+    for name, digest in _read_done(folder)["files"].items():
         path = folder / name
         if not path.exists() or content_digest(path) != digest:
             raise VaclipError(
@@ -152,17 +155,14 @@ def _changes(before: Config, now: Config) -> list[str]:
 
 def seconds_taken(folder: Path) -> float:
     """Returns how long the last process of a finished job took."""
-    return float(json.loads((folder / DONE_FILE).read_text(encoding="utf-8"))["seconds"])
+    return float(_read_done(folder)["seconds"])
 
 
-def _stop_with_parent() -> None:
-    """Ends this process when the one that started it is gone, however it went."""
-
-    def wait() -> None:
-        os.read(sys.stdin.fileno(), 1)  # ends when the other end of the pipe closes
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
+def _read_done(folder: Path) -> dict[str, Any]:
+    content = read_json(folder / DONE_FILE, str(folder / DONE_FILE))
+    if not isinstance(content, dict) or not {"seconds", "files"} <= content.keys():
+        raise _damaged(folder, DONE_FILE)
+    return content
 
 
 def main() -> None:
@@ -170,13 +170,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m vaclip.ablation.job", description=__doc__)
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
-    _stop_with_parent()
+    end_with_parent()
     setup_logging()
     try:
-        run_job(folder)
+        with stoppable("the study goes on with the same command"):
+            run_job(folder)
     except VaclipError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(BUSY_STATUS if isinstance(error, JobBusyError) else 1)
+        sys.exit(BUSY_STATUS if isinstance(error, BusyError) else 1)
 
 
 if __name__ == "__main__":

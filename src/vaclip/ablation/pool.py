@@ -10,16 +10,19 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import IO, cast
 
 from vaclip.ablation.job import BUSY_STATUS, DONE_FILE, save_job
 from vaclip.ablation.plan import Job
+from vaclip.compose import quoted
 from vaclip.errors import VaclipError
-from vaclip.files import write_json
+from vaclip.files import read_json, write_json
 
 FAILED_FILE = "failed.json"
 LOG_FILE = "job.log"
 _POLL_S = 0.1
 _LONGEST_REASON = 500
+_ALIKE = 3  # so many first jobs that fail for one reason say what the others would
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -91,6 +94,18 @@ def _reason(log: Path, before: int, code: int) -> str:
     return told if len(told) <= _LONGEST_REASON else f"{told[:_LONGEST_REASON]} ..."
 
 
+def failed_reason(folder: Path) -> str | None:
+    """Returns why the last attempt at a job failed; None where it did not."""
+    failed = folder / FAILED_FILE
+    return read_json(failed, FAILED_FILE)["reason"] if failed.exists() else None
+
+
+def alike_reason(study: Path, name: str) -> str | None:
+    """Returns why a job failed without its name in it, so that equal causes read alike."""
+    reason = failed_reason(job_folder(study, name))
+    return reason and reason.replace(name, "JOB")
+
+
 def run_jobs(
     study: Path,
     jobs: Sequence[Job],
@@ -107,6 +122,9 @@ def run_jobs(
         at_once: How many; each gets its share of the CPU cores.
         started: Called, in a thread, when a job starts.
         finished: Called with whether it succeeded.
+
+    Raises:
+        VaclipError: If the first three all fail for one reason, which the others then share.
     """
     threads = threads_each(at_once)
     stop = threading.Event()
@@ -120,8 +138,17 @@ def run_jobs(
     with ThreadPoolExecutor(at_once) as pool:
         try:
             futures = {pool.submit(run, job): job for job in jobs}
+            reasons: list[str | None] = []
             for future in as_completed(futures):
-                finished(futures[future], future.result())
+                job = futures[future]
+                finished(job, future.result())
+                reason = alike_reason(study, job.name)
+                reasons.append(reason)
+                if reason and len(jobs) > len(reasons) == _ALIKE and len(set(reasons)) == 1:
+                    raise VaclipError(
+                        f"the first {_ALIKE} jobs failed for one reason, so no other was run; "
+                        f"mend it and run the same command again: {reason}"
+                    )
         finally:  # also after Ctrl-C: nothing goes on unseen
             stop.set()
             pool.shutdown(cancel_futures=True)
@@ -144,12 +171,20 @@ def launch_jobs(
     """
     for job in jobs:
         save_job(job, job_folder(study, job.name))
-    quoted = str(study.resolve()).replace("\\", "\\\\").replace('"', '\\"')
+        (job_folder(study, job.name) / FAILED_FILE).unlink(missing_ok=True)  # of another time
     command = [
-        sys.executable, "-m", "vaclip.commands.launch", "--multirun", f'folder="{quoted}"',
+        sys.executable, "-m", "vaclip.commands.launch", "--multirun",
+        f"folder={quoted(str(study.resolve()))}",
         f"job={','.join(job.name for job in jobs)}", f"threads={threads or 'null'}", *launcher,
     ]  # fmt: skip
-    if code := subprocess.run(command, check=False).returncode:
+    # The pipe tells the launcher when this process is gone: it then ends all of its group.
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+    try:
+        code = process.wait()
+    finally:
+        cast(IO[bytes], process.stdin).close()
+        process.wait()
+    if code:
         raise VaclipError(
             f"Hydra's launcher ({' '.join(launcher)}) failed with status {code}; see above"
         )

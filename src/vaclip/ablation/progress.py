@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from types import TracebackType
 
 import torch
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
@@ -15,9 +16,9 @@ from vaclip.ablation.ablation import Ablation, jobs_at_once
 from vaclip.ablation.estimate import training_seconds
 from vaclip.ablation.job import seconds_taken
 from vaclip.ablation.plan import Job
-from vaclip.ablation.pool import job_folder, threads_each
+from vaclip.ablation.pool import failed_reason, job_folder, threads_each
 from vaclip.ablation.register import study_plan
-from vaclip.console import console
+from vaclip.console import console, say
 from vaclip.files import json_digest
 
 
@@ -64,8 +65,10 @@ class JobProgress:
         self.left -= cost(job)
         self.spent += cost(job)
         self._show()
-        state = "done" if succeeded else f"FAILED, see jobs/{job.name}/job.log"
-        console.print(f"{job.name}: {state}; {self._summary()}", highlight=False, soft_wrap=True)
+        reason = failed_reason(job_folder(self.ablation.folder, job.name))
+        state = "done" if succeeded else f"FAILED: {reason or 'another process runs it'}"
+        line = f"{job.name}: {state}; {self._summary()}"
+        say(line)
 
     def _show(self) -> None:
         self.bar.update(
@@ -104,7 +107,7 @@ def print_plan(ablation: Ablation) -> None:
     for job in ablation.jobs:
         tests = ", ".join(test.arm for test in job.tests)
         reasons = f" again: {'; '.join(again[job.name])}" if job.name in again else ""
-        table.add_row(job.name, tests, "done" if job in complete else f"to run{reasons}")
+        table.add_row(job.name, tests, "done" if job in complete else escape(f"to run{reasons}"))
     console.print(table)
     digest = json_digest(study_plan(ablation.study, ablation.config.split.folds))
     console.print(f"Plan {digest[:8]}", highlight=False)

@@ -48,14 +48,10 @@ def add_data_commands(commands: Any) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     from vaclip.audit.check import check, write_facts
-    from vaclip.console import progress_bar, speak
+    from vaclip.console import progress_bar, say, speak
     from vaclip.study.exclusions import quarantine
 
-    console = speak()
-
-    def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-
+    speak()
     with progress_bar("Decoding clips") as progress:
         found = check(options.study, progress=progress)
     for problem in found.found:
@@ -79,13 +75,12 @@ def _check(options: argparse.Namespace) -> int:
 
 def _reencode(options: argparse.Namespace) -> int:
     from vaclip.audit.reencode import reencode_study
-    from vaclip.console import progress_bar, speak
+    from vaclip.console import progress_bar, say, speak
 
-    console = speak()
-
+    speak()
     with progress_bar("Re-encoding videos") as progress:
         videos = reencode_study(options.study, options.into, fps=options.fps, progress=progress)
-    console.print(f"{options.into}: {videos} video(s)", highlight=False, soft_wrap=True)
+    say(f"{options.into}: {videos} video(s)")
     return 0
 
 
@@ -94,12 +89,11 @@ def _preview(options: argparse.Namespace) -> int:
 
     load_study(options.study, quiet=True)
     from vaclip.audit.preview import draw_preview
-    from vaclip.console import speak
+    from vaclip.console import say, speak
 
-    console = speak()
-
+    speak()
     draw_preview(options.study, options.out, clips=options.clips, clip_ids=options.clip)
-    console.print(f"Drawn: {options.out}", highlight=False, soft_wrap=True)
+    say(f"Drawn: {options.out}")
     return 0
 
 

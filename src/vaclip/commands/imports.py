@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from vaclip.console import console, progress_bar, speak
+from vaclip.console import progress_bar, say, speak
 from vaclip.errors import VaclipError
 from vaclip.importers import IMPORTERS
 from vaclip.importers.merge import plan_import
@@ -35,7 +35,7 @@ def run_import(words: Sequence[str]) -> int:
         with progress_bar("Copying videos") as progress:
             carry_out(plan, link=options.link, progress=progress)
         folder = shlex.quote(str(options.into))
-        console.print(f"Next: vaclip data check {folder}", highlight=False, soft_wrap=True)
+        say(f"Next: vaclip data check {folder}")
     return 0
 
 
@@ -128,4 +128,4 @@ def _show(plan: Plan, *, dry: bool) -> None:
     ):
         lines += [f"{title}:", *(f"  {item}" for item in items)] if items else []
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(line)

@@ -12,14 +12,22 @@ from typing import Any
 
 import hydra
 
+from vaclip.signals import end_with_parent
+
 
 @hydra.main(version_base="1.3", config_path="pkg://vaclip.conf", config_name="launch")
-def main(composed: Any) -> None:
+def _launch(composed: Any) -> None:
     """Runs one job; a failure is noted in its folder and does not stop the others."""
     from vaclip.ablation.pool import available_cores, job_folder, start_job
 
     folder = job_folder(Path(composed.folder), composed.job)
     start_job(folder, composed.threads or available_cores())
+
+
+def main() -> None:
+    """Launches the jobs; all that it started here ends when the study's own process is gone."""
+    end_with_parent(group=True)
+    _launch()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import runpy
 import sys
 from collections.abc import Generator, Sequence
@@ -20,8 +19,10 @@ from typing import Any
 from vaclip import __version__
 from vaclip.commands.data import add_data_commands
 from vaclip.commands.settings import add_settings_commands, complete_key
-from vaclip.errors import VaclipError
+from vaclip.commands.words import home_path, require_study
+from vaclip.errors import VaclipError, system_message
 from vaclip.keys import PREDICTIONS_FILE
+from vaclip.signals import stoppable
 
 _HYDRA_FLAGS = """
 more:
@@ -56,18 +57,18 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a command; exits with status 1 after a user's mistake, 2 after a wrong usage."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = [home_path(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     completes = "_ARGCOMPLETE" in os.environ  # a shell asks what may stand at the cursor
     helps = not {"-h", "--help"}.isdisjoint(words)
     if words[:1] in (["train"], ["study"]) and not (helps or completes):
         with user_errors():
-            _require_study(words)
+            require_study(words)
         # Everything after it is Hydra's.
-        sys.argv = [f"vaclip {words[0]}", *map(_in_quotes, words[1:])]
+        sys.argv = [f"vaclip {words[0]}", *words[1:]]
         runpy.run_module(f"vaclip.commands.{words[0]}", run_name="__main__", alter_sys=True)
         return
     if words[:2] == ["data", "import"]:  # its kinds bring flags of their own
-        with user_errors():
+        with stoppable("nothing half-written is left"), user_errors():
             _require_source(*words[2:4])
             from vaclip.commands.imports import run_import
 
@@ -76,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if completes:
         import_module("argcomplete").autocomplete(parser)
     options = parser.parse_args(words)
-    with user_errors():
+    with stoppable("nothing half-written is left"), user_errors():
         sys.exit(options.run(options))
 
 
@@ -90,48 +91,24 @@ def _require_source(kind: str = "-", source: str = "-") -> None:
         raise VaclipError(f"there is no file or folder '{source}'")
 
 
-def _require_study(words: Sequence[str]) -> None:
-    """Looks for the study folder before Hydra composes the settings that name it."""
-    for word in words:
-        key, _, value = word.partition("=")
-        root = value.strip("'\"")
-        plain = root and not set("$\\") & set(root)  # else only Hydra knows what is meant
-        if key == "data.root" and plain:
-            folder = Path(root).expanduser()
-            if not (folder / "study.yaml").is_file():
-                raise VaclipError(f"there is no study.yaml in {folder}; is this a study folder?")
-
-
-def _in_quotes(word: str) -> str:
-    """Quotes the value of KEY=VALUE where Hydra would stumble over letters beyond ASCII."""
-    key, equals, value = word.partition("=")
-    if not equals or value.isascii() or value[0] in "'\"[{":
-        return word
-    escaped = value.replace("'", "\\'")
-    return f"{key}='{escaped}'"
-
-
-def words_for_hydra(words: Sequence[str], preset: str, elsewhere: str) -> list[str]:
-    """Returns the words of a command line as Hydra takes them.
-
-    Args:
-        words: As given.
-        preset: The group of presets of this command, as ``debug`` of ``vaclip train``.
-        elsewhere: What the other command calls it: its presets have the same names.
-    """
-    renamed = [re.sub(rf"^{elsewhere}=", f"{preset}=", word) for word in words]
-    # Hydra refuses a flag between two settings.
-    return sorted(renamed, key=lambda word: word[:1] == "~" or (word[:1] != "-" and "=" in word))
-
-
 @contextmanager
 def user_errors() -> Generator[None]:
     """Prints a `VaclipError`, or what the system refuses, and exits with status 1."""
     try:
         yield
-    except (VaclipError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    except VaclipError as error:
+        said = str(error)
+    except OSError as error:
+        said = system_message(error)
+    except UnicodeEncodeError as error:
+        said = (
+            f"{error.object!r} cannot be written in this system's letters ({error.encoding}); "
+            "set PYTHONUTF8=1"
+        )
+    else:
+        return
+    print(f"error: {said}", file=sys.stderr)
+    sys.exit(1)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -206,16 +183,15 @@ def _report(options: argparse.Namespace) -> int:
             f"{options.folder} has no {PREDICTIONS_FILE}; give the folder that `vaclip study` or "
             "`vaclip train` wrote"
         )
-    from vaclip.console import progress_bar, speak
+    from vaclip.console import progress_bar, say, speak
     from vaclip.reports.page import write_report
 
-    console = speak()
-
+    speak()
     with progress_bar("Writing the report") as progress:
         page = write_report(
             options.folder, options.out, real_ids=options.real_ids, progress=progress
         )
-    console.print(f"Report: {page}", highlight=False, soft_wrap=True)
+    say(f"Report: {page}")
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+from rich.markup import escape
 from rich.table import Table
 
 from vaclip import keys
@@ -26,7 +27,8 @@ def prediction_view(table: pd.DataFrame) -> Table:
     view = Table(title="Predictions")
     shown = [name for name in table.columns if name != "video"]
     for name in shown:
-        view.add_column(name.removeprefix(keys.PRED_PROB_PREFIX), overflow="fold")
+        view.add_column(escape(name.removeprefix(keys.PRED_PROB_PREFIX)), overflow="fold")
     for row in table[shown].itertuples(index=False):
-        view.add_row(*(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row))
+        cells = (f"{cell:.3f}" if isinstance(cell, float) else escape(str(cell)) for cell in row)
+        view.add_row(*cells)
     return view

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 
 from vaclip.ablation.arms import check_arms
-from vaclip.commands.main import user_errors, words_for_hydra
+from vaclip.commands.main import user_errors
+from vaclip.commands.words import words_for_hydra
 from vaclip.compose import arm_file, arm_names, compose_settings, explained
 from vaclip.config import Config, StudyRunConfig, typed_config
-from vaclip.console import console, progress_bar, setup_logging
+from vaclip.console import progress_bar, say, setup_logging
 from vaclip.errors import VaclipError
+from vaclip.files import folder_lock, user_path
 from vaclip.settings import flat_settings
+from vaclip.signals import stoppable
 
 # What a study decides itself, and by which of its settings.
 _DECIDED = {
@@ -51,13 +53,13 @@ def _study(composed: Any) -> None:
     if settings.data.root:
         from vaclip.study.load import load_study
 
-        load_study(Path(settings.data.root).expanduser(), quiet=True)
+        load_study(user_path(settings.data.root), quiet=True)
     from vaclip.ablation.ablation import (
         open_study_folder,
         plain_config,
         plan_study,
         run_study,
-        study_lock,
+        why_not_done,
     )
     from vaclip.ablation.progress import JobProgress, print_plan
     from vaclip.reports.page import write_report
@@ -73,12 +75,11 @@ def _study(composed: Any) -> None:
     if settings.study.dry_run:
         print_plan(ablation)
         return
-    console.print(f"Study folder: {ablation.folder}", highlight=False, soft_wrap=True)
-    with study_lock(ablation.folder):
+    say(f"Study folder: {ablation.folder}")
+    with folder_lock(ablation.folder):
         open_study_folder(ablation)
         for name, changes in ablation.again().items():
-            line = f"{name} runs again: {'; '.join(changes)}"
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            say(f"{name} runs again: {'; '.join(changes)}")
         complete = ablation.complete()
         with JobProgress(ablation, complete) as progress:
             done = run_study(
@@ -86,14 +87,15 @@ def _study(composed: Any) -> None:
                 started=progress.started, finished=progress.finished,
             )  # fmt: skip
         if not done:
-            raise VaclipError(f"no job succeeded; see {ablation.folder}/jobs/*/job.log")
+            raise VaclipError(f"no job succeeded: {why_not_done(ablation, done)}")
         with progress_bar("Writing the report") as report_progress:
             page = write_report(ablation.folder, progress=report_progress)
-    console.print(f"Report: {page}", highlight=False, soft_wrap=True)
+    say(f"Report: {page}")
     if missing := len(ablation.jobs) - len(done):
         raise VaclipError(
             f"{missing} of {len(ablation.jobs)} jobs are not done, and the report has holes; see "
-            f"{ablation.folder}/jobs.csv, mend the cause and run the same command again"
+            f"{ablation.folder}/jobs.csv, mend the cause and run the same command again. They "
+            f"said: {why_not_done(ablation, done)}"
         )
 
 
@@ -117,12 +119,8 @@ def main() -> None:
     """Runs a study as the command line says; exits with status 1 after a user's mistake."""
     words = ["study.dry_run=true" if word == "--dry-run" else word for word in sys.argv[1:]]
     sys.argv[1:] = words_for_hydra(words, "study", "debug")
-    try:
-        with user_errors(), explained():
-            _study()
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
-        sys.exit(130)
+    with stoppable("the same command goes on"), user_errors(), explained():
+        _study()
 
 
 if __name__ == "__main__":

@@ -6,14 +6,16 @@ A module of its own, because a distributed launcher starts its further processes
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import hydra
 
-from vaclip.commands.main import user_errors, words_for_hydra
+from vaclip.commands.main import user_errors
+from vaclip.commands.words import words_for_hydra
 from vaclip.compose import explained
 from vaclip.config import typed_config
+from vaclip.files import user_path
+from vaclip.signals import stoppable
 
 
 @hydra.main(version_base="1.3", config_path="pkg://vaclip.conf", config_name="config")
@@ -23,21 +25,21 @@ def _train(composed: Any) -> None:
     if config.data.root:
         from vaclip.study.load import load_study
 
-        load_study(Path(config.data.root).expanduser(), quiet=True)
-    from vaclip.console import console, setup_logging
+        load_study(user_path(config.data.root), quiet=True)
+    from vaclip.console import console, say, setup_logging
     from vaclip.runs.run import run
     from vaclip.runs.summary import result_table
 
     setup_logging()
     result = run(config)
     console.print(result_table(result, config))
-    console.print(f"Everything lies in {result.folder}", highlight=False, soft_wrap=True)
+    say(f"Everything lies in {result.folder}")
 
 
 def main() -> None:
     """Trains and tests as the command line says; exits with status 1 after a user's mistake."""
     sys.argv[1:] = words_for_hydra(sys.argv[1:], "debug", "study")
-    with user_errors(), explained():
+    with stoppable("resume=true goes on"), user_errors(), explained():
         _train()
 
 

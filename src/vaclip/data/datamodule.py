@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -85,6 +86,28 @@ class FoldData(L.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             **how,
         )
+
+
+def allow_open_files(num_workers: int) -> None:
+    """Allows as many open files as loader processes need, where the system lets it.
+
+    Raises:
+        VaclipError: If it does not: PyTorch would hang, or end in an error of its own.
+    """
+    if not num_workers or sys.platform == "win32":
+        return
+    import resource
+
+    needed = 128 + 64 * num_workers  # a file for each tensor on its way, and some of the process
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= needed or soft == resource.RLIM_INFINITY:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise VaclipError(
+            f"data.num_workers={num_workers} needs {needed} open files, and this system allows "
+            f"{hard}; use data.num_workers=0, or allow more by: ulimit -n {needed}"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def clip_items(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import logging
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -18,8 +21,10 @@ import yaml
 from vaclip import keys
 from vaclip.config import ABOUT, Config
 from vaclip.errors import VaclipError
-from vaclip.files import atomic_file, write_json
+from vaclip.files import atomic_file, folder_lock, user_path, write_json
 from vaclip.settings import flat_settings
+
+_LOG = logging.getLogger(__name__)
 
 _RUN_DIR_VARIABLE = "VACLIP_RUN_DIR"
 # Settings that make no difference to the result.
@@ -36,13 +41,19 @@ NOT_COMPARED = ABOUT | frozenset(
 )
 
 
-def open_run_folder(config: Config) -> Path:
-    """Makes a run folder, or finds the one to resume.
+@contextmanager
+def open_run_folder(config: Config, *, go_on: bool = False) -> Generator[Path]:
+    """Makes a run folder, or finds the one to resume, and keeps it to this process.
 
     The processes that a distributed launcher starts use the folder of the first.
 
+    Args:
+        config: The settings.
+        go_on: Whether to resume ``run_dir`` where it holds a run, though ``resume`` is off.
+
     Raises:
-        VaclipError: If the folder holds another run, or there is no run to resume.
+        VaclipError: If the folder holds another run, another process runs it, or there is no run
+            to resume.
     """
     if os.environ.get("LOCAL_RANK", "0") != "0":
         if _RUN_DIR_VARIABLE not in os.environ:
@@ -50,10 +61,22 @@ def open_run_folder(config: Config) -> Path:
                 "several processes were started by another launcher; start one, with "
                 "trainer.devices=N trainer.strategy=ddp, and it starts the others"
             )
-        return Path(os.environ[_RUN_DIR_VARIABLE])
-    folder = _resumed(config) if config.resume else _fresh(config)
-    os.environ[_RUN_DIR_VARIABLE] = str(folder.resolve())
-    return folder
+        yield Path(os.environ[_RUN_DIR_VARIABLE])
+        return
+    folder = _chosen_folder(config)
+    with folder_lock(folder):
+        begun = (folder / keys.CONFIG_FILE).exists()
+        if config.resume or (go_on and begun):
+            _check_same_settings(config, folder)
+        elif begun:
+            raise VaclipError(
+                f"{folder} holds a run already; use resume=true to go on, or another run_dir"
+            )
+        else:
+            write_yaml(folder / keys.CONFIG_FILE, dataclasses.asdict(config))
+            write_json(folder / keys.ENVIRONMENT_FILE, describe_environment(config))
+        os.environ[_RUN_DIR_VARIABLE] = str(folder.resolve())
+        yield folder
 
 
 def fold_folder(run_dir: Path, fold: int) -> Path:
@@ -66,20 +89,16 @@ def checkpoint_path(fold_dir: Path, which: Literal["best", "last"]) -> Path:
     return fold_dir / "checkpoints" / f"{which}.ckpt"
 
 
-def _fresh(config: Config) -> Path:
+def _chosen_folder(config: Config) -> Path:
     if config.run_dir:
-        folder = Path(config.run_dir)
-        if (folder / keys.CONFIG_FILE).exists():
-            raise VaclipError(
-                f"{folder} holds a run already; use resume=true to go on, or another run_dir"
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-    else:
-        name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{config.arm}"
-        folder = _new_folder(Path(config.runs_dir), name)
-    write_yaml(folder / keys.CONFIG_FILE, dataclasses.asdict(config))
-    write_json(folder / keys.ENVIRONMENT_FILE, describe_environment(config))
-    return folder
+        folder = user_path(config.run_dir)
+        if config.resume and not (folder / keys.CONFIG_FILE).is_file():
+            raise VaclipError(f"{folder} holds no run to resume: {keys.CONFIG_FILE} is missing")
+        return folder
+    if config.resume:
+        return _newest_unfinished(config)
+    name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{config.arm}"
+    return _new_folder(user_path(config.runs_dir), name)
 
 
 def _new_folder(parent: Path, name: str) -> Path:
@@ -94,25 +113,29 @@ def _new_folder(parent: Path, name: str) -> Path:
             number += 1
 
 
-def _resumed(config: Config) -> Path:
-    if config.run_dir:
-        folder = Path(config.run_dir)
-        different = _differences(config, read_config(folder))
-        if different:
-            raise VaclipError(
-                f"{folder} was run with other settings: {', '.join(different)}; "
-                "resume with the same ones, or start a new run"
-            )
-        return folder
-    candidates = [path.parent for path in Path(config.runs_dir).glob(f"*/{keys.CONFIG_FILE}")]
+def _check_same_settings(config: Config, folder: Path) -> None:
+    if different := _differences(config, read_config(folder)):
+        raise VaclipError(
+            f"{folder} was run with other settings: {', '.join(different)}; "
+            "resume with the same ones, or start a new run"
+        )
+
+
+def _newest_unfinished(config: Config) -> Path:
+    runs = user_path(config.runs_dir)
+    candidates = [path.parent for path in runs.glob(f"*/{keys.CONFIG_FILE}")]
     for folder in sorted(candidates, key=lambda path: path.name, reverse=True):
         finished = (folder / keys.METRICS_FILE).exists()
-        before = read_config(folder)
+        try:
+            before = read_config(folder)
+        except VaclipError as error:  # of whatever run; this one may lie elsewhere
+            _LOG.warning("left out: %s", error)
+            continue
         same_data = flat_settings(before).get("data.root") == config.data.root
         if not finished and same_data and not _differences(config, before):
             return folder
     raise VaclipError(
-        f"no unfinished run with these settings under {config.runs_dir}; name it with run_dir=PATH"
+        f"no unfinished run with these settings under {runs}; name it with run_dir=PATH"
     )
 
 
@@ -121,7 +144,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / keys.CONFIG_FILE
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise VaclipError(f"{folder} is no run folder: {path.name} cannot be read") from error
     return content if isinstance(content, dict) else {}
 

@@ -19,7 +19,7 @@ from vaclip.data.dataset import ClipItem, SegmentDataset
 from vaclip.data.splits import SPLITS, SplitPlan, make_plan, patient_labels, train_subset
 from vaclip.data.transforms import Augmentation
 from vaclip.errors import VaclipError, did_you_mean
-from vaclip.files import cache_root, json_digest
+from vaclip.files import cache_root, json_digest, user_path
 from vaclip.maps import CONTROLS, NOISE, MapNoise
 from vaclip.study.load import load_study
 from vaclip.study.study import Study
@@ -90,7 +90,7 @@ def sample_settings(data: DataConfig, annotators: tuple[str, ...]) -> SampleSett
 def study_folder(data: DataConfig, root: Path) -> Path:
     """Returns the folder of the study, making the default cohort under ``root`` if need be."""
     if data.source == "folder":
-        return Path(str(data.root)).expanduser()
+        return user_path(str(data.root))
     values = dataclasses.asdict(data.synthetic)
     values["truth"] = values["truth"] or "null"  # YAML reads null as nothing
     cohort = GaitCohort(**values)

@@ -7,21 +7,20 @@ import json
 import logging
 import pickle
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from vaclip import keys
 from vaclip.config import Config
-from vaclip.console import console
-from vaclip.data.datamodule import FoldData
+from vaclip.console import say
+from vaclip.data.datamodule import FoldData, allow_open_files
 from vaclip.data.dataset import SegmentDataset
 from vaclip.data.splits import SplitPlan
 from vaclip.errors import VaclipError
@@ -51,9 +50,10 @@ from vaclip.runs.prepare import (
     training_augmentation,
 )
 from vaclip.runs.results import fold_predictions, majority_guess, write_summary
+from vaclip.runs.trainer import fold_trainer, silent_trainer
 from vaclip.study.study import Study
 from vaclip.training.memory import keep_freed_memory
-from vaclip.training.module import MONITOR, Optimisation, VaclipModule
+from vaclip.training.module import Optimisation, VaclipModule
 
 _LOG = logging.getLogger(__name__)
 
@@ -91,15 +91,18 @@ def run(config: Config) -> RunResult:
     Raises:
         VaclipError: For any mistake of the user: settings, study, resume.
     """
-    return finish_run(open_run(config))
+    with open_run(config) as opened:
+        return finish_run(opened)
 
 
-def open_run(config: Config, *, workers: int = -1) -> OpenRun:
-    """Checks all settings, prepares the study and opens the run folder.
+@contextmanager
+def open_run(config: Config, *, workers: int = -1, go_on: bool = False) -> Generator[OpenRun]:
+    """Checks all settings, prepares the study and opens the run folder, for this process alone.
 
     Args:
         config: The settings.
         workers: Processes that decode; -1 for one a core.
+        go_on: As `open_run_folder`.
 
     Raises:
         VaclipError: For any mistake of the user.
@@ -110,10 +113,10 @@ def open_run(config: Config, *, workers: int = -1) -> OpenRun:
     plan = split_plan(config, study)
     prepared = prepare_study(config.data, study, workers=workers)
     check_maps(config, prepared)
-    folder = open_run_folder(config)
-    console.print(f"Run folder: {folder}", highlight=False, soft_wrap=True)
-    _save_origin(plan, prepared, folder)
-    return OpenRun(config, folder, prepared, plan)
+    with open_run_folder(config, go_on=go_on) as folder:
+        say(f"Run folder: {folder}")
+        _save_origin(plan, prepared, folder)
+        yield OpenRun(config, folder, prepared, plan)
 
 
 def check_settings(config: Config) -> Study:
@@ -122,6 +125,7 @@ def check_settings(config: Config) -> Study:
     Raises:
         VaclipError: For a mistake in the settings, or in the study.
     """
+    allow_open_files(config.data.num_workers)
     build_loss(config)
     check_map_settings(config)
     study = open_study(config.data)
@@ -264,13 +268,6 @@ def build_loss(config: Config) -> CompositeLoss:
     return CompositeLoss(loss.clip_weight, config.model.lambda_token, clip)
 
 
-def silent_trainer(config: Config, **more: Any) -> L.Trainer:
-    """Returns a trainer that leaves nothing behind."""
-    settings = dataclasses.asdict(config.trainer) | more
-    settings |= {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
-    return L.Trainer(**settings, use_distributed_sampler=False)
-
-
 def fold_data(config: Config, datasets: dict[str, SegmentDataset]) -> FoldData:
     """Returns the batches of a fold."""
     return FoldData(
@@ -299,7 +296,7 @@ def _run_fold(opened: OpenRun, fold: int) -> dict[str, Any]:
     datasets = prepare_fold(config, prepared, opened.plan.folds[fold])
     batches = fold_data(config, datasets)
     module = build_module(config, prepared)
-    trainer = _trainer(config, folder)
+    trainer = fold_trainer(config, folder)
     resumed = _last_checkpoint(checkpoint_path(folder, "last"))
     trainer.fit(module, datamodule=batches, ckpt_path=resumed, weights_only=True)
 
@@ -343,44 +340,3 @@ def _last_checkpoint(checkpoint: Path) -> Path | None:
                 f"the run was begun in {state['dirpath']} and moved; move it back to resume it"
             )
     return checkpoint
-
-
-def _trainer(config: Config, folder: Path) -> L.Trainer:
-    settings = dataclasses.asdict(config.trainer)
-    best, last = (checkpoint_path(folder, which).resolve() for which in ("best", "last"))
-    callbacks: list[L.Callback] = [
-        ModelCheckpoint(
-            best.parent,
-            filename=best.stem,
-            monitor=MONITOR,
-            auto_insert_metric_name=False,
-            enable_version_counter=False,
-        ),
-        # Not `save_last` of the above, which saves the last only when it is also the best.
-        ModelCheckpoint(
-            last.parent,
-            filename=last.stem,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        ),
-        LearningRateMonitor("epoch"),
-    ]
-    if config.trainer.enable_progress_bar:
-        callbacks.append(RichProgressBar())
-    # A resumed run logs beside what it had logged before, so that nothing is overwritten.
-    attempt = f"attempt_{len(list((folder / 'logs').glob('attempt_*')))}"
-    try:
-        return L.Trainer(
-            **settings,
-            default_root_dir=folder,
-            callbacks=callbacks,
-            logger=[
-                CSVLogger(folder / "logs", name="", version=attempt),
-                TensorBoardLogger(folder / "logs", name="", version=attempt),
-            ],
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,  # `FoldData` shares out the segments itself
-        )
-    except (MisconfigurationException, ValueError) as error:
-        raise VaclipError(f"Lightning refuses the trainer settings: {error}") from error

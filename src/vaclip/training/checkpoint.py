@@ -1,16 +1,35 @@
-"""Checkpoints as they are read back: a model, and what its run kept beside it."""
+"""Checkpoints: written whole; read back as a model, and what its run kept beside it."""
 
 from __future__ import annotations
 
+import io
 import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from vaclip.errors import VaclipError
+from vaclip.files import atomic_file
 from vaclip.models import VideoAttentionCLIP
 from vaclip.training.module import CHECKPOINT_KEY
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint whole or not at all.
+
+    Lightning's own goes through the folder of temporary files, often another disk: what is then
+    copied from there can be cut off, and a full disk leaves half of it.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        content = io.BytesIO()  # torch calls a full disk an error of its own
+        torch.save(checkpoint, content)
+        with atomic_file(Path(path)) as temporary:
+            temporary.write_bytes(content.getbuffer())
 
 
 def load_model(checkpoint: Path, device: str = "cpu") -> tuple[VideoAttentionCLIP, dict[str, Any]]:

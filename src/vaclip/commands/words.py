@@ -1,0 +1,97 @@
+"""The words of a command line: as a person types them, and as Hydra takes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from vaclip.errors import VaclipError
+from vaclip.files import user_path
+
+PATH_SETTINGS = frozenset({"data.root", "data.cache_dir", "run_dir", "runs_dir"})
+"""Settings that name a folder, which may be called anything."""
+_CONFIG_DIR = ("--config-dir", "-cd")
+
+
+def home_path(word: str) -> str:
+    """Returns a word with ``~/`` made the home folder also behind ``--flag=``, as no shell does.
+
+    Examples:
+        >>> home_path("--into=~/study").startswith("--into=/")
+        True
+    """
+    flag, equals, value = word.partition("=")
+    if word.startswith("~/"):
+        return str(user_path(word))
+    if word.startswith("--") and value.startswith("~/"):
+        return f"{flag}{equals}{user_path(value)}"
+    return word
+
+
+def require_study(words: Sequence[str]) -> None:
+    """Looks for the study folder before Hydra composes the settings that name it.
+
+    Raises:
+        VaclipError: If there is none.
+    """
+    for word in words:
+        key, _, value = word.partition("=")
+        if key != "data.root" or not value or _for_hydra(value) or _multirun(words):
+            continue  # else only Hydra knows what is meant
+        folder = user_path(value)
+        if not (folder / "study.yaml").is_file():
+            raise VaclipError(f"there is no study.yaml in {folder}; is this a study folder?")
+
+
+def words_for_hydra(words: Sequence[str], preset: str, elsewhere: str) -> list[str]:
+    """Returns the words of a command line as Hydra takes them.
+
+    Args:
+        words: As given.
+        preset: The group of presets of this command, as ``debug`` of ``vaclip train``.
+        elsewhere: What the other command calls it: its presets have the same names.
+    """
+    renamed = [re.sub(rf"^{elsewhere}=", f"{preset}=", word) for word in words]
+    multirun = _multirun(words)
+    flags, settings, last = [], [], ""
+    for word in renamed:
+        if last in _CONFIG_DIR:
+            flags[-1] = f"{last}={user_path(word)}"
+        elif word.startswith(tuple(f"{flag}=" for flag in _CONFIG_DIR)):
+            flag, _, value = word.partition("=")
+            flags.append(f"{flag}={user_path(value)}")
+        elif word[:1] == "~" or (word[:1] != "-" and "=" in word):
+            settings.append(_in_quotes(word, multirun=multirun))
+        else:
+            flags.append(word)
+        last = word
+    return [*flags, *settings]  # Hydra refuses a flag between two settings
+
+
+def _multirun(words: Sequence[str]) -> bool:
+    return not {"--multirun", "-m"}.isdisjoint(words)
+
+
+def _in_quotes(word: str, *, multirun: bool = False) -> str:
+    """Quotes the value of KEY=VALUE where Hydra's grammar would not take it as it is."""
+    from vaclip.compose import quoted  # slow to import
+
+    key, equals, value = word.partition("=")
+    if key.lstrip("+") in PATH_SETTINGS:
+        paths = value.split(",") if multirun and not _for_hydra(value) else [value]
+        return f"{key}={','.join(map(_path_in_quotes, paths))}"
+    if not equals or value.isascii() or value[0] in "'\"[{":
+        return word
+    return f"{key}={quoted(value)}"
+
+
+def _path_in_quotes(value: str) -> str:
+    from vaclip.compose import quoted
+
+    return value if not value or _for_hydra(value) else quoted(str(user_path(value)))
+
+
+def _for_hydra(value: str) -> bool:
+    """Whether the value of a path is written in Hydra's own way: quoted, null, or with ${...}."""
+    in_quotes = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+    return in_quotes or value == "null" or "${" in value

@@ -1,0 +1,87 @@
+"""Lightning's trainer, as runs use it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from vaclip.config import Config
+from vaclip.errors import VaclipError
+from vaclip.runs.folder import checkpoint_path
+from vaclip.training.checkpoint import AtomicCheckpointIO
+from vaclip.training.module import MONITOR
+
+
+def _environment(config: Config) -> list[Any]:
+    """Returns what tells a run on one device that it is alone.
+
+    Lightning would ask the variables of Slurm or MPI, which speak of the job around it, of however
+    many tasks that may be.
+    """
+    devices = config.trainer.devices
+    if str(devices) != "1" and not (isinstance(devices, list) and len(devices) == 1):
+        return []
+    rank_zero_only.rank = 0  # ty: ignore[missing-attribute]
+    return [LightningEnvironment()]
+
+
+def fold_trainer(config: Config, folder: Path) -> L.Trainer:
+    """Returns the trainer of a fold, which keeps checkpoints and logs in its folder.
+
+    Raises:
+        VaclipError: If Lightning refuses its settings.
+    """
+    settings = dataclasses.asdict(config.trainer)
+    best, last = (checkpoint_path(folder, which).resolve() for which in ("best", "last"))
+    callbacks: list[L.Callback] = [
+        ModelCheckpoint(
+            best.parent,
+            filename=best.stem,
+            monitor=MONITOR,
+            auto_insert_metric_name=False,
+            enable_version_counter=False,
+        ),
+        # Not `save_last` of the above, which saves the last only when it is also the best.
+        ModelCheckpoint(
+            last.parent,
+            filename=last.stem,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        ),
+        LearningRateMonitor("epoch"),
+    ]
+    if config.trainer.enable_progress_bar:
+        callbacks.append(RichProgressBar())
+    # A resumed run logs beside what it had logged before, so that nothing is overwritten.
+    attempt = f"attempt_{len(list((folder / 'logs').glob('attempt_*')))}"
+    try:
+        return L.Trainer(
+            **settings,
+            plugins=[AtomicCheckpointIO(), *_environment(config)],
+            default_root_dir=folder,
+            callbacks=callbacks,
+            logger=[
+                CSVLogger(folder / "logs", name="", version=attempt),
+                TensorBoardLogger(folder / "logs", name="", version=attempt),
+            ],
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,  # `FoldData` shares out the segments itself
+        )
+    except (MisconfigurationException, ValueError) as error:
+        raise VaclipError(f"Lightning refuses the trainer settings: {error}") from error
+
+
+def silent_trainer(config: Config, **more: Any) -> L.Trainer:
+    """Returns a trainer that leaves nothing behind."""
+    settings = dataclasses.asdict(config.trainer) | more
+    settings |= {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+    return L.Trainer(**settings, plugins=_environment(config), use_distributed_sampler=False)
