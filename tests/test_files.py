@@ -322,3 +322,17 @@ def test_the_home_folder_of_a_user(monkeypatch):
     assert [str(user_path(name)) for name in names] == [
         "/home/me/a", "/home/me", "~nobody-of-this-name/a", "a/~",
     ]  # fmt: skip
+
+
+def test_letters_that_the_locale_does_not_have(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from vaclip.files import inside_folder\n"
+        "try: inside_folder(Path(sys.argv[1]), 'G\\xe4ng.mkv')\n"
+        "except Exception as error: print(type(error).__name__, ascii(str(error)))"
+    )
+    ascii_alone = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], env=ascii_alone, capture_output=True, text=True
+    )
+    assert done.stdout.startswith("VaclipError"), done.stderr
+    assert "set PYTHONUTF8=1" in done.stdout

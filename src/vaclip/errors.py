@@ -45,7 +45,8 @@ def system_message(error: OSError) -> str:
     named = Path(str(error.filename)) if error.filename else None
     where = named.parent if named and named.name.startswith(".tmp-") else named
     at = f"{where}: " if where else ""
-    if error.errno in _FULL:
+    # NumPy writes arrays by itself, and tells no number: "98304 requested and 40832 written".
+    if error.errno in _FULL or (error.errno is None and "requested and" in str(error)):
         return (
             f"{at}the disk is full, or your share of it; make room and go on with the same command "
             "(vaclip train: with resume=true)"

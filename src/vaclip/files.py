@@ -246,7 +246,9 @@ def inside_folder(root: Path, name: str, what: str = "the study folder") -> Path
         path = (root / name).resolve()
         path.is_file()  # fails here where no file can have the name
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a null byte
-        raise VaclipError(f"{name!r} is no usable path: {error}") from error
+        letters = isinstance(error, UnicodeEncodeError)
+        hint = "; its letters are not of this locale: set PYTHONUTF8=1" if letters else ""
+        raise VaclipError(f"{name!r} is no usable path: {error}{hint}") from error
     if Path(name).is_absolute() or not path.is_relative_to(root.resolve()):
         raise VaclipError(f"'{name}' leaves {what}; use a path relative to it, to a file inside it")
     return path

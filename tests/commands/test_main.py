@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from vaclip import VaclipError
 from vaclip.commands.main import main
+from vaclip.files import folder_lock
 from vaclip.media import find_videos
 from vaclip.runs.predict import load_predictor, predict_videos
 
@@ -120,6 +122,31 @@ def test_a_hard_kill_then_resume(home, trained):
         for name in ("whole", "killed")
     ]
     assert results[0] == pytest.approx(results[1], abs=1e-4, nan_ok=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_training_says_how_to_go_on(home, trained, number, status):
+    folder = home / f"stopped_{status}"
+    words = [*SMOKE, "trainer.max_epochs=500", "experiment=B3", f"run_dir={folder}"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "vaclip", "train", *words], text=True,
+        cwd=home, env=environment(home), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        # A shell that runs the tests in the background has Ctrl-C ignored, also by children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:  # fmt: skip
+        last = folder / "fold_0" / "checkpoints" / "last.ckpt"
+        deadline = time.monotonic() + 120
+        while not last.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(number)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == status
+    assert "; resume=true goes on" in said
+    assert "Traceback" not in said
+    assert not list(folder.rglob(".tmp-*"))
+    with folder_lock(folder):
+        assert torch.load(last, weights_only=True)["epoch"] >= 0
 
 
 @pytest.mark.slow
