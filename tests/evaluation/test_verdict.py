@@ -11,6 +11,7 @@ from vaclip.evaluation.compare import Contrast, Score
 from vaclip.evaluation.data_card import NOT_RECORDED, Blinding
 from vaclip.evaluation.inference import Interval, ResampledT, StandardError, holm
 from vaclip.evaluation.roles import Roles
+from vaclip.evaluation.thresholds import AtThresholds
 from vaclip.evaluation.verdict import Answer, Evidence, verdict
 
 ROLES = Roles("B0", "B3", "K_shuffled", "K_map_only", "B1")
@@ -50,7 +51,7 @@ def score(mean, half=0.1):
 
 
 def judged(*, chance=1 / 3, map_alone=None, auroc=None, same_maps=math.nan, roles=ROLES,
-           blinding=NOT_RECORDED, **found):  # fmt: skip
+           blinding=NOT_RECORDED, cut=None, **found):  # fmt: skip
     """From bedside, gain, whose, fusion = (difference, p) or (difference, p, error)."""
     pairs = {
         "bedside": (roles.bedside, roles.baseline),
@@ -65,7 +66,7 @@ def judged(*, chance=1 / 3, map_alone=None, auroc=None, same_maps=math.nan, role
     primary = [pair for name, pair in pairs.items() if pair in made and name != "fusion"]
     for pair, p in zip(primary, holm([made[pair].p for pair in primary]), strict=True):
         made[pair] = replace(made[pair], p_holm=p)
-    return verdict(made, roles, Evidence(chance, map_alone, auroc, same_maps, blinding))
+    return verdict(made, roles, Evidence(chance, map_alone, auroc, same_maps, blinding, cut))
 
 
 def answers(found):
@@ -256,3 +257,30 @@ def test_without_roles_there_is_no_verdict():
     found = verdict({("B3", "B0"): contrast("B3", "B0", 0.2, 0.001)}, None, Evidence(1 / 3))
     assert found.questions == ()
     assert "nothing says which arm" in found.sentences[0]
+
+
+@pytest.mark.parametrize(
+    ("difference", "p", "lost", "p_lost", "answer"),
+    [
+        (0.01, 0.7, 0.19, 0.003, Answer.UNDECIDED),
+        (-0.10, 0.01, 0.30, 0.001, Answer.UNDECIDED),
+        (0.10, 0.03, 0.10, 0.003, Answer.YES),  # it shrinks, but there is one
+        (0.05, 0.3, 0.15, 0.08, Answer.YES),  # that it shrinks is not shown
+        (0.01, 0.7, -0.19, 0.003, Answer.YES),
+        (0.01, 0.7, math.nan, math.nan, Answer.YES),
+    ],
+)
+def test_a_gain_that_thresholds_from_validation_take_away_is_a_shift_of_the_cut(
+    difference, p, lost, p_lost, answer
+):
+    interval = Interval(difference - 0.1, difference + 0.1)
+    cut = AtThresholds(0.7, 0.7 - difference, difference, interval, p, lost, p_lost)
+    question = judged(gain=BETTER, fusion=BETTER, cut=cut).questions[1]
+    assert question.answer is answer
+    assert ("shift of the cut" in question.sentences[0]) == (answer is Answer.UNDECIDED)
+    if answer is Answer.UNDECIDED:
+        assert question.sentences[0].endswith(
+            "But it is gone where each model's thresholds are chosen on its validation patients: "
+            f"B3 0.700, B0 {0.7 - difference:.3f}, difference {difference:+.3f}, 95% interval "
+            f"{difference - 0.1:+.3f} to {difference + 0.1:+.3f}."
+        )

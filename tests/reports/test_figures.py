@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from study_folder import judged, write_study
-from vaclip.reports.figures import draw_figures
+from vaclip.reports.figures import FIGURES, draw_figures
 from vaclip.reports.gather import read_folder
 
 FAST = {"n_resamples": 20, "n_permutations": 49}
@@ -25,7 +25,7 @@ def found(tmp_path_factory):
 @pytest.fixture(scope="module")
 def drawn(found, tmp_path_factory):
     folder = tmp_path_factory.mktemp("figures")
-    return draw_figures(*found, folder), folder
+    return draw_figures(*found, folder, FIGURES), folder
 
 
 def test_every_figure_is_drawn_as_png_and_svg(drawn):
@@ -43,7 +43,7 @@ def test_every_figure_is_drawn_as_png_and_svg(drawn):
 
 def test_the_same_numbers_give_the_same_bytes_whatever_the_user_set(found, drawn, tmp_path):
     with mpl.rc_context({"font.size": 20, "axes.facecolor": "red"}):
-        draw_figures(*found, tmp_path)
+        draw_figures(*found, tmp_path, FIGURES)
         assert mpl.rcParams["font.size"] == 20
     for path in drawn[1].iterdir():
         assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
@@ -61,10 +61,14 @@ def test_what_was_not_run_is_not_drawn(found, tmp_path):
     study, results = found
     families = {name: [] for name in results.families}
     bare = dataclasses.replace(results, learning={}, noise={}, retrieval={}, families=families)
-    assert set(draw_figures(study, bare, tmp_path)) == {"forest", "confusion", "reliability"}
+    assert set(draw_figures(study, bare, tmp_path, FIGURES)) == {
+        "forest",
+        "confusion",
+        "reliability",
+    }
 
 
 def test_a_single_arm_of_another_name_has_its_figures(tmp_path):
     study = read_folder(write_study(tmp_path / "s", arms=("K_uniform",), variants=False, seeds=1))
-    figures = draw_figures(study, judged(study, **FAST), tmp_path / "figures")
+    figures = draw_figures(study, judged(study, **FAST), tmp_path / "figures", FIGURES)
     assert set(figures) == {"forest", "confusion", "reliability", "retrieval"}

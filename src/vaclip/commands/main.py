@@ -135,6 +135,14 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--real-ids", action="store_true", help="show patient and clip ids, not pseudonyms"
     )
+    report.add_argument(
+        "--prevalences",
+        type=float,
+        nargs="+",
+        default=[0.05, 0.2],
+        metavar="P",
+        help="of each class, for predictive values (default: 0.05 0.2)",
+    )
     report.set_defaults(run=_report)
 
     predict = commands.add_parser("predict", help="class probabilities of videos")
@@ -189,7 +197,11 @@ def _report(options: argparse.Namespace) -> int:
     speak()
     with progress_bar("Writing the report") as progress:
         page = write_report(
-            options.folder, options.out, real_ids=options.real_ids, progress=progress
+            options.folder,
+            options.out,
+            prevalences=options.prevalences,
+            real_ids=options.real_ids,
+            progress=progress,
         )
     say(f"Report: {page}")
     return 0

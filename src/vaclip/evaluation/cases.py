@@ -48,7 +48,7 @@ class Cases:
         """P: how many patients there are."""
         return int(self.patient.max()) + 1 if len(self.patient) else 0
 
-    def of(self, rows: FloatArray | IntArray) -> Cases:
+    def of(self, rows: NDArray[Any]) -> Cases:
         """Returns some rows; the patients keep their numbers."""
         return Cases(**{name: column[rows] for name, column in vars(self).items()})
 

@@ -144,7 +144,7 @@ def score_arm(
     rows = {s: int(np.sum(cases.seed == s)) for s in per_seed}
     weights = stats.bootstrap_weights(cases.strata(), n_resamples, np.random.default_rng(seed))
     drawn = scores.resampled_metrics(cases, weights, metrics)
-    errors = standard_errors([cases], metrics, _ratio(predictions, cases, [arm]))
+    errors = standard_errors([cases], metrics, size_ratio(predictions, cases, [arm]))
     found = {}
     for name in metrics:
         values = {s: value[name] for s, value in per_seed.items()}
@@ -234,7 +234,7 @@ def compare(
         float(scores.resampled_metrics(part, everyone, [metric])[metric][0]) for part in (one, two)
     ]
     difference = values[0] - values[1]
-    ratio = _ratio(predictions, one, [first, second])
+    ratio = size_ratio(predictions, one, [first, second])
     errors = standard_errors([one, two], [metric], ratio)[metric]
     drawn = stats.bootstrap_weights(one.strata(), n_resamples, np.random.default_rng(seed))
     by_patients = stats.permutation_p(
@@ -291,7 +291,7 @@ def _fold_test(
     return stats.corrected_resampled_t(differences, ratio)
 
 
-def _ratio(predictions: Predictions, cases: Cases, arms: Sequence[str]) -> float:
+def size_ratio(predictions: Predictions, cases: Cases, arms: Sequence[str]) -> float:
     """Patients tested to patients trained on, of the models that the cases come from."""
     sizes = [predictions.sizes[int(pair[0]), int(pair[1])] for pair in cases.models()]
     test, train = (sum(size[side] for size in sizes) for side in (0, 1))

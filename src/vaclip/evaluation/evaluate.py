@@ -15,6 +15,13 @@ import pandas as pd
 from vaclip import keys
 from vaclip.errors import VaclipError
 from vaclip.evaluation.cases import UNITS, Unit
+from vaclip.evaluation.clinical import (
+    PREVALENCES,
+    ClinicalUse,
+    Estimate,
+    benefit_gains,
+    clinical_use,
+)
 from vaclip.evaluation.compare import (
     HEADLINE,
     N_PERMUTATIONS,
@@ -30,6 +37,7 @@ from vaclip.evaluation.fusion import with_late_fusion
 from vaclip.evaluation.predictions import Predictions
 from vaclip.evaluation.roles import Roles
 from vaclip.evaluation.scores import METRICS
+from vaclip.evaluation.thresholds import at_thresholds
 from vaclip.evaluation.verdict import Evidence, Verdict, verdict
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -70,6 +78,12 @@ class Evaluation:
     """By arm, then (annotator trained with, annotator tested with)."""
     retrieval: dict[str, dict[str, Retrieved]]
     """By arm, then name as of `retrieval_metrics`."""
+    shown: tuple[str, ...]
+    """The baseline and the method, as far as they have scores; without roles the first two arms."""
+    clinical: dict[str, ClinicalUse]
+    """By arm, those of ``shown`` first; they alone have curves and net benefit."""
+    benefit_gains: dict[str, tuple[Estimate, ...]]
+    """By class the net benefit of the method less that of the baseline; empty without both."""
 
     def __repr__(self) -> str:
         return f"Evaluation of {self.predictions!r}: {self.verdict.sentences[0]}"
@@ -106,6 +120,12 @@ class Evaluation:
             if found.arm in self.scores["patient"]:
                 for name, pair in found.alignment.items():
                     rows.append((found.arm, found.unit, name, *pair, *nothing, *size))
+        for arm, use in self.clinical.items():
+            for name, one in use.estimates.items():
+                ends = (end for own in (one.interval, one.trained) for end in (own.low, own.high))
+                size = (use.patients, use.models)
+                values = (one.value, math.nan, *ends, math.nan, math.nan)
+                rows.append((arm, "patient", name, *values, *size))
         return pd.DataFrame(rows, columns=columns)
 
 
@@ -117,6 +137,7 @@ def evaluate(
     roles: Roles | None = None,
     arms: Sequence[str] = (),
     blinding: Blinding = NOT_RECORDED,
+    prevalences: Sequence[float] = PREVALENCES,
     n_resamples: int = N_RESAMPLES,
     n_permutations: int = N_PERMUTATIONS,
     progress: Progress = lambda done, total: None,
@@ -131,6 +152,7 @@ def evaluate(
         roles: Which arm plays which part; without them there are scores and no verdict.
         arms: The order in which to show the arms; others follow.
         blinding: What the annotators of the maps knew.
+        prevalences: Of each class, for predictive values beside those at the cohort's own.
         n_resamples: Draws of the bootstrap.
         n_permutations: Of the paired permutation test.
         progress: Told of each step.
@@ -162,16 +184,24 @@ def evaluate(
     own = predictions.without_points()
     order = [arm for arm in dict.fromkeys((*arms, *own.jobs)) if arm in own.jobs]
     points = [name for name in predictions.jobs if name not in own.jobs]
-    steps = len(UNITS) * len(order) + len(points) + 1
+    steps = (len(UNITS) + 1) * len(order) + len(points) + 1
     done = 0
 
-    def step(arm: str, unit: Unit = "patient", metrics: Sequence[str] = METRICS) -> ArmScores:
+    def advance() -> None:
         nonlocal done
-        found = score_arm(predictions, arm, unit, metrics=metrics, n_resamples=n_resamples)
         done += 1
         progress(done, steps)
+
+    def step(arm: str, unit: Unit = "patient", metrics: Sequence[str] = METRICS) -> ArmScores:
+        found = score_arm(predictions, arm, unit, metrics=metrics, n_resamples=n_resamples)
+        advance()
         return found
 
+    shown = _shown(roles, order)
+    clinical = {}
+    for arm in dict.fromkeys((*shown, *order)):
+        clinical[arm] = clinical_use(own, arm, prevalences=prevalences, whole=arm in shown)
+        advance()
     scores = {unit: {arm: step(arm, unit) for arm in order} for unit in UNITS}
     by_axis = _by_axis({name: step(name, metrics=(HEADLINE,)) for name in points})
     families = compare_families(own, roles, n_resamples=n_resamples, n_permutations=n_permutations)
@@ -194,7 +224,15 @@ def evaluate(
         },
         annotators=_annotators(by_axis.get(keys.AXIS_ANNOTATORS, {})),
         retrieval={arm: found for arm in order if (found := _retrieval(own, arm))},
+        shown=shown,
+        clinical=clinical,
+        benefit_gains=benefit_gains(own, *shown[::-1]) if roles and len(shown) == 2 else {},
     )
+
+
+def _shown(roles: Roles | None, order: Sequence[str]) -> tuple[str, ...]:
+    named = [arm for arm in (roles.baseline, roles.method) if arm in order] if roles else []
+    return tuple(named or order[:2])
 
 
 def reach_verdict(
@@ -218,12 +256,13 @@ def reach_verdict(
         return verdict({}, None, Evidence(chance))
     map_only = scores.get(roles.map_only or "")
     alone = map_only.scores[HEADLINE] if map_only else None
-    auroc = None
+    auroc = cut = None
     if {roles.method, roles.baseline} <= set(predictions.jobs):
         auroc = compare(predictions, roles.method, roles.baseline, "auroc_macro", **_NO_DRAWS)
+        cut = at_thresholds(predictions, roles.method, roles.baseline)
     same = _same_maps(predictions, roles.method, roles.shuffled) if roles.shuffled else math.nan
     contrasts = {(c.first, c.second): c for family in families.values() for c in family}
-    return verdict(contrasts, roles, Evidence(chance, alone, auroc, same, blinding))
+    return verdict(contrasts, roles, Evidence(chance, alone, auroc, same, blinding, cut))
 
 
 def _same_maps(predictions: Predictions, method: str, shuffled: str) -> float:

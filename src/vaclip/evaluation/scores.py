@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import partial
+from typing import Final, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
+from vaclip.evaluation.calibration import calibration_intercept, calibration_slope
 from vaclip.evaluation.cases import Cases
 from vaclip.metrics.functional import (
     CLASSIFICATION_NAMES,
@@ -28,8 +31,16 @@ MACRO: Final = frozenset({"acc_macro", "f1_macro", "auroc_macro"})
 RANKING: Final = frozenset({"auroc_macro", "auroc_micro"})
 """Those that rank rows: computed within a model, then averaged over the models in
 which they are defined, because models need not agree on what a probability means."""
+VALUE: Final = "value"
+"""The mean of the first column of ``probs``, whatever it holds: measures that are means of a number
+a row. Like `RECALIBRATION` not among `METRICS`."""
+RECALIBRATION: Final = ("calibration_intercept", "calibration_slope")
+"""Of the second of two classes; the folds of a seed together, as all that asks what a probability
+is worth."""
 BINS: Final = 10
 _CHUNK = 250_000  # weights held at once
+
+Recalibration: TypeAlias = Callable[[FloatArray, NDArray[np.bool_], FloatArray], FloatArray]
 
 
 @dataclass(frozen=True)
@@ -296,6 +307,10 @@ def _ece(rows: Rows, weights: FloatArray) -> FloatArray:
     return np.abs(gap).sum(axis=1) / rows.total(weights, in_bin).sum(axis=1)
 
 
+def _recalibrated(measure: Recalibration, rows: Rows, weights: FloatArray) -> FloatArray:
+    return measure(rows.probs[:, 1], rows.label == 1, weights[:, rows.patient])
+
+
 _WEIGHTED: dict[str, Callable[[Rows, FloatArray], FloatArray]] = {
     "acc_micro": _acc_micro,
     "acc_macro": _acc_macro,
@@ -306,4 +321,7 @@ _WEIGHTED: dict[str, Callable[[Rows, FloatArray], FloatArray]] = {
     "log_loss": _log_loss,
     "ece": _ece,
     "brier": _brier,
+    VALUE: lambda rows, weights: rows.mean(weights, rows.probs[:, 0]),
+    "calibration_intercept": partial(_recalibrated, calibration_intercept),
+    "calibration_slope": partial(_recalibrated, calibration_slope),
 }

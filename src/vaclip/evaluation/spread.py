@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vaclip.evaluation import inference as stats
 from vaclip.evaluation import scores
@@ -20,6 +21,7 @@ from vaclip.evaluation.inference import Interval, StandardError
 from vaclip.metrics.functional import FloatArray, IntArray
 
 _RANGE = {"brier": 2.0, "log_loss": math.inf}  # of the others it is 1
+_SIGNS = (1, -1, -1, 1)
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ def standard_errors(
     """How much metrics vary over patients, trained models and training sets.
 
     Args:
-        arms: One, or two whose difference is asked for; the same rows.
+        arms: One, two whose difference is asked for, or four, for first - second of the former
+            two against that of the latter; the same rows.
         metrics: Names in `scores.METRICS`.
         ratio: Patients tested to patients trained on, of a model.
 
@@ -112,7 +115,12 @@ def independent_errors(arms: Sequence[Cases], metrics: Sequence[str]) -> dict[st
 
 def of_seed(cases: Cases, seed: int) -> Cases:
     """The rows of a seed, its patients numbered anew."""
-    own = cases.of(cases.seed == seed)
+    return subset(cases, cases.seed == seed)
+
+
+def subset(cases: Cases, rows: NDArray[np.bool_]) -> Cases:
+    """Some rows, their patients numbered anew."""
+    own = cases.of(rows)
     return replace(own, patient=np.unique(own.patient, return_inverse=True)[1])
 
 
@@ -120,5 +128,6 @@ def _left_out(
     arms: Sequence[Cases], unit: IntArray, metrics: Sequence[str], strata: IntArray
 ) -> dict[str, FloatArray]:
     """The metrics, or their differences, without each unit."""
-    first, *second = (scores.jackknife_metrics(one, unit, metrics, strata) for one in arms)
-    return {name: first[name] - second[0][name] for name in metrics} if second else first
+    found = [scores.jackknife_metrics(one, unit, metrics, strata) for one in arms]
+    signs = np.array(_SIGNS[: len(arms)])
+    return {name: signs @ np.stack([one[name] for one in found]) for name in metrics}

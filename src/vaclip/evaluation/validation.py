@@ -56,13 +56,14 @@ def check_table(table: pd.DataFrame, probs: list[str], classes: tuple[str, ...])
     studies = sorted(set(table[keys.PRED_STUDY]))
     if len(studies) > 1:
         raise VaclipError(f"predictions of several studies in one table: {studies}")
-    unknown = sorted(set(test[keys.PRED_LABEL]) - set(classes))
+    read = table[table[keys.PRED_SPLIT] != "train"]  # thresholds are chosen on val
+    unknown = sorted(set(read[keys.PRED_LABEL]) - set(classes))
     if unknown:
         raise VaclipError(f"labels {unknown} have no column of probabilities; classes {classes}")
-    values = test[probs].to_numpy(np.float64)
+    values = read[probs].to_numpy(np.float64)
     wrong = ~(np.abs(values.sum(axis=1) - 1) < _SUM_TOLERANCE) | (values < 0).any(axis=1)
     if wrong.any():
-        row = test[[*_MODEL, keys.PRED_CLIP]].iloc[int(wrong.argmax())].to_dict()
+        row = read[[*_MODEL, keys.PRED_CLIP]].iloc[int(wrong.argmax())].to_dict()
         raise VaclipError(f"probabilities of {wrong.sum()} rows are none, such as of {row}")
     of_clip = table.groupby(keys.PRED_CLIP)[[keys.PRED_PATIENT, keys.PRED_LABEL]].nunique()
     torn = of_clip.index[(of_clip > 1).any(axis=1)]

@@ -17,7 +17,9 @@ because a p is large.
    with: undecided.
 3. The late fusion is equal to the method or better than it: *no*, the gain is the diagnosis that
    the map holds. The method is not better than the fusion: undecided.
-4. The macro AUROCs of method and baseline are equal: undecided, the gain is a shift of the cut.
+4. The macro AUROCs of method and baseline are equal: undecided, the gain is a shift of the cut. So
+   it is where it shrinks (p < 0.05) when each model's thresholds are chosen on its validation
+   patients, and the method is then no longer better.
 5. *Yes*.
 
 **Whose map**: does it matter whose map it is? Primary contrast: method - shuffled control.
@@ -39,6 +41,7 @@ from vaclip.evaluation.compare import Contrast, Score
 from vaclip.evaluation.data_card import NOT_RECORDED, Blinding
 from vaclip.evaluation.inference import ALPHA, LEVEL, difference_interval
 from vaclip.evaluation.roles import Pair, Roles
+from vaclip.evaluation.thresholds import AtThresholds
 
 _SAME_MAPS = 0.5
 
@@ -79,6 +82,7 @@ class Evidence:
         same_maps: Share of the test clips whose map in the shuffled control is of the very same
             annotation; NaN where unknown.
         blinding: What the annotators knew.
+        cut: Method against baseline at thresholds from validation; None where there are none.
     """
 
     chance: float
@@ -86,6 +90,7 @@ class Evidence:
     auroc: Contrast | None = None
     same_maps: float = math.nan
     blinding: Blinding = NOT_RECORDED
+    cut: AtThresholds | None = None
 
 
 @dataclass(frozen=True)
@@ -179,12 +184,12 @@ def _map_at_hand(
         return Question("map_at_hand", asks, Answer.NOT_ASKED, (needed,))
     answer, why = _plain(primary, roles.margin)
     if answer is Answer.YES:
-        answer, why = _beyond_the_map(roles, why, fusion, evidence.auroc)
+        answer, why = _beyond_the_map(roles, why, fusion, evidence)
     return Question("map_at_hand", asks, answer, (why, *_map_alone(roles, evidence)), primary)
 
 
 def _beyond_the_map(
-    roles: Roles, gain: str, fusion: Contrast | None, auroc: Contrast | None
+    roles: Roles, gain: str, fusion: Contrast | None, evidence: Evidence
 ) -> tuple[Answer, str]:
     """Rules 2 to 5: what a gain over the baseline is worth."""
     if fusion is None:
@@ -201,12 +206,23 @@ def _beyond_the_map(
         return Answer.NO, f"{why} {gain} But it is no better than {against}"
     if fusion.p >= ALPHA:
         return Answer.UNDECIDED, f"{gain} But it is not shown to be better than {against}"
-    if auroc is not None and _equal(auroc, roles.margin):
-        return Answer.UNDECIDED, (
-            f"The gain is a shift of the cut: {gain} But the patients are ranked alike, by macro "
-            f"AUROC: {_numbers(auroc)}."
-        )
+    if (moved := _moved_cut(roles, evidence)) is not None:
+        return Answer.UNDECIDED, f"The gain is a shift of the cut: {gain} But {moved}"
     return Answer.YES, f"{gain} It is also better than {against}"
+
+
+def _moved_cut(roles: Roles, evidence: Evidence) -> str | None:
+    """Why a gain is a shift of the cut; None where it is not shown to be one."""
+    if evidence.auroc is not None and _equal(evidence.auroc, roles.margin):
+        return f"the patients are ranked alike, by macro AUROC: {_numbers(evidence.auroc)}."
+    if evidence.cut is not None and evidence.cut.gone:
+        cut, low, high = evidence.cut, evidence.cut.interval.low, evidence.cut.interval.high
+        return (
+            "it is gone where each model's thresholds are chosen on its validation patients: "
+            f"{roles.method} {cut.first:.3f}, {roles.baseline} {cut.second:.3f}, difference "
+            f"{cut.difference:+.3f}, {LEVEL:.0%} interval {low:+.3f} to {high:+.3f}."
+        )
+    return None
 
 
 def _map_alone(roles: Roles, evidence: Evidence) -> list[str]:

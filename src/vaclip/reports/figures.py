@@ -7,10 +7,10 @@ labels, so that nothing is lost in greyscale.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import matplotlib as mpl
 import numpy as np
@@ -64,19 +64,29 @@ class Figure:
     svg: bytes
 
 
-def draw_figures(source: Source, results: Evaluation, folder: Path) -> dict[str, Figure]:
-    """Draws every figure for which there is something to show.
+Drawing: TypeAlias = tuple[Callable[[Source, Evaluation], Canvas | None], str, str]
+"""What draws it, or says that there is nothing to show; caption; alternative text."""
+
+
+def draw_figures(
+    source: Source,
+    results: Evaluation,
+    folder: Path,
+    drawings: Mapping[str, Drawing],
+) -> dict[str, Figure]:
+    """Draws figures, such as `FIGURES`, as far as there is something to show.
 
     Args:
         source: As read.
         results: What is shown.
         folder: Gets NAME.png (200 dpi) and NAME.svg.
+        drawings: By name.
 
     Returns:
         By name.
     """
     drawn = {}
-    for name, (draw, caption, alt) in _FIGURES.items():
+    for name, (draw, caption, alt) in drawings.items():
         for kind in ("png", "svg"):  # of an earlier report, which may have had more to show
             (folder / f"{name}.{kind}").unlink(missing_ok=True)
         with mpl.rc_context():
@@ -275,13 +285,11 @@ def _matrix(ax: Axes, found: ArmScores, classes: Sequence[str]) -> None:
 
 def _reliability(source: Source, results: Evaluation) -> Canvas:
     scores = results.scores["patient"]
-    named = (results.roles.baseline, results.roles.method) if results.roles else ()
-    arms = [arm for arm in named if arm in scores] or list(scores)[:2]
-    canvas = Canvas(figsize=(WIDTH * 0.45 * len(arms), 4.1))
+    canvas = Canvas(figsize=(WIDTH * 0.45 * len(results.shown), 4.1))
     axes = canvas.subplots(
-        2, len(arms), squeeze=False, sharex=True, sharey="row", height_ratios=[3, 1]
+        2, len(results.shown), squeeze=False, sharex=True, sharey="row", height_ratios=[3, 1]
     )
-    for (curve, bars), arm in zip(axes.T, arms, strict=True):
+    for (curve, bars), arm in zip(axes.T, results.shown, strict=True):
         found = scores[arm].reliability
         curve.plot([0, 1], [0, 1], color=GREY, lw=0.9, ls=(0, (4, 3)))
         there = found.count > 0
@@ -341,7 +349,7 @@ def _retrieval(source: Source, results: Evaluation) -> Canvas | None:
     return canvas
 
 
-_FIGURES: Final[dict[str, tuple[Callable[[Source, Evaluation], Canvas | None], str, str]]] = {
+FIGURES: Final[dict[str, Drawing]] = {
     "forest": (
         _forest,
         "Balanced accuracy per patient with its 95% interval over patients and trained models. "

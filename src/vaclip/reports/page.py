@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vaclip import keys
 from vaclip.errors import VaclipError, counted
+from vaclip.evaluation.clinical import PREVALENCES
 from vaclip.evaluation.compare import N_PERMUTATIONS, N_RESAMPLES
 from vaclip.evaluation.data_card import NOT_RECORDED
 from vaclip.evaluation.evaluate import Evaluation, Progress, evaluate
@@ -23,7 +24,8 @@ from vaclip.evaluation.predictions import Predictions
 from vaclip.files import atomic_file
 from vaclip.reports import record, tables
 from vaclip.reports.checklists import checklist
-from vaclip.reports.figures import Figure, draw_figures
+from vaclip.reports.clinical import CLINICAL_FIGURES, clinical_tables
+from vaclip.reports.figures import FIGURES, Figure, draw_figures
 from vaclip.reports.gather import Source, read_folder, source_of, with_predictions
 from vaclip.reports.pictures import gallery_cases
 from vaclip.reports.pseudonyms import Pseudonyms, pseudonyms
@@ -38,6 +40,7 @@ _SECTIONS: Final = {
     "curves": "Less data, worse maps",
     "calibration": "Calibration",
     "confusion": "Confusion",
+    "clinical": "Clinical use",
     "retrieval": "Retrieval and alignment",
     "agreement": "Agreement of the annotators",
     "gallery": "Cases",
@@ -59,6 +62,7 @@ class Tables:
     curves: Table | None
     calibration: Table
     confusion: Table
+    clinical: dict[str, Table]
     retrieval: list[Table]
     alignment: Table
     agreement: Table | None
@@ -72,7 +76,8 @@ class Tables:
     def without_ids(self) -> list[Table]:
         """Those that name no patient or clip, whatever ids were asked for."""
         several = [self.experiment, *self.metrics, *self.contrasts.values(), self.controls]
-        several += [self.curves, self.calibration, self.confusion, *self.retrieval]
+        several += [self.curves, self.calibration, self.confusion]
+        several += [*self.clinical.values(), *self.retrieval]
         several += [self.alignment, self.agreement, *self.annotators, self.classes, self.annotated]
         return [table for table in several if table is not None]
 
@@ -83,6 +88,7 @@ def write_report(
     *,
     baseline: str | None = None,
     method: str | None = None,
+    prevalences: Sequence[float] = PREVALENCES,
     real_ids: bool = False,
     n_resamples: int = N_RESAMPLES,
     n_permutations: int = N_PERMUTATIONS,
@@ -97,6 +103,7 @@ def write_report(
         baseline: The arm that everything is measured against; with ``method``, in place of the
             roles that the folder names.
         method: The arm that is put forward.
+        prevalences: Of each class, for predictive values beside those at its share here.
         real_ids: Whether the page shows the ids of patients and clips and why jobs failed, and
             not pseudonyms.
         n_resamples: Of the bootstrap.
@@ -131,12 +138,13 @@ def write_report(
         roles=found.roles,
         arms=found.scored,
         blinding=found.data_card.blinding if found.data_card else NOT_RECORDED,
+        prevalences=prevalences,
         n_resamples=n_resamples,
         n_permutations=n_permutations,
         progress=progress,
     )
     found = with_predictions(found, results.predictions)
-    figures = draw_figures(found, results, out / "figures")
+    figures = draw_figures(found, results, out / "figures", FIGURES | CLINICAL_FIGURES)
     own = _tables(found, results, real_ids=real_ids)
     page = _page(
         found, results, own, figures,
@@ -168,6 +176,7 @@ def _tables(source: Source, results: Evaluation, *, real_ids: bool) -> Tables:
         curves=tables.curve_table(source, results),
         calibration=tables.calibration_table(source, results),
         confusion=tables.confusion_table(source, results),
+        clinical=clinical_tables(results),
         retrieval=tables.retrieval_tables(source, results),
         alignment=tables.alignment_table(source, results),
         agreement=record.agreement_table(card) if card else None,

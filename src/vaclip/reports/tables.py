@@ -33,11 +33,11 @@ def score_text(score: Score) -> str:
     mean = number(score.mean)
     if math.isfinite(score.sd):
         mean += f" ± {number(score.sd)}"
-    low = _interval_or_trained(score.interval, score.trained)
+    low = interval_or_trained(score.interval, score.trained)
     return mean if low == NONE else f"{mean}\n{low}"
 
 
-def _interval_or_trained(interval: Interval, trained: Interval, *, sign: bool = False) -> str:
+def interval_or_trained(interval: Interval, trained: Interval, *, sign: bool = False) -> str:
     """The interval; of a single model, which has none, that of these patients alone, named so."""
     found, alone = (interval_text(one, sign=sign) for one in (interval, trained))
     return f"{NONE}\n(this model: {alone})" if found == NONE != alone else found
@@ -176,7 +176,7 @@ def _contrast_row(source: Source, contrast: Contrast) -> tuple[str, ...]:
     return (
         contrast_name(contrast),
         number(contrast.difference, sign=True),
-        _interval_or_trained(contrast.interval, contrast.trained, sign=True),
+        interval_or_trained(contrast.interval, contrast.trained, sign=True),
         p_text(contrast.p),
         p_text(contrast.p_holm),
         p_text(contrast.resampled_t.p),
