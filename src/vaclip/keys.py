@@ -19,6 +19,8 @@ LABEL: Final = "label"
 """(B,) int64 in [0, K)."""
 PATIENT: Final = "patient"
 """(B,) int64: index of the patient among the study's sorted patients."""
+SESSION: Final = "session"
+"""(B,) int64: equal exactly where two clips are of one session of one patient."""
 CLIP_ROW: Final = "clip_row"
 """(B,) int64: row of the clip in the study."""
 SEGMENT: Final = "segment"
@@ -74,6 +76,10 @@ PRED_SIM: Final = "align_sim"
 """Cosine of video and map embedding in [-1, 1]; NaN where the segment has no valid map."""
 PRED_MAP_ID: Final = "map_id"
 """As `MAP_ID`."""
+PRED_SESSION: Final = "session"
+"""Which visit of the patient, as the study names it; empty where it names none."""
+PRED_SITE: Final = "site"
+"""Where the clip was taken, likewise."""
 
 PREDICTION_COLUMNS: Final = (
     PRED_STUDY,
@@ -88,7 +94,9 @@ PREDICTION_COLUMNS: Final = (
     PRED_SIM,
     PRED_MAP_ID,
 )
-"""The fixed columns; the probabilities follow in the study's class order."""
+"""The fixed columns; the probabilities follow in the study's class order, then `CLIP_NAMES`."""
+CLIP_NAMES: Final = (PRED_SESSION, PRED_SITE)
+"""Columns of clips.csv that a study need not have."""
 
 
 # Run folder. A fold's folder within it has predictions and metrics of its own.

@@ -297,6 +297,12 @@ def test_how_frame_numbers_are_read_is_said_once(root):
     assert notes[0].startswith("2 clip(s) are annotated by frame numbers: number i, from 0,")
 
 
+def test_patients_of_several_classes_are_counted(root):
+    edit_row(root, "clips.csv", 3, patient_id="steady-0")
+    note = check(root, workers=1).notes[-1]
+    assert note.startswith("1 patient with clips of several classes: each of these clips is scored")
+
+
 def test_table(root, tmp_path):
     write_video(root / "videos/a.mp4", grey_pictures(range(10), 32, 48), codec="libx264")
     edit_row(root, "clips.csv", 3, video="videos/a.mp4", keypoints="", frames="9")

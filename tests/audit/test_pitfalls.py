@@ -67,11 +67,22 @@ def test_imbalance_is_of_patients_and_not_of_clips():
 
 def test_patients_of_several_classes_are_named_beside_the_text():
     labels = {"zoe": ["ill", "well"], "amy": ["well", "ill", "ill"], "tom": ["ill", "ill"]}
-    (found,) = mixed_patients(labels)
+    (found,) = mixed_patients((name, "", label) for name, own in labels.items() for label in own)
     assert found.patients == ("amy", "zoe")
     assert "2 patients" in found.what
+    assert "scored by itself" in found.what
     assert not any(name in found.what + found.advice for name in labels)
-    assert mixed_patients({"tom": ["ill", "ill"]}) == []
+    assert mixed_patients([("tom", "", "ill"), ("tom", "", "ill")]) == []
+
+
+def test_sessions_tell_classes_of_a_patient_apart():
+    clips = [("zoe", "1", "ill"), ("zoe", "1", "ill"), ("zoe", "2", "well")]
+    (apart,) = mixed_patients([*clips, ("tom", "", "ill")])
+    assert (apart.severity, apart.patients) == ("note", ("zoe",))
+    assert "a session is a case" in apart.advice
+    mixed, other = mixed_patients([*clips, ("amy", "1", "ill"), ("amy", "1", "well")])
+    assert (mixed.severity, mixed.patients, other.patients) == ("warning", ("amy",), ("zoe",))
+    assert "1 patient with clips of several classes in one session" in mixed.what
 
 
 def test_a_class_without_a_map():

@@ -29,7 +29,8 @@ def make_items(root, patients, samples=5, without=()):
         np.save(path, content)
         clip = Clip(f"c{row}", path, f"p{patient}", "a")
         attn = None if row in without else path
-        items.append(ClipItem(CachedClip(clip, path, length, attn), row, row % 2, patient, row))
+        cached = CachedClip(clip, path, length, attn)
+        items.append(ClipItem(cached, row, row % 2, patient, row, patient))
     return items
 
 

@@ -33,7 +33,7 @@ def make_items(folder, lengths=LENGTHS, channels=1, without_map=()):
         clip = Clip(f"c{row}", Path("v.mkv"), f"p{row}", "x")
         attn = None if row in without_map else folder / f"m{row}.npy"
         cached = CachedClip(clip, folder / f"f{row}.npy", length, attn)
-        items.append(ClipItem(cached, row + 10, row % 2, row + 20, row + 30))
+        items.append(ClipItem(cached, row + 10, row % 2, row + 20, row + 30, row + 40))
     return items, frames, maps
 
 
@@ -67,6 +67,7 @@ def test_segments_hold_the_planned_samples(tmp_path):
         assert segment[keys.CLIP_ROW] == clip + 10
         assert segment[keys.LABEL] == clip % 2
         assert segment[keys.PATIENT] == clip + 20
+        assert segment[keys.SESSION] == clip + 40
         assert segment[keys.MAP_ID] == clip + 30
         assert segment[keys.ATTN_VALID]
 
@@ -325,7 +326,8 @@ def test_augmented_video_and_map_show_the_same_place(tmp_path):
     np.save(tmp_path / "frames.npy", frames)
     np.save(tmp_path / "map.npy", frames[None, ..., 0])
     clip = Clip("c", tmp_path / "c.mp4", "p", "a")
-    item = ClipItem(CachedClip(clip, tmp_path / "frames.npy", 6, tmp_path / "map.npy"), 0, 0, 0, 0)
+    cached = CachedClip(clip, tmp_path / "frames.npy", 6, tmp_path / "map.npy")
+    item = ClipItem(cached, 0, 0, 0, 0, 0)
     segments = SegmentDataset([item], 4, 4, augmentation=Augmentation(crop=0.6, flip=True))
     whole = segments[0]
     assert whole[keys.VIDEO].shape == (3, 4, 20, 24)

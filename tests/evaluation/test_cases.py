@@ -36,9 +36,47 @@ def test_the_true_label_does_not_help(mixed):
     mean = clips.probs[clips.patient == 5].mean(axis=0)
     np.testing.assert_allclose(cases.probs[cases.patient == 5], [mean])
     assert score_arm(mixed, "B3", n_resamples=2).of_several_labels == 3
+    assert mixed.case_note.startswith("3 of 12 patients have clips of several classes: each")
 
 
-def test_a_run_and_an_ablation_count_alike(mixed):
+def test_a_named_session_is_a_case_whatever_its_label():
+    table = prediction_rows([0, 1, 2] * 4, seeds=1, clips=4)
+    table["session"] = np.where(table.clip_id.str[-1] < "2", "first", "second")
+    later = table.patient_id.isin(["p000", "p001"]) & (table.session == "second")
+    turned = dict(zip(CLASSES, np.roll(CLASSES, 1), strict=True))
+    table["label"] = table.label.where(~later, table.label.map(turned))
+    found = Predictions.of(table)
+    cases, clips = found.cases("B3"), found.cases("B3", "clip")
+    assert (len(cases.label), cases.patients, cases.of_several_labels) == (24, 12, 2)
+    for patient in range(12):
+        own = clips.probs[clips.patient == patient]  # sorted by label, then by clip
+        pairs = own.reshape(2, 2, -1).mean(axis=1)
+        got = cases.probs[cases.patient == patient]
+        np.testing.assert_allclose(np.sort(got, axis=0), np.sort(pairs, axis=0))
+    assert found.case_note == (
+        "A case is a session of a patient (24 sessions of 12 patients): the clips of a session "
+        "are averaged."
+    )
+    # A label that differs within a session still may not decide what is averaged.
+    torn = table.clip_id == "p005c3"
+    table["label"] = table.label.where(~torn, table.label.map(turned))
+    found = Predictions.of(table)
+    assert len(found.cases("B3").label) == 25
+    assert "1 of 12 patients has clips of several classes in one session" in found.case_note
+
+
+def test_without_a_session_nothing_is_said():
+    found = Predictions.of(prediction_rows([0, 1, 2] * 4, seeds=1))
+    assert found.case_note == ""
+    assert Predictions.of(found.frame.assign(session=None)).case_note == ""
+    assert set(found.frame.session) == set(found.frame.site) == {""}
+
+
+@pytest.mark.parametrize("sessions", [False, True])
+def test_a_run_and_an_ablation_count_alike(mixed, sessions):
+    if sessions:
+        table = mixed.frame
+        mixed = Predictions.of(table.assign(session=table.clip_id.str[-1]))
     rows = [mixed.model_clips("B3", *job).cases() for job in sorted(mixed.jobs["B3"])]
     right = np.concatenate([probs.argmax(axis=1) == label for probs, label in rows])
     score = score_arm(mixed, "B3", n_resamples=2).scores["acc_micro"]

@@ -47,13 +47,18 @@ def test_patient_label_arm_and_probabilities_are_enough():
 
 def test_every_optional_column_is_read():
     table = prediction_rows([0, 1, 2, 0], segments=2)
+    table["session"] = table.clip_id.str[-1].replace("1", "")
+    table["site"] = np.where(table.patient_id == "p001", "north", "south")
     names = {keys.PRED_FOLD: "cv", keys.PRED_SEED: "run", keys.PRED_SPLIT: "part",
              keys.PRED_CLIP: "video", keys.PRED_SEGMENT: "window", keys.PRED_SIM: "cosine",
-             keys.PRED_PATIENT: "pid", keys.PRED_LABEL: "dx", keys.PRED_ARM: "model"}  # fmt: skip
+             keys.PRED_PATIENT: "pid", keys.PRED_LABEL: "dx", keys.PRED_ARM: "model",
+             keys.PRED_SESSION: "visit", keys.PRED_SITE: "centre"}  # fmt: skip
+    theirs = table.replace({"session": {"": None}}).rename(columns=names)
     mine = Predictions.from_frame(
-        table.rename(columns=names).drop(columns=[keys.PRED_STUDY, keys.PRED_MAP_ID]),
+        theirs.drop(columns=[keys.PRED_STUDY, keys.PRED_MAP_ID]),
         patient="pid", label="dx", arm="model", fold="cv", seed="run", split="part", clip="video",
-        segment="window", similarity="cosine", probs={name: f"prob_{name}" for name in CLASSES},
+        segment="window", similarity="cosine", session="visit", site="centre",
+        probs={name: f"prob_{name}" for name in CLASSES},
     )  # fmt: skip
     one, other = Predictions.of(table), mine
     pd.testing.assert_frame_equal(other.clips, one.clips)

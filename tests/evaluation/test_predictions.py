@@ -176,7 +176,7 @@ def change(column, value, where=slice(0, 1)):
         (change("label", "ankle", slice(None)), "ankle.*no column"),
         (change("prob_gait", 2.0, slice(None)), "probabilities of .* rows"),
         (change("prob_gait", np.nan, slice(None)), "probabilities of .* rows"),
-        (change("label", "knee"), "two patients or labels.*p000c0"),
+        (change("label", "knee"), "two patients, labels, .*p000c0"),
         (lambda table: pd.concat([table, table.iloc[:1]]), "1 segments are predicted twice"),
     ],
 )

@@ -38,6 +38,7 @@ def split(seed=0):
         keys.CLIP_ROW: clip,
         keys.SEGMENT: segment,
         keys.PATIENT: patient,
+        keys.SESSION: patient,
         keys.LABEL: label,
         keys.MAP_ID: clip // 2,
         keys.ATTN_VALID: valid,

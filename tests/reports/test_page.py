@@ -15,6 +15,7 @@ from report_tables import prediction_rows
 from study_folder import write_study
 from vaclip import keys
 from vaclip.evaluation.plan import Plan, plan_content
+from vaclip.evaluation.predictions import Predictions
 from vaclip.evaluation.roles import Roles
 from vaclip.files import write_json
 from vaclip.reports.page import write_report
@@ -243,3 +244,13 @@ def test_without_a_data_card_nothing_is_said_of_patients_who_were_not_tested(tmp
     table[table.fold == 0].to_parquet(tmp_path / keys.PREDICTIONS_FILE)
     page = Page(write_report(tmp_path, **FAST))
     assert "3 patients, 3 classes, 1 arm, 1 seed, 1 fold." in page.text
+
+
+def test_what_a_case_is_is_said_where_it_is_no_patient(tmp_path):
+    table = prediction_rows([0, 1, 2, 0, 1, 2], seeds=1)
+    first = table.patient_id == "p000"
+    table.loc[first & table.clip_id.str.endswith("c1"), "label"] = "knee"
+    found = Predictions.of(table)
+    page = Page(write_report(found, tmp_path / "report", **FAST))
+    assert found.case_note in page.text
+    assert "1 of 6 patients has clips of several classes" in page.text

@@ -135,6 +135,17 @@ def test_patient_of_two_classes_is_a_warning(root):
     )
 
 
+def test_a_patient_of_two_classes_may_have_two_sessions(root):
+    edit_row(root, "clips.csv", 3, patient_id="steady-0")
+    rows = read_rows(root / "clips.csv")
+    write_rows(root / "clips.csv", [{**row, "session": row["label"]} for row in rows])
+    study, problems = read_study(root)
+    assert problems == []
+    assert study.clips[0].visit == (study.clips[0].patient_id, study.clips[0].label)
+    write_rows(root / "clips.csv", [{**row, "session": "1"} for row in rows])
+    assert "'steady-0' has clips of 2 classes in session '1'" in only(root, "warning")
+
+
 def test_class_without_clip_is_a_warning(root):
     edit_head(root, classes=[*CLASSES, "spare"])
     assert "no clip has the label 'spare'" in only(root, "warning")

@@ -29,6 +29,7 @@ def make_batch(segments: int = 4) -> dict[str, torch.Tensor]:
         keys.ATTN_VALID: torch.ones(segments, dtype=torch.bool),
         keys.LABEL: numbers % 2,
         keys.PATIENT: numbers,
+        keys.SESSION: numbers,
         keys.CLIP_ROW: numbers,
         keys.SEGMENT: torch.zeros_like(numbers),
         keys.MAP_ID: numbers,

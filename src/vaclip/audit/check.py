@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vaclip.audit.coverage import percent_range, sparse_maps
 from vaclip.audit.inspect import VideoFacts, inspect_video, time_disagreement
+from vaclip.audit.pitfalls import mixed_patients
 from vaclip.data.sampling import SLACK_S
 from vaclip.errors import VaclipError, counted
 from vaclip.maps.keypoints import load_keypoints
@@ -111,6 +112,9 @@ class StudyCheck:
                 f"annotations show on {percent_range(covers)} of the pictures of an annotated "
                 f"clip, {np.mean(covers):.0%} in the mean"
             )
+        clips = self.study.clips if self.study else ()
+        mixed = mixed_patients((clip.patient_id, clip.session, clip.label) for clip in clips)
+        notes += [finding.what for finding in mixed]
         if excluded:
             notes.append(f"{excluded} clip(s) are left out by excluded.csv")
         return notes

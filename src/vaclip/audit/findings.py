@@ -68,7 +68,7 @@ def study_findings(
         *pitfalls.no_shuffle(labels, Counter(annotated), folds),
         *pitfalls.small_classes(labels),
         *pitfalls.unequal_classes(labels),
-        *pitfalls.mixed_patients(labels),
+        *pitfalls.mixed_patients((c.patient_id, c.session, c.label) for c in study.clips),
         *pitfalls.unannotated_classes(
             [(c.clip_id, c.label) for c in study.clips], study.annotations
         ),

@@ -100,18 +100,36 @@ def unequal_classes(labels: Mapping[str, Sequence[str]]) -> list[Finding]:
     return [Finding("warning", "balance", what, "judge by balanced accuracy and AUROC (macro)")]
 
 
-def mixed_patients(labels: Mapping[str, Sequence[str]]) -> list[Finding]:
-    """Tells of patients with clips of several classes.
+def mixed_patients(clips: Iterable[tuple[str, str, str]]) -> list[Finding]:
+    """Tells of patients with clips of several classes, and what is done with them.
 
     Args:
-        labels: The labels of each patient's clips.
+        clips: (patient, session, label) of every clip; the session is empty where none is named.
     """
-    mixed = tuple(sorted(patient for patient, own in labels.items() if len(set(own)) > 1))
-    if not mixed:
-        return []
-    what = f"{_count(len(mixed), 'patient')} with clips of several classes"
-    advice = "see whether it is a mistake; such a patient counts in each of these classes"
-    return [Finding("warning", "labels", what, advice, patients=mixed)]
+    by_session, by_patient = defaultdict(set), defaultdict(set)
+    for patient, session, label in clips:
+        by_session[patient, session].add(label)
+        by_patient[patient].add(label)
+    mixed = sorted({patient for (patient, _), own in by_session.items() if len(own) > 1})
+    apart = sorted(p for p, own in by_patient.items() if len(own) > 1 and p not in mixed)
+    found = []
+    if mixed:
+        inside = " in one session" if any(session for _, session in by_session) else ""
+        what = (
+            f"{_count(len(mixed), 'patient')} with clips of several classes{inside}: each of "
+            "these clips is scored by itself, because only the true class could say which of them "
+            "belong together"
+        )
+        advice = (
+            "see whether it is a mistake; if they were made on different visits, say which in the "
+            "column session of clips.csv"
+        )
+        found.append(Finding("warning", "labels", what, advice, patients=tuple(mixed)))
+    if apart:
+        what = f"{_count(len(apart), 'patient')} with sessions of different classes"
+        advice = "a session is a case; such a patient counts in each of these classes"
+        found.append(Finding("note", "labels", what, advice, patients=tuple(apart)))
+    return found
 
 
 def unannotated_classes(

@@ -121,6 +121,7 @@ def clip_items(
         identities: Of the annotations, as `map_identities` gives them.
     """
     patients = {name: index for index, name in enumerate(study.patients)}
+    visits = {visit: n for n, visit in enumerate(sorted({clip.visit for clip in study.clips}))}
     numbers = {identity: n for n, identity in enumerate(sorted(set(identities.values()), key=repr))}
     return [
         ClipItem(
@@ -129,6 +130,7 @@ def clip_items(
             study.classes.index(one.clip.label),
             patients[one.clip.patient_id],
             numbers.get(identities.get(one.clip.clip_id, ()), -1),
+            visits[one.clip.visit],
         )
         for row, one in enumerate(cached)
     ]

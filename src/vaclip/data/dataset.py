@@ -33,6 +33,7 @@ class ClipItem:
         label: Class index.
         patient: Patient index.
         map_id: See `keys.MAP_ID`.
+        session: See `keys.SESSION`.
     """
 
     cached: CachedClip
@@ -40,6 +41,7 @@ class ClipItem:
     label: int
     patient: int
     map_id: int
+    session: int
 
 
 class SegmentDataset(Dataset[dict[str, Tensor]]):
@@ -108,6 +110,7 @@ class SegmentDataset(Dataset[dict[str, Tensor]]):
             keys.ATTN_VALID: attn.any().bool(),
             keys.LABEL: torch.tensor(item.label),
             keys.PATIENT: torch.tensor(item.patient),
+            keys.SESSION: torch.tensor(item.session),
             keys.CLIP_ROW: torch.tensor(item.row),
             keys.SEGMENT: torch.tensor(number),
             keys.MAP_ID: torch.tensor(item.map_id),

@@ -1,7 +1,8 @@
 """What is scored: the clips or cases of an arm, as arrays.
 
 Letters: N rows (a case or clip of one seed), P patients, K classes. A **job** is one fold of
-one seed. A **case** is a patient; of one whose clips have several labels each clip is a case.
+one seed. A **case** is a patient, or a session of one where sessions are named; where the clips
+of a case have several labels, each clip is a case.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from vaclip import keys
+from vaclip.errors import counted
 from vaclip.metrics.functional import FloatArray, IntArray
 from vaclip.metrics.split import case_of_clip
 
@@ -23,7 +25,7 @@ Job: TypeAlias = tuple[int, int]
 """(fold, seed)."""
 UNITS: Final[tuple[Unit, ...]] = ("patient", "clip")
 CASE: Final = [keys.PRED_FOLD, keys.PRED_SEED, keys.PRED_PATIENT, keys.PRED_LABEL]
-"""The columns that name a case of a model, but for the clip where a patient has several labels."""
+"""Columns that every row of `Cases` has one value of."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Cases:
 
     @property
     def of_several_labels(self) -> int:
-        """How many patients have rows of several labels: their clips are not averaged."""
+        """How many patients have rows of several labels: these rows are not averaged."""
         pairs = np.unique(np.stack([self.patient, self.label]), axis=1)[0]
         return int(np.sum(np.bincount(pairs) > 1))
 
@@ -98,8 +100,8 @@ def cases_of(clips: pd.DataFrame, classes: Sequence[str], unit: Unit = "patient"
     """
     probs = [keys.PRED_PROB_PREFIX + name for name in classes]
     if unit == "patient":
-        patient = clips.groupby(CASE[:-1]).ngroup().to_numpy()
-        cases = clips.groupby(case_of_clip(patient, clips[keys.PRED_LABEL].to_numpy()))
+        session = clips.groupby([*CASE[:-1], keys.PRED_SESSION]).ngroup().to_numpy()
+        cases = clips.groupby(case_of_clip(session, clips[keys.PRED_LABEL].to_numpy()))
         clips = cases[CASE].first().join(cases[[*probs, keys.PRED_SIM]].mean())
     return Cases(
         patient=np.unique(clips[keys.PRED_PATIENT].to_numpy(str), return_inverse=True)[1],
@@ -109,6 +111,32 @@ def cases_of(clips: pd.DataFrame, classes: Sequence[str], unit: Unit = "patient"
         probs=clips[probs].to_numpy(np.float64),
         similarity=clips[keys.PRED_SIM].to_numpy(np.float64),
     )
+
+
+def case_note(clips: pd.DataFrame) -> str:
+    """Says what a case is, where it is not simply a patient; else nothing.
+
+    Args:
+        clips: Rows of `Predictions.clips`; of one clip all say the same.
+    """
+    visit = [keys.PRED_PATIENT, keys.PRED_SESSION]
+    sessions = clips.groupby(visit)[keys.PRED_LABEL].nunique().reset_index()
+    patients = clips[keys.PRED_PATIENT].nunique()
+    torn = sessions.loc[sessions[keys.PRED_LABEL] > 1, keys.PRED_PATIENT].nunique()
+    named = bool((clips[keys.PRED_SESSION] != "").any())
+    said = []
+    if named:
+        said.append(
+            f"A case is a session of a patient ({counted(len(sessions), 'session')} of "
+            f"{counted(patients, 'patient')}): the clips of a session are averaged."
+        )
+    if torn:
+        said.append(
+            f"{torn} of {counted(patients, 'patient')} {'has' if torn == 1 else 'have'} clips of "
+            f"several classes{' in one session' if named else ''}: each of these clips is a case "
+            "of its own, because only the true class could say which of them belong together."
+        )
+    return " ".join(said)
 
 
 def _numbered(rows: NDArray[Any]) -> IntArray:

@@ -63,7 +63,7 @@ class ArmScores:
     jobs: int
     patients: int
     of_several_labels: int
-    """How many of them have clips of several labels, which are not averaged."""
+    """How many of them have cases of several labels: see `vaclip.evaluation.cases`."""
     scores: dict[str, Score]
     """By name in `scores.METRICS`."""
     alignment: dict[str, tuple[float, float]]

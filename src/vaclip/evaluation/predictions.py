@@ -18,7 +18,7 @@ from pyarrow import ArrowException
 
 from vaclip import keys
 from vaclip.errors import VaclipError, counted, did_you_mean
-from vaclip.evaluation.cases import CASE, Cases, Job, Unit, cases_of
+from vaclip.evaluation.cases import CASE, Cases, Job, Unit, case_note, cases_of
 from vaclip.evaluation.embeddings import EmbeddingFiles, Embeddings, Model, save_embeddings
 from vaclip.evaluation.validation import check_table, typed_column
 from vaclip.files import atomic_file
@@ -38,6 +38,7 @@ _DEFAULTS: Final[dict[str, Any]] = {
     keys.PRED_SEGMENT: 0,
     keys.PRED_SIM: np.nan,
     keys.PRED_MAP_ID: -1,
+    **dict.fromkeys(keys.CLIP_NAMES, ""),
 }
 """Columns that a table need not have, and what stands for them."""
 
@@ -48,11 +49,12 @@ class Predictions:
 
     Made by `of` (a table in vaclip's own columns), `from_frame` (anybody's table) or `load` (what
     a run or an ablation left). Probabilities are averaged over the segments of a clip, then over
-    the clips of a patient; of a patient with clips of several labels each clip counts for itself.
+    the clips of a patient, or of a session where sessions are named; where such clips have several
+    labels, each clip counts for itself.
 
     Attributes:
-        frame: The table, all splits, with every column of `keys.PREDICTION_COLUMNS` and one
-            ``prob_CLASS`` a class.
+        frame: The table, all splits, with every column of `keys.PREDICTION_COLUMNS`, one
+            ``prob_CLASS`` a class, and `keys.CLIP_NAMES`.
         classes: Names in the order of the probabilities.
         patients: Of the whole study; None where the table has them all. It lacks some where not
             all folds were run, and then cannot tell how many a model was trained on.
@@ -108,9 +110,11 @@ class Predictions:
                 if missing
                 else f"not a prediction table: {len(probs)} columns {prefix}CLASS"
             )
+        unnamed = dict.fromkeys(keys.CLIP_NAMES, "")
         absent = {name: value for name, value in _DEFAULTS.items() if name not in table}
-        texts = [*required, keys.PRED_STUDY, keys.PRED_SPLIT]
-        table = table.assign(**absent)[[*keys.PREDICTION_COLUMNS, *probs]]
+        texts = [*required, keys.PRED_STUDY, keys.PRED_SPLIT, *unnamed]
+        table = table.assign(**absent)[[*keys.PREDICTION_COLUMNS, *probs, *unnamed]]
+        table = table.fillna(unnamed)
         table = table.astype(dict.fromkeys(texts, str)).reset_index(drop=True)
         check_table(table, probs, classes)
         return cls(table, classes, patients, embeddings or {})
@@ -130,6 +134,8 @@ class Predictions:
         clip: str | None = None,
         segment: str | None = None,
         similarity: str | None = None,
+        session: str | None = None,
+        site: str | None = None,
         study: str = "predictions",
     ) -> Predictions:
         """Reads the predictions of any model.
@@ -149,6 +155,8 @@ class Predictions:
                 seed, which is its only clip.
             segment: Column that numbers the segments of a clip.
             similarity: Column of the similarity of video and map, in [-1, 1], or NaN.
+            session: Column of the visit of a patient, whose clips are diagnosed together.
+            site: Column of the place where a patient was seen.
             study: What the report calls it.
 
         Raises:
@@ -158,6 +166,7 @@ class Predictions:
             keys.PRED_PATIENT: patient, keys.PRED_LABEL: label, keys.PRED_ARM: arm,
             keys.PRED_FOLD: fold, keys.PRED_SEED: seed, keys.PRED_SPLIT: split,
             keys.PRED_CLIP: clip, keys.PRED_SEGMENT: segment, keys.PRED_SIM: similarity,
+            keys.PRED_SESSION: session, keys.PRED_SITE: site,
             **{keys.PRED_PROB_PREFIX + name: column for name, column in probs.items()},
         }  # fmt: skip
         columns = {}
@@ -286,12 +295,17 @@ class Predictions:
             clips = self._segments(model, rows).clips()
             first = rows.drop_duplicates(keys.PRED_CLIP).sort_values(keys.PRED_CLIP)
             parts.append(
-                first[[*_MODEL, keys.PRED_PATIENT, keys.PRED_CLIP]].assign(
+                first[[*_MODEL, keys.PRED_PATIENT, keys.PRED_CLIP, *keys.CLIP_NAMES]].assign(
                     **{keys.PRED_LABEL: clips.label, keys.PRED_SIM: clips.similarity},
                     **dict(zip(self.probs, clips.probs.T, strict=True)),
                 )
             )
         return pd.concat(parts).sort_values([keys.PRED_ARM, *_CLIP], ignore_index=True)
+
+    @property
+    def case_note(self) -> str:
+        """What a case is, where it is not simply a patient."""
+        return case_note(self.clips)
 
     @property
     def probs(self) -> list[str]:
@@ -335,7 +349,7 @@ class Predictions:
             )
         return Segments(
             clip=np.unique(rows[keys.PRED_CLIP].to_numpy(str), return_inverse=True)[1],
-            patient=np.unique(rows[keys.PRED_PATIENT].to_numpy(str), return_inverse=True)[1],
+            session=rows.groupby([keys.PRED_PATIENT, keys.PRED_SESSION]).ngroup().to_numpy(),
             label=rows[keys.PRED_LABEL].map(number).to_numpy(np.int64),
             map_id=rows[keys.PRED_MAP_ID].to_numpy(),
             probs=rows[self.probs].to_numpy(),

@@ -28,7 +28,7 @@ def typed_column(values: pd.Series, name: str, source: str) -> pd.Series:
     """
     numbers = (*_WHOLE, keys.PRED_SIM)
     if name not in numbers and not name.startswith(keys.PRED_PROB_PREFIX):
-        if values.isna().any():
+        if values.isna().any() and name not in keys.CLIP_NAMES:
             row = values.index[values.isna()][0]
             raise VaclipError(f"column '{source}', row {row}: the cell is empty")
         return values.astype(str)
@@ -65,10 +65,12 @@ def check_table(table: pd.DataFrame, probs: list[str], classes: tuple[str, ...])
     if wrong.any():
         row = read[[*_MODEL, keys.PRED_CLIP]].iloc[int(wrong.argmax())].to_dict()
         raise VaclipError(f"probabilities of {wrong.sum()} rows are none, such as of {row}")
-    of_clip = table.groupby(keys.PRED_CLIP)[[keys.PRED_PATIENT, keys.PRED_LABEL]].nunique()
+    one_each = [keys.PRED_PATIENT, keys.PRED_LABEL, *keys.CLIP_NAMES]
+    of_clip = table.groupby(keys.PRED_CLIP)[one_each].nunique()
     torn = of_clip.index[(of_clip > 1).any(axis=1)]
     if len(torn):
-        raise VaclipError(f"clips with two patients or labels: {[*map(str, torn[:5])]}")
+        what = "clips with two patients, labels, sessions or sites"
+        raise VaclipError(f"{what}: {[*map(str, torn[:5])]}")
     identity = [*_MODEL, keys.PRED_SPLIT, keys.PRED_CLIP, keys.PRED_SEGMENT]
     twice = table[table.duplicated(identity)]
     if len(twice):

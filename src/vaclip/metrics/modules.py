@@ -15,7 +15,8 @@ from vaclip.metrics.retrieval import unit_rows
 from vaclip.metrics.split import Segments
 
 _BATCH_KEYS = (
-    keys.CLIP_ROW, keys.SEGMENT, keys.PATIENT, keys.LABEL, keys.MAP_ID, keys.ATTN_VALID
+    keys.CLIP_ROW, keys.SEGMENT, keys.PATIENT, keys.SESSION, keys.LABEL, keys.MAP_ID,
+    keys.ATTN_VALID,
 )  # fmt: skip
 _EMBEDS = (keys.VIDEO_EMBED, keys.ATTN_EMBED)
 PROBS = "probs"
@@ -77,7 +78,7 @@ def split_metrics(table: dict[str, NDArray[Any]], *, aligned: bool = True) -> di
     """
     segments = Segments(
         clip=table[keys.CLIP_ROW],
-        patient=table[keys.PATIENT],
+        session=table[keys.SESSION],
         label=table[keys.LABEL],
         map_id=table[keys.MAP_ID],
         probs=table[PROBS],

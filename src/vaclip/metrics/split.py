@@ -20,23 +20,24 @@ from vaclip.metrics.functional import (
 from vaclip.metrics.retrieval import retrieval_metrics, unit_rows
 
 
-def case_of_clip(patient: IntArray, label: IntArray) -> IntArray:
-    """Tells which clips make up a case: those of a patient, unless their labels differ.
+def case_of_clip(session: IntArray, label: IntArray) -> IntArray:
+    """Tells which clips make up a case: those of a session, unless their labels differ.
 
     What a clip's label is must not decide what its prediction is averaged with, or the truth would
-    help the diagnosis. So the clips of a patient of several labels each stand for themselves.
+    help the diagnosis. So the clips of a session of several labels each stand for themselves.
 
     Args:
-        patient: (C,) whose clip it is.
+        session: (C,) which session of which patient; of a patient without sessions all clips are
+            one.
         label: (C,).
 
     Returns:
-        (C,) the case of each clip, numbered by patient, then by clip.
+        (C,) the case of each clip, numbered by session, then by clip.
     """
-    pairs = np.unique(np.stack([patient, label]), axis=1)
-    several = np.isin(patient, [p for p in pairs[0] if np.sum(pairs[0] == p) > 1])
-    clip = np.where(several, np.arange(len(patient)), 0)
-    return np.unique(np.stack([patient, clip]), axis=1, return_inverse=True)[1].reshape(-1)
+    sessions = np.unique(np.stack([session, label]), axis=1)[0]
+    several = np.isin(session, sessions[1:][sessions[1:] == sessions[:-1]])
+    clip = np.where(several, np.arange(len(session)), 0)
+    return np.unique(np.stack([session, clip]), axis=1, return_inverse=True)[1].reshape(-1)
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ class Segments:
 
     clip: IntArray
     """(N,) which clip; clips are returned in the order of these numbers."""
-    patient: IntArray
-    """(N,) whose it is."""
+    session: IntArray
+    """(N,) which session of which patient."""
     label: IntArray
     """(N,) in [0, K)."""
     map_id: IntArray
@@ -83,7 +84,7 @@ class Segments:
         else:
             similarity[there] = mean_by_group(self.similarity[mapped], self.clip[mapped])[1]
         return Clips(
-            rows, self.patient[first], self.label[first], self.map_id[first], probs, similarity,
+            rows, self.session[first], self.label[first], self.map_id[first], probs, similarity,
             there, video, attn,
         )  # fmt: skip
 
@@ -94,7 +95,7 @@ class Clips:
 
     clip: IntArray
     """(C,), ascending."""
-    patient: IntArray
+    session: IntArray
     """(C,)."""
     label: IntArray
     """(C,) in [0, K)."""
@@ -115,9 +116,9 @@ class Clips:
         """Averages over the clips of a case; see `case_of_clip`.
 
         Returns:
-            (P, K) probabilities and (P,) labels, in the order of the patients.
+            (P, K) probabilities and (P,) labels of P cases, in the order of the sessions.
         """
-        case = case_of_clip(self.patient, self.label)
+        case = case_of_clip(self.session, self.label)
         first = np.unique(case, return_index=True)[1]
         return mean_by_group(self.probs, case)[1], self.label[first]
 

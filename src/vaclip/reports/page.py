@@ -221,6 +221,7 @@ def _page(
         plan=plan_sentences(source.plans, results.roles),
         sections=_SECTIONS,
         one_seed=len(seeds) == 1,
+        case_note=source.predictions.case_note,
         t=found,
         figures=figures,
         gallery=source.gallery,

@@ -257,7 +257,7 @@ def _outputs(
     data = predictor.data
     cached = cache_clip(study, clip, SampleSettings.from_settings(data, annotators), scratch)
     segments = SegmentDataset(
-        [ClipItem(cached, 0, -1, -1, -1)], data["frames"], data["stride"], predictor.channels
+        [ClipItem(cached, 0, -1, -1, -1, -1)], data["frames"], data["stride"], predictor.channels
     )
     embed = keys.VIDEO_EMBED in names
     parts = [

@@ -34,8 +34,8 @@ def majority_guess(datasets: dict[str, SegmentDataset]) -> dict[str, float]:
     probs = np.zeros(classes)
     probs[np.flatnonzero(guess)[0]] = 1.0
     clips = np.array([item.label for item in test])
-    names = np.unique([item.patient for item in test], return_inverse=True)[1]
-    patients = clips[np.unique(case_of_clip(names, clips), return_index=True)[1]]
+    sessions = np.array([item.session for item in test])
+    patients = clips[np.unique(case_of_clip(sessions, clips), return_index=True)[1]]
     scores = {}
     for unit, truth in (("clip", clips), ("patient", patients)):
         values = classification_metrics(np.tile(probs, (len(truth), 1)), truth)
@@ -86,6 +86,8 @@ def _frame(
     }
     for index, name in enumerate(study.classes):
         columns[f"{keys.PRED_PROB_PREFIX}{name}"] = table[PROBS][:, index]
+    columns[keys.PRED_SESSION] = [clip.session for clip in clips]
+    columns[keys.PRED_SITE] = [clip.site for clip in clips]
     return pd.DataFrame(columns)
 
 

@@ -288,12 +288,13 @@ class _Reader:
             )
 
     def _warn_of_clips(self, study: Study) -> None:
-        labels: dict[str, set[str]] = defaultdict(set)
+        labels: dict[tuple[str, str], set[str]] = defaultdict(set)
         for clip in study.clips:
-            labels[clip.patient_id].add(clip.label)
-        for patient, found in sorted(labels.items()):
+            labels[clip.visit].add(clip.label)
+        for (patient, session), found in sorted(labels.items()):
             if len(found) > 1:
-                what = f"patient '{patient}' has clips of {len(found)} classes"
+                when = f" in session '{session}'" if session else ""
+                what = f"patient '{patient}' has clips of {len(found)} classes{when}"
                 self.warn("clips.csv", f"{what}: {', '.join(sorted(found))}")
         for name in study.classes:
             if not any(clip.label == name for clip in study.clips):

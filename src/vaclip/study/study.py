@@ -55,6 +55,21 @@ class Clip:
     where: str = ""
     extra: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def session(self) -> str:
+        """Which visit of the patient; empty where clips.csv does not say."""
+        return self.extra.get("session", "")
+
+    @property
+    def visit(self) -> tuple[str, str]:
+        """Patient and session: clips of one visit are diagnosed together."""
+        return self.patient_id, self.session
+
+    @property
+    def site(self) -> str:
+        """Where it was taken; empty where clips.csv does not say."""
+        return self.extra.get("site", "")
+
 
 @dataclass(frozen=True)
 class Exclusion:
