@@ -156,6 +156,54 @@ def test_boxes_overlap_by_their_pixels(tiny_study, tmp_path):
     assert pair.sim == pytest.approx([0])
 
 
+def test_chance_is_agreement_with_the_maps_of_other_patients(tiny_study, tmp_path):
+    places = {"steady-0-0": "trunk", "limping-0-0": "trunk", "shuffling-0-0": "ground"}
+    said = [(clip, who, place) for clip, place in places.items() for who in "ab"]
+    study = annotated_study(tiny_study(patients_per_class=1), said)
+    (pair,) = annotator_agreement(study, settings("a", "b"), tmp_path / "cache", workers=1)
+    assert pair.cc == pytest.approx([1, 1, 1])
+    trunk, ground = np.zeros((2, 16, 16))
+    trunk[4:10, 4:12] = 1
+    ground[12:] = 1
+    apart = np.corrcoef(trunk.ravel(), ground.ravel())[0, 1]
+    # Of six ordered pairs of different patients two are of trunk and trunk.
+    assert pair.cc_chance == pytest.approx((2 * 1 + 4 * apart) / 6)
+    assert pair.sim_chance == pytest.approx(2 / 6)
+
+
+def test_clips_of_one_patient_say_nothing_of_chance(tiny_study, tmp_path):
+    clips = ("steady-0-0", "steady-0-1")
+    study = annotated_study(
+        tiny_study(1, clips_per_patient=2), [(c, who, "hips") for c in clips for who in "ab"]
+    )
+    (pair,) = annotator_agreement(study, settings("a", "b"), tmp_path / "cache", workers=1)
+    assert math.isnan(pair.cc_chance)
+    assert math.isnan(pair.sim_chance)
+
+
+def test_drawings_are_no_categories(tiny_study, tmp_path):
+    root = tiny_study(patients_per_class=1)
+    clips = ("steady-0-0", "limping-0-0", "shuffling-0-0")
+    rows = []
+    for n, (clip, who) in enumerate((clip, who) for clip in clips for who in "abc"):
+        drawn = np.zeros((8, 8), np.float32)
+        drawn[2:6, 2:6] = 1
+        drawn[0, 0] = n / 100  # no two files are the same
+        np.save(root / f"m{n}.npy", drawn)
+        rows.append({"clip_id": clip, "annotator": who, "kind": "map", "value": f"m{n}.npy"})
+    rows[0] |= {"kind": "region", "value": "trunk"}
+    write_rows(root / "attention.csv", rows)
+    study = load_study(root)
+    pairs = annotator_agreement(study, settings(*"abc"), tmp_path / "cache", workers=1)
+    for pair in pairs:
+        assert pair.exact == 0
+        assert math.isnan(pair.kappa)
+        assert pair.cc[1:] == pytest.approx([1, 1], abs=0.05)
+    clips_of_all, kappa = joint_agreement(study, settings(*"abc"), tmp_path / "cache")
+    assert clips_of_all == 3
+    assert math.isnan(kappa)
+
+
 def test_clips_in_the_cache_are_not_decoded_again(tiny_study, tmp_path, monkeypatch):
     study = load_study(tiny_study(patients_per_class=1))
     cache_study(study, settings("ann", "bob"), tmp_path, workers=1)

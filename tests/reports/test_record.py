@@ -74,13 +74,23 @@ def test_a_finding_about_nobody_has_a_dash_and_no_finding_no_table(study):
 def test_all_annotators_have_a_row_where_there_are_three(study):
     card = replace(study.data_card, joint_agreement=JointAgreement(7, 0.25))
     assert record.agreement_table(card).rows[1:] == (
-        ("All of them", "7", NONE, "0.250", NONE, NONE),
+        ("All of them", "7", NONE, "0.250", NONE, NONE, NONE, NONE),
     )
 
 
 def test_undefined_agreement_is_a_dash(study):
     (row,) = record.agreement_table(study.data_card).rows
-    assert row == ("md1 and md2", "20", "0.800", NONE, "0.710 ± 0.120", "0.550 ± 0.100")
+    assert row == (
+        "md1 and md2", "20", "0.800", NONE, "0.710 ± 0.120", NONE, "0.550 ± 0.100", NONE
+    )  # fmt: skip
+
+
+def test_agreement_stands_beside_its_chance_level(study):
+    (pair,) = study.data_card.agreement
+    known = replace(pair, kappa=0.5, cc_chance=0.68, sim_chance=0.5)
+    table = record.agreement_table(replace(study.data_card, agreement=(known,)))
+    row = dict(zip(table.columns, table.rows[0], strict=True))
+    assert (row["Kappa"], row["CC by chance"], row["SIM by chance"]) == ("0.500", "0.680", "0.500")
 
 
 def test_facts_name_the_length_of_clips(study):

@@ -11,15 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import cohen_kappa_score
 from statsmodels.stats import inter_rater
 
 from vaclip.data.cache import SampleSettings, cache_study, map_identities
 from vaclip.data.dataset import map_array
+from vaclip.maps.source import map_source
 from vaclip.study.study import Study
 
 Map = NDArray[Any]
+CHANCE_PAIRS = 500
+"""Most pairs of maps of different patients that a chance level is the mean of."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,13 @@ class PairAgreement:
         second: Another.
         clip_ids: The N clips, in the study's order.
         exact: Share of them with exactly the same set of annotations; NaN for N = 0.
-        kappa: `cohen_kappa` of the sets of annotations.
+        kappa: `cohen_kappa` of the sets of annotations, over the clips on which both named theirs,
+            as regions are; NaN where there is none: two drawings are never the same category.
         cc: (N,) `map_correlation` of the two maps of each clip.
         sim: (N,) `map_intersection` of the two maps of each clip.
+        cc_chance: Mean `map_correlation` of an annotator's map of a patient and the other
+            annotator's maps of other patients; NaN for fewer than two patients.
+        sim_chance: Mean `map_intersection` likewise.
     """
 
     first: str
@@ -43,6 +51,8 @@ class PairAgreement:
     kappa: float
     cc: NDArray[np.float64]
     sim: NDArray[np.float64]
+    cc_chance: float
+    sim_chance: float
 
 
 def annotator_agreement(
@@ -88,20 +98,26 @@ def annotator_agreement(
         }
         for name, own in alone.items()
     }
+    patients = {clip.clip_id: clip.patient_id for clip in shared}
+    named = {name: _named(study, name) for name in settings.annotators}
     return [
-        _compare(pair, [said[name] for name in pair], [maps[name] for name in pair])
+        _compare(
+            pair, [said[one] for one in pair], [maps[one] for one in pair], patients,
+            named[pair[0]] & named[pair[1]],
+        )
         for pair in combinations(settings.annotators, 2)
-    ]
+    ]  # fmt: skip
 
 
 def _compare(
     pair: tuple[str, str],
     said: Sequence[dict[str, tuple[Any, ...]]],
     maps: Sequence[dict[str, Path]],
+    patients: dict[str, str],
+    named: set[str],
 ) -> PairAgreement:
     clip_ids = tuple(clip_id for clip_id in maps[0] if clip_id in maps[1])
-    first, second = ([own[clip_id] for clip_id in clip_ids] for own in said)
-    same = [one == other for one, other in zip(first, second, strict=True)]
+    same = [said[0][clip_id] == said[1][clip_id] for clip_id in clip_ids]
     scores = np.empty((len(clip_ids), 2))
     for row, clip_id in enumerate(clip_ids):
         one, other = (map_array(own[clip_id]).numpy() for own in maps)
@@ -110,9 +126,48 @@ def _compare(
         *pair,
         clip_ids,
         float(np.mean(same)) if same else math.nan,
-        cohen_kappa(first, second),
+        cohen_kappa(*([own[clip] for clip in clip_ids if clip in named] for own in said)),
         *scores.T,
+        *_chance(maps, [(clip_id, patients[clip_id]) for clip_id in clip_ids]),
     )
+
+
+def _named(study: Study, annotator: str) -> set[str]:
+    """The clips of which an annotator names what they mean, and draws nothing."""
+    kinds = {
+        clip.clip_id: [
+            map_source(one.kind).drawing(one.value, study.annotated(clip))
+            for one in study.annotations.get(clip.clip_id, ())
+            if one.annotator == annotator
+        ]
+        for clip in study.clips
+    }
+    return {clip_id for clip_id, files in kinds.items() if not any(files)}
+
+
+def _chance(
+    maps: Sequence[dict[str, Path]], clips: Sequence[tuple[str, str]]
+) -> tuple[float, float]:
+    """Mean CC and SIM of two annotators' maps of different patients.
+
+    Args:
+        maps: By clip, of either annotator.
+        clips: (clip id, patient).
+    """
+    random = np.random.default_rng(0)
+    chosen = [clips[n] for n in random.permutation(len(clips))[:CHANCE_PAIRS]]
+    patients = np.array([patient for _, patient in chosen], str)
+    pairs = np.argwhere(patients[:, None] != patients)
+    scores = []
+    for pair in random.permutation(pairs)[:CHANCE_PAIRS]:
+        one, other = (
+            map_array(own[chosen[row][0]]).numpy() for own, row in zip(maps, pair, strict=True)
+        )
+        # Clips differ in length: the other map is seen at the same share of its own.
+        at = np.linspace(0, other.shape[1] - 1, one.shape[1]).round().astype(np.int64)
+        scores.append((map_correlation(one, other[:, at]), map_intersection(one, other[:, at])))
+    cc, sim = pd.DataFrame(scores, columns=["cc", "sim"]).mean()  # of those that are defined
+    return float(cc), float(sim)
 
 
 def cohen_kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> float:
@@ -158,8 +213,8 @@ def joint_agreement(study: Study, settings: SampleSettings, root: Path) -> tuple
         root: The cache folder.
 
     Returns:
-        The number of those clips, and `fleiss_kappa` of the sets of annotations; NaN for fewer than
-        three annotators, whom `PairAgreement` compares.
+        The number of those clips, and `fleiss_kappa` of the sets of annotations, over the clips on
+        which all named theirs; NaN for fewer than three annotators, whom `PairAgreement` compares.
     """
     said = [
         map_identities(
@@ -170,7 +225,9 @@ def joint_agreement(study: Study, settings: SampleSettings, root: Path) -> tuple
     shared = [clip for clip in said[0] if all(clip in own for own in said)] if said else []
     if len(said) < 3:
         return len(shared), math.nan
-    return len(shared), fleiss_kappa([[own[clip] for clip in shared] for own in said])
+    named = set.intersection(*(_named(study, name) for name in settings.annotators))
+    compared = [clip for clip in shared if clip in named]
+    return len(shared), fleiss_kappa([[own[clip] for clip in compared] for own in said])
 
 
 def _numbers(categories: Sequence[Hashable]) -> dict[Hashable, int]:

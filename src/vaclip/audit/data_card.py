@@ -105,4 +105,6 @@ def _agreement(pair: PairAgreement) -> Agreement:
         cc_sd=float(cc.std()),
         sim_mean=float(sim.mean()),
         sim_sd=float(sim.std()),
+        cc_chance=pair.cc_chance,
+        sim_chance=pair.sim_chance,
     )

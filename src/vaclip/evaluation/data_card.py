@@ -60,11 +60,13 @@ class Agreement:
         second: Another.
         clips: That both annotated.
         exact: Share of them with exactly the same set of annotations.
-        kappa: Cohen's, of the sets of annotations.
+        kappa: Cohen's, of the sets of annotations; undefined for drawings and gaze.
         cc_mean: Mean over clips of the Pearson correlation of the two maps.
         cc_sd: Its standard deviation, with n - 1.
         sim_mean: Mean over clips of the histogram intersection of the two maps.
         sim_sd: Its standard deviation, with n - 1.
+        cc_chance: Mean correlation with the other's maps of other patients.
+        sim_chance: Mean intersection likewise.
     """
 
     first: str
@@ -76,6 +78,8 @@ class Agreement:
     cc_sd: float
     sim_mean: float
     sim_sd: float
+    cc_chance: float = math.nan
+    sim_chance: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -160,7 +164,7 @@ class Shortcuts:
     """What tells the class without the video.
 
     Attributes:
-        scores: Of metadata and, last, of annotations.
+        scores: Of metadata, of annotations and, last, of drawn maps, families apart.
         chance: Of a score.
         permutations: Behind each p value.
         left_out: Columns whose values nearly all differ.

@@ -92,21 +92,28 @@ def agreement_table(card: DataCard) -> Table | None:
             number(pair.exact),
             number(pair.kappa),
             number(pair.cc_mean) + _spread(pair.cc_sd),
+            number(pair.cc_chance),
             number(pair.sim_mean) + _spread(pair.sim_sd),
+            number(pair.sim_chance),
         )
         for pair in card.agreement
     )
     joint = card.joint_agreement
     if not math.isnan(joint.fleiss_kappa):
-        row = ("All of them", str(joint.clips), NONE, number(joint.fleiss_kappa), NONE, NONE)
-        rows += (row,)
+        row = ("All of them", str(joint.clips), NONE, number(joint.fleiss_kappa))
+        rows += ((*row, NONE, NONE, NONE, NONE),)
     return Table(
         "agreement",
         "Agreement of the annotators on the clips that both annotated: share with exactly the same "
         "annotations, kappa of the set of annotations (Cohen's; Fleiss' for all of them, on the "
-        "clips that everyone annotated), and Pearson correlation (CC) and histogram "
-        "intersection (SIM) of the two maps (mean ± standard deviation over clips).",
-        ("Annotators", "Clips", "Same annotations", "Kappa", "CC", "SIM"),
+        "clips that everyone annotated; of named regions alone, drawings and gaze have none), and "
+        "Pearson correlation (CC) and histogram intersection (SIM) of the two maps (mean ± "
+        "standard deviation over clips). By chance: the mean of one's map and the other's maps of "
+        "other patients, which is what looking at the same place on everyone gives.",
+        (
+            "Annotators", "Clips", "Same annotations", "Kappa",
+            "CC", "CC by chance", "SIM", "SIM by chance",
+        ),
         rows,
     ) if rows else None  # fmt: skip
 
