@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,11 @@ from numpy.typing import NDArray
 from vaclip.audit import pitfalls
 from vaclip.audit.coverage import sparse_maps
 from vaclip.audit.duplicates import clip_distances, duplicates, frame_hashes, same_recording
+from vaclip.audit.map_features import MAP, map_features
 from vaclip.audit.pitfalls import ALPHA
 from vaclip.audit.shortcuts import (
     PERMUTATIONS,
+    TOGETHER,
     column_features,
     file_facts,
     one_hot,
@@ -31,6 +34,7 @@ from vaclip.study.study import Study
 
 SEVERITIES = ("error", "warning", "note")
 ANNOTATIONS = "annotations"
+MAPS = "maps"
 
 
 def study_findings(
@@ -48,7 +52,7 @@ def study_findings(
         under_map: Share of the samples of annotated clips on which a map shows.
 
     Returns:
-        The findings, the gravest first, and the scores of metadata and, last, of `ANNOTATIONS`.
+        The findings, the gravest first, and the scores of metadata, `ANNOTATIONS` and drawn maps.
     """
     study = prepared.study
     labels = patient_labels([(clip.patient_id, clip.label) for clip in study.clips])
@@ -62,7 +66,7 @@ def study_findings(
         }:
             by_region[region].append((clip.patient_id, clip.label))
     annotated = [clip.patient_id for clip in study.clips if clip.clip_id in study.annotations]
-    shortcuts = _shortcuts(data, study, folds)
+    shortcuts = _shortcuts(data, prepared, folds)
     found = [
         *pitfalls.no_split(labels, folds),
         *pitfalls.no_shuffle(labels, Counter(annotated), folds),
@@ -89,33 +93,44 @@ def shortcut_findings(shortcuts: Shortcuts) -> list[Finding]:
         what = f"the shortcut score cannot be computed: {shortcuts.why_none}"
         return [Finding("note", "metadata", what, advice)]
     told = [score for score in shortcuts.scores if score.p_adjusted <= ALPHA]
-    metadata = sorted(
-        (score for score in told if score.feature != ANNOTATIONS),
-        key=lambda score: -score.score,
-    )
+    told.sort(key=lambda score: -score.score)
+    maps = [score for score in told if score.feature.startswith(MAP)]
+    annotated = [score for score in told if score.feature == ANNOTATIONS]
+    metadata = [score for score in told if score not in (*maps, *annotated)]
+    chance = f"(chance {shortcuts.chance:.2f})"
     found = []
     if metadata:
-        each = "; ".join(f"{s.feature}: {s.score:.2f}" for s in metadata)
         what = (
             "the class can be told without looking at a video: balanced accuracy, by patient, from "
-            f"{each} (chance {shortcuts.chance:.2f})"
+            f"{_each(metadata)} {chance}"
         )
         advice = (
             "make all classes alike in it (one device, site and export; vaclip data reencode), "
             "or else show that the model does better than these numbers"
         )
         found.append(Finding("warning", "metadata", what, advice))
-    for score in told[len(metadata) :]:
+    advice = "a guided model may read this hint alone: compare with experiment=K_map_only"
+    for score in annotated:
         what = (
             f"what is annotated tells the class with a balanced accuracy of {score.score:.2f} "
-            f"by patient (chance {shortcuts.chance:.2f})"
+            f"by patient {chance}"
         )
-        advice = "a guided model may read this hint alone: compare with experiment=K_map_only"
         found.append(Finding("note", ANNOTATIONS, what, advice))
+    if maps:
+        what = (
+            "where and how much is marked tells the class: balanced accuracy, by patient, from "
+            f"{_each(maps)} {chance}"
+        )
+        found.append(Finding("note", MAPS, what, advice))
     return found
 
 
-def _shortcuts(data: DataConfig, study: Study, folds: int) -> Shortcuts:
+def _each(scores: Sequence[Score]) -> str:
+    return "; ".join(f"{score.feature}: {score.score:.2f}" for score in scores)
+
+
+def _shortcuts(data: DataConfig, prepared: PreparedStudy, folds: int) -> Shortcuts:
+    study = prepared.study
     patients = [clip.patient_id for clip in study.clips]
     labels = [clip.label for clip in study.clips]
     facts = pd.DataFrame([file_facts(c.video, c.start_s, c.end_s) for c in study.clips])
@@ -131,10 +146,27 @@ def _shortcuts(data: DataConfig, study: Study, folds: int) -> Shortcuts:
         scores += patient_scores(
             {ANNOTATIONS: _annotations(data, study)}, patients, labels, folds=folds
         )
+        scores += _map_scores(prepared, patients, labels, folds)
     except VaclipError as error:  # too few patients for the folds, which is a finding of its own
         why_none = str(error)
     chance = 1 / len(set(labels))
     return Shortcuts(tuple(scores), chance, PERMUTATIONS, tuple(left_out), why_none)
+
+
+def _map_scores(
+    prepared: PreparedStudy, patients: Sequence[str], labels: Sequence[str], folds: int
+) -> list[Score]:
+    said = prepared.study.annotations
+    marks = [
+        sum(one.annotator in prepared.annotators for one in said.get(clip.clip_id, ()))
+        for clip in prepared.study.clips
+    ]
+    table = map_features([item.cached.attn for item in prepared.items], marks)
+    designs = {str(name): one_hot(table[name]) for name in table}
+    scores = patient_scores(designs, patients, labels, folds=folds)
+    return [
+        replace(one, feature=MAP + TOGETHER) if one.feature == TOGETHER else one for one in scores
+    ]
 
 
 def _annotations(data: DataConfig, study: Study) -> NDArray[np.float64]:

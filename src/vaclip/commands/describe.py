@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from vaclip.audit.findings import ANNOTATIONS
+from vaclip.audit.map_features import MAP
 from vaclip.evaluation.data_card import DataCard
 
 _SHOWN = 8
@@ -54,10 +55,14 @@ def _annotators(card: DataCard) -> Table:
 
 
 def _agreement(card: DataCard) -> Table:
-    names = ("annotators", "clips", "same annotations", "kappa", "CC", "SIM")
+    scores = ("kappa", "CC", "by chance", "SIM", "by chance")
+    names = ("annotators", "clips", "same annotations", *scores)
     table = _table("Agreement on the clips that both annotated", names)
     for pair in card.agreement:
-        cells = (_spread(pair.cc_mean, pair.cc_sd), _spread(pair.sim_mean, pair.sim_sd))
+        cells = (
+            _spread(pair.cc_mean, pair.cc_sd), _number(pair.cc_chance),
+            _spread(pair.sim_mean, pair.sim_sd), _number(pair.sim_chance),
+        )  # fmt: skip
         who = f"{pair.first} and {pair.second}"
         _add(table, (who, pair.clips, *map(_number, (pair.exact, pair.kappa)), *cells))
     joint = card.joint_agreement
@@ -75,11 +80,15 @@ def _shortcuts(card: DataCard) -> Table:
         ("alone", "balanced accuracy", "p", "p, all tried"),
         f"By patient, cross-validated; chance is {about.chance:.3f}. p: share of "
         f"{about.permutations} permutations of the labels between patients that do as well; "
-        "in the last column, with the best of all features."
+        "in the last column, with the best of all features (of metadata, or of maps)."
         + (f" Left out, because nearly all values differ: {escape(left_out)}." if left_out else ""),
     )
+    sections = {
+        ANNOTATIONS,
+        next((s.feature for s in about.scores if s.feature.startswith(MAP)), ""),
+    }
     for row in about.scores:
-        if row.feature == ANNOTATIONS:
+        if row.feature in sections:
             table.add_section()
         _add(table, (row.feature, *map(_number, (row.score, row.p, row.p_adjusted))))
     return table
@@ -112,7 +121,7 @@ def _add(table: Table, cells: Iterable[object]) -> None:
 
 
 def _number(value: float) -> str:
-    return "undefined" if math.isnan(value) else f"{value:.3f}"
+    return "-" if math.isnan(value) else f"{value:.3f}"
 
 
 def _spread(mean: float, deviation: float) -> str:
