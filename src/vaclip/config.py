@@ -94,8 +94,9 @@ class DataConfig:
 
 @dataclass
 class SplitConfig:
-    """Nested cross-validation by patient."""
+    """Nested cross-validation; no patient is in two splits."""
 
+    by: str = setting("patient", one_of("patient", "site"))
     folds: int = 5
     fold: Any = 0
     seed: int = setting(0, NOT_NEGATIVE)

@@ -303,6 +303,19 @@ def test_patients_of_several_classes_are_counted(root):
     assert note.startswith("1 patient with clips of several classes: each of these clips is scored")
 
 
+def test_sites_are_said_and_one_that_tells_the_class_is_a_warning(tiny_study):
+    root = tiny_study(3)
+    rows = read_rows(root / "clips.csv")
+    write_rows(root / "clips.csv", [row | {"site": f"of {row['label']}"} for row in rows])
+    checked = check(root, workers=1)
+    assert checked.notes[-1] == (
+        "3 sites: of limping (3 patients), of shuffling (3 patients), of steady (3 patients)"
+    )
+    told = [problem for problem in checked.found if problem.where == "clips.csv:site"]
+    assert [problem.severity for problem in told] == ["warning"] * 3
+    assert "site of limping: 3 patients, all of class 'limping'" in told[0].what
+
+
 def test_table(root, tmp_path):
     write_video(root / "videos/a.mp4", grey_pictures(range(10), 32, 48), codec="libx264")
     edit_row(root, "clips.csv", 3, video="videos/a.mp4", keypoints="", frames="9")

@@ -12,6 +12,8 @@ from vaclip.audit.pitfalls import (
     no_split,
     one_class_annotations,
     one_class_annotators,
+    site_sizes,
+    sites,
     small_classes,
     unannotated_classes,
     unequal_classes,
@@ -120,3 +122,41 @@ def test_a_annotation_of_one_class_is_told_where_chance_seldom_does_that(patient
 def test_a_annotation_of_two_classes_gives_nothing_away():
     uses = [(f"ill-{n}", "ill") for n in range(10)] + [("well-0", "well")]
     assert one_class_annotations({"hip": uses}, people(ill=10, well=10)) == []
+
+
+def test_a_site_of_one_class_is_told_where_it_is_no_chance():
+    south = [(f"s{n}", "south", ("ill", "well")[n % 2]) for n in range(10)]
+    clips = [*south, *((f"n{n}", "north", "ill") for n in range(7))]
+    # 12 of 17 patients are ill: seven drawn at random all are with a chance of 4.1 %, six of 5.8 %.
+    (found,) = sites(clips)
+    assert (found.severity, found.subject) == ("warning", "site north")
+    assert "7 patients, all of class 'ill'" in found.what
+    assert sites(clips[:-1]) == []
+    said = site_sizes((patient, site) for patient, site, _ in clips)
+    assert said == ["2 sites: north (7 patients), south (10 patients)"]
+
+
+def test_patients_of_several_sites_and_clips_of_none():
+    clips = [
+        ("a", "north", "ill"),
+        ("a", "south", "ill"),
+        ("b", "", "well"),
+        ("c", "north", "well"),
+    ]
+    several, without = sites(clips)
+    assert (several.severity, several.patients) == ("warning", ("a",))
+    assert (without.severity, without.what) == ("note", "1 clip without a site")
+    assert sites([("a", "", "ill"), ("b", "", "well")]) == []
+    assert site_sizes([("a", ""), ("b", "")]) == []
+
+
+def test_a_split_by_site_is_judged_as_such():
+    labels = {f"{site}{k}{n}": [name] for site in "efg" for k, name in enumerate(("ill", "well"))
+              for n in range(3)}  # fmt: skip
+    at = {patient: [patient[0]] for patient in labels}
+    assert no_split(labels, 3, at) == []
+    (found,) = no_split(labels, 5, at)
+    assert "use split.folds=3" in found.what
+    assert no_shuffle(labels, dict.fromkeys(labels, 1), 3, at) == []
+    (found,) = no_shuffle(labels, {"e00": 3, "f00": 1, "g00": 1}, 3, at)
+    assert "of 9 parts" in found.what

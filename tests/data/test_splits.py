@@ -12,7 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaclip.data.splits import SPLITS, SplitPlan, make_plan, patient_labels, train_subset
+from vaclip.data.splits import (
+    SPLITS,
+    SplitPlan,
+    make_plan,
+    make_site_plan,
+    patient_labels,
+    train_subset,
+)
 from vaclip.errors import VaclipError
 
 CLASSES = ("asd", "dhs", "hip")
@@ -259,3 +266,61 @@ def test_a_train_subset_does_not_depend_on_any_order_and_does_on_the_seed():
 def test_a_tenth_of_thirty_is_three():
     labels = {f"p{n:02}": ["x"] for n in range(30)}  # 0.1 * 30 is a little more than 3
     assert len(train_subset([*labels], labels, 0.1, 0)) == 3
+
+
+# --- by site -------------------------------------------------------------------------------------
+
+
+def sited(*sizes):
+    """Labels and sites of patients: site k has ``sizes[k]`` patients of each class."""
+    whose = [(f"{site}{name}{n}", name, site) for site, size in zip("efgh", sizes, strict=False)
+             for name in CLASSES for n in range(size)]  # fmt: skip
+    return {p: [name] * 2 for p, name, _ in whose}, {p: [site] * 2 for p, _, site in whose}
+
+
+@given(st.lists(st.integers(2, 6), min_size=3, max_size=4), st.integers(0, 9))
+def test_each_fold_tests_a_site(sizes, seed):
+    labels, sites = sited(*sizes)
+    plan = make_site_plan(labels, sites, len(sizes), seed)
+    for fold, site in zip(plan.folds, "efgh", strict=False):
+        assert {sites[p][0] for p in fold["test"]} == {site}
+        for name in SPLITS:  # `SplitPlan` checks that they are disjoint and complete
+            assert {label for p in fold[name] for label in labels[p]} == set(CLASSES)
+        others = len(labels) - len(fold["test"])
+        assert others / 5 <= len(fold["val"]) < others / 5 + len(CLASSES)
+
+
+def test_a_split_by_site_depends_on_the_seed_in_validation_alone():
+    labels, sites = sited(4, 4, 4)
+    one, other = (make_site_plan(labels, sites, 3, seed) for seed in (0, 1))
+    turned = {p: labels[p] for p in reversed(labels)}
+    assert make_site_plan(turned, sites, 3, 0) == one
+    assert [fold["test"] for fold in one.folds] == [fold["test"] for fold in other.folds]
+    assert [fold["val"] for fold in one.folds] != [fold["val"] for fold in other.folds]
+
+
+@pytest.mark.parametrize(
+    ("change", "folds", "message"),
+    [
+        ({"easd0": ["e", "f"]}, 3, "patient 'easd0' has clips of 2 sites: mend the column site"),
+        ({"easd0": ["", "e"]}, 3, "patient 'easd0' has clips without a site"),
+        ({}, 5, r"split.folds is 5, but .* a fold for each site: use split.folds=3"),
+    ],
+)
+def test_sites_that_cannot_be_left_out_are_refused(change, folds, message):
+    labels, sites = sited(3, 3, 3)
+    with pytest.raises(VaclipError, match=message):
+        make_site_plan(labels, sites | change, folds, 0)
+
+
+def test_two_sites_are_too_few():
+    with pytest.raises(VaclipError, match=r"three sites or more, but clips.csv has 2 \(e, f\)"):
+        make_site_plan(*sited(3, 3), 2, 0)
+
+
+def test_a_class_of_one_site_cannot_be_learnt_without_it():
+    labels, sites = sited(3, 3, 3)
+    labels |= {"x": ["rare"], "y": ["rare"]}
+    sites |= {"x": ["e"], "y": ["e"]}
+    with pytest.raises(VaclipError, match="without site 'e' too few patients of class 'rare'"):
+        make_site_plan(labels, sites, 3, 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -59,3 +61,11 @@ def test_the_prediction_table_names_sessions_and_sites(fold):
         assert (row.session, row.site) == (clip.session, clip.site) != ("", "")
     cases = fold_predictions({"test": table}, config, study, 0).cases(config.arm)
     assert (cases.patients, len(cases.label)) == (3, 6)
+
+
+def test_a_split_by_site_tests_a_site(fold):
+    config, study, _ = fold
+    by_site = replace(config, split=replace(config.split, by="site", folds=3))
+    plan = split_plan(by_site, study)
+    site = {clip.patient_id: clip.site for clip in study.clips}
+    assert [{site[p] for p in one["test"]} for one in plan.folds] == [{"0"}, {"1"}, {"2"}]

@@ -210,7 +210,8 @@ def open_study_folder(ablation: Ablation) -> None:
     described = [arms.describe_arm(named[arm], ablation.config) for arm in ablation.study.arms]
     roles = dataclasses.asdict(study_roles(ablation.study))
     write_json(folder / keys.ARMS_FILE, {"roles": roles, "arms": described})
-    card = data_card(ablation.config.data, ablation.prepared, folds=ablation.config.split.folds)
+    data, split = ablation.config.data, ablation.config.split
+    card = data_card(data, ablation.prepared, folds=split.folds, by_site=split.by == "site")
     write_json(folder / keys.DATA_CARD_FILE, card.to_json())
 
 

@@ -12,9 +12,9 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
+from vaclip.audit import pitfalls
 from vaclip.audit.coverage import percent_range, sparse_maps
 from vaclip.audit.inspect import VideoFacts, inspect_video, time_disagreement
-from vaclip.audit.pitfalls import mixed_patients
 from vaclip.data.sampling import SLACK_S
 from vaclip.errors import VaclipError, counted
 from vaclip.maps.keypoints import load_keypoints
@@ -98,12 +98,12 @@ class StudyCheck:
     @property
     def notes(self) -> list[str]:
         """What is not wrong, but good to know."""
-        counted = sum(checked.by_frame for checked in self.clips)
+        by_frame = sum(checked.by_frame for checked in self.clips)
         excluded = len(self.study.excluded) if self.study else 0
         notes = []
-        if counted:
+        if by_frame:
             notes.append(
-                f"{counted} clip(s) are annotated by frame numbers: number i, from 0, is the i-th "
+                f"{by_frame} clip(s) are annotated by frame numbers: number i, from 0, is the i-th "
                 "picture that is decoded, and is shown from that picture's own time stamp on"
             )
         covers = [one.under_map for one in self.clips if one.under_map is not None]
@@ -113,8 +113,11 @@ class StudyCheck:
                 f"clip, {np.mean(covers):.0%} in the mean"
             )
         clips = self.study.clips if self.study else ()
-        mixed = mixed_patients((clip.patient_id, clip.session, clip.label) for clip in clips)
+        mixed = pitfalls.mixed_patients(
+            (clip.patient_id, clip.session, clip.label) for clip in clips
+        )
         notes += [finding.what for finding in mixed]
+        notes += pitfalls.site_sizes((clip.patient_id, clip.site) for clip in clips)
         if excluded:
             notes.append(f"{excluded} clip(s) are left out by excluded.csv")
         return notes
@@ -161,6 +164,10 @@ def check(
     in_order = tuple(checked[c.clip_id] for c in read.clips if c.clip_id in checked)
     problems += [problem for one in in_order for problem in one.problems]
     problems += _sparse_maps(in_order)
+    problems += [
+        Problem("warning", "clips.csv:site", f"{one.subject}: {one.what}; {one.advice}")
+        for one in pitfalls.sites((c.patient_id, c.site, c.label) for c in read.clips)
+    ]
     return StudyCheck(read, tuple(problems), in_order)
 
 

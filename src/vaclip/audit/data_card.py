@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from vaclip.audit.agreement import PairAgreement, annotator_agreement, joint_agreement
-from vaclip.audit.findings import study_findings
+from vaclip.audit.findings import FOLDS, study_findings
 from vaclip.config import DataConfig
 from vaclip.console import progress_bar
 from vaclip.data.cache import clip_cache
@@ -27,7 +27,12 @@ from vaclip.runs.prepare import PreparedStudy, describe_study, sample_settings
 
 
 def data_card(
-    data: DataConfig, prepared: PreparedStudy, *, folds: int = 5, workers: int = -1
+    data: DataConfig,
+    prepared: PreparedStudy,
+    *,
+    folds: int = FOLDS,
+    by_site: bool = False,
+    workers: int = -1,
 ) -> DataCard:
     """Describes a study, and what will mislead it.
 
@@ -35,6 +40,7 @@ def data_card(
         data: The settings that the study was prepared with.
         prepared: The study.
         folds: Of its split.
+        by_site: Whether its split leaves one site out at a time.
         workers: Processes that draw maps; -1 for one a core.
 
     Raises:
@@ -54,7 +60,7 @@ def data_card(
     ]
     shown = _shown(prepared)
     under_map = {clip_id: float(own.mean()) for clip_id, own in shown.items()}
-    findings, shortcuts = study_findings(data, prepared, folds, under_map)
+    findings, shortcuts = study_findings(data, prepared, folds, under_map, by_site=by_site)
     return DataCard(
         name=study.name,
         classes=study.classes,

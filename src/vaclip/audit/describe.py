@@ -36,4 +36,7 @@ def describe(
     root = study.root if isinstance(study, Study) else study
     config = compose_settings(overrides, root=root)
     prepared = prepare_study(config.data, open_study(config.data), workers=workers)
-    return data_card(config.data, prepared, folds=config.split.folds, workers=workers)
+    split = config.split
+    return data_card(
+        config.data, prepared, folds=split.folds, by_site=split.by == "site", workers=workers
+    )

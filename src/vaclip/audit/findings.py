@@ -33,6 +33,7 @@ from vaclip.runs.prepare import PreparedStudy, sample_settings
 from vaclip.study.study import Study
 
 SEVERITIES = ("error", "warning", "note")
+FOLDS = 5
 ANNOTATIONS = "annotations"
 MAPS = "maps"
 
@@ -42,6 +43,8 @@ def study_findings(
     prepared: PreparedStudy,
     folds: int,
     under_map: Mapping[str, float] | None = None,
+    *,
+    by_site: bool = False,
 ) -> tuple[list[Finding], Shortcuts]:
     """Looks for what will mislead a study.
 
@@ -50,12 +53,15 @@ def study_findings(
         prepared: The study.
         folds: Of the split, and of the shortcut score.
         under_map: Share of the samples of annotated clips on which a map shows.
+        by_site: Whether the split leaves one site out; the shortcut score then has `FOLDS`.
 
     Returns:
         The findings, the gravest first, and the scores of metadata, `ANNOTATIONS` and drawn maps.
     """
     study = prepared.study
     labels = patient_labels([(clip.patient_id, clip.label) for clip in study.clips])
+    sites = patient_labels([(clip.patient_id, clip.site) for clip in study.clips])
+    split = (folds, sites if by_site else None)
     by_annotator, by_region = defaultdict(list), defaultdict(list)
     for clip in study.clips:
         annotations = study.annotations.get(clip.clip_id, ())
@@ -66,13 +72,14 @@ def study_findings(
         }:
             by_region[region].append((clip.patient_id, clip.label))
     annotated = [clip.patient_id for clip in study.clips if clip.clip_id in study.annotations]
-    shortcuts = _shortcuts(data, prepared, folds)
+    shortcuts = _shortcuts(data, prepared, FOLDS if by_site else folds)
     found = [
-        *pitfalls.no_split(labels, folds),
-        *pitfalls.no_shuffle(labels, Counter(annotated), folds),
+        *pitfalls.no_split(labels, *split),
+        *pitfalls.no_shuffle(labels, Counter(annotated), *split),
         *pitfalls.small_classes(labels),
         *pitfalls.unequal_classes(labels),
         *pitfalls.mixed_patients((c.patient_id, c.session, c.label) for c in study.clips),
+        *pitfalls.sites((c.patient_id, c.site, c.label) for c in study.clips),
         *pitfalls.unannotated_classes(
             [(c.clip_id, c.label) for c in study.clips], study.annotations
         ),

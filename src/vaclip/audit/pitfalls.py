@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from statsmodels.stats.proportion import proportion_confint
 
-from vaclip.data.splits import SPLITS, make_plan
+from vaclip.data.splits import SPLITS, SplitPlan, make_plan, make_site_plan
 from vaclip.errors import VaclipError
 from vaclip.evaluation.data_card import Finding
 
@@ -19,23 +19,39 @@ ALPHA = 0.05
 """Chance below which a tie between an annotation, or metadata, and a class is told."""
 
 
-def no_split(labels: Mapping[str, Sequence[str]], folds: int) -> list[Finding]:
+def no_split(
+    labels: Mapping[str, Sequence[str]],
+    folds: int,
+    sites: Mapping[str, Sequence[str]] | None = None,
+) -> list[Finding]:
     """Tells of patients that cannot be dealt into folds.
 
     Args:
         labels: The labels of each patient's clips.
         folds: How many.
+        sites: The sites of each patient's clips, where one is left out at a time.
     """
     try:
-        make_plan(labels, folds, seed=0)
+        _plan(labels, folds, sites)
     except VaclipError as error:
         advice = "add patients to the class, leave it out, or use fewer folds (split.folds)"
         return [Finding("error", "split", str(error), advice)]
     return []
 
 
+def _plan(
+    labels: Mapping[str, Sequence[str]], folds: int, sites: Mapping[str, Sequence[str]] | None
+) -> SplitPlan:
+    if sites is None:
+        return make_plan(labels, folds, seed=0)
+    return make_site_plan(labels, sites, folds, seed=0)
+
+
 def no_shuffle(
-    labels: Mapping[str, Sequence[str]], annotated: Mapping[str, int], folds: int
+    labels: Mapping[str, Sequence[str]],
+    annotated: Mapping[str, int],
+    folds: int,
+    sites: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Finding]:
     """Tells of parts of the split whose maps cannot be shuffled between patients.
 
@@ -45,9 +61,10 @@ def no_shuffle(
         labels: The labels of each patient's clips.
         annotated: How many clips with a map each patient has.
         folds: How many.
+        sites: As of `no_split`.
     """
     try:
-        plan = make_plan(labels, folds, seed=0)
+        plan = _plan(labels, folds, sites)
     except VaclipError:  # told by `no_split`
         return []
     counts = [[annotated.get(p, 0) for p in fold[part]] for fold in plan.folds for part in SPLITS]
@@ -201,13 +218,61 @@ def one_class_annotations(
         if len({label for _, label in uses}) != 1:
             continue
         label = uses[0][1]
-        chance = math.comb(per_class[label], patients) / math.comb(len(labels), patients)
-        if chance < ALPHA:
+        if _chance(per_class[label], len(labels), patients) < ALPHA:
             clips, people = _count(len(uses), "clip"), _count(patients, "patient")
             what = f"used for '{label}' only ({clips} of {people}): such a map gives the class away"
             advice = "compare with the map alone (experiment=K_map_only)"
             found.append(Finding("warning", f"annotation {annotation}", what, advice))
     return found
+
+
+def sites(clips: Iterable[tuple[str, str, str]]) -> list[Finding]:
+    """Tells of sites that go with one class, of patients at several, and of clips without one.
+
+    Args:
+        clips: (patient, site, label) of every clip; where no site is named nothing is told.
+    """
+    clips = list(clips)
+    at, labels = defaultdict(set), defaultdict(set)
+    for patient, site, label in clips:
+        at[patient].add(site)
+        labels[patient].add(label)
+    found = []
+    if not any(site for _, site, _ in clips):
+        return found
+    per_class = Counter(name for own in labels.values() for name in own)
+    for site in sorted({site for _, site, _ in clips} - {""}):
+        own = [patient for patient in labels if site in at[patient]]
+        seen = {name for patient in own for name in labels[patient]}
+        if len(seen) == 1 and _chance(per_class[min(seen)], len(labels), len(own)) < ALPHA:
+            what = f"{_count(len(own), 'patient')}, all of class '{min(seen)}': the site tells it"
+            advice = "add patients of other classes there, or judge with split.by=site"
+            found.append(Finding("warning", f"site {site}", what, advice))
+    several = tuple(sorted(p for p, own in at.items() if len(own - {""}) > 1))
+    if several:
+        what = f"{_count(len(several), 'patient')} with clips of several sites"
+        advice = "such a study has no split by site, and no interval over sites"
+        found.append(Finding("warning", "sites", what, advice, patients=several))
+    if without := sum(not site for _, site, _ in clips):
+        what = f"{_count(without, 'clip')} without a site"
+        found.append(Finding("note", "sites", what, "fill the column site of clips.csv"))
+    return found
+
+
+def site_sizes(clips: Iterable[tuple[str, str]]) -> list[str]:
+    """Says which sites there are, and how many patients each has, where any is named.
+
+    Args:
+        clips: (patient, site) of every clip.
+    """
+    patients = Counter(site for _, site in set(clips) if site)
+    each = (f"{site} ({_count(n, 'patient')})" for site, n in sorted(patients.items()))
+    return [f"{_count(len(patients), 'site')}: {', '.join(each)}"] if patients else []
+
+
+def _chance(of_class: int, everyone: int, drawn: int) -> float:
+    """That as many patients, drawn without regard to their class, are all of one."""
+    return math.comb(of_class, drawn) / math.comb(everyone, drawn)
 
 
 def _patients_by_class(labels: Mapping[str, Sequence[str]]) -> Counter[str]:

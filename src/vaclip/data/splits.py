@@ -1,8 +1,8 @@
-"""Nested cross-validation by patient: train, val and test never share one.
+"""Nested cross-validation: train, val and test never share a patient.
 
 The patients are dealt into K stratified parts. Fold i tests on part i, chooses its
 checkpoint on part i + 1 (modulo K) and trains on the others. So every patient, and with
-them every clip, is tested exactly once over the folds.
+them every clip, is tested exactly once over the folds. By site, fold i tests on the i-th site.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from vaclip.errors import VaclipError
 from vaclip.files import json_digest, write_json
 
 SPLITS = ("train", "val", "test")
+VAL_SHARE = 0.2
+"""Of the patients of the training sites, where one site is left out."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,59 @@ def _fold(parts: list[tuple[str, ...]], number: int) -> dict[str, tuple[str, ...
     val = (number + 1) % len(parts)
     train = [p for i, part in enumerate(parts) if i not in (number, val) for p in part]
     return {"train": tuple(sorted(train)), "val": parts[val], "test": parts[number]}
+
+
+def make_site_plan(
+    labels: Mapping[str, Sequence[str]], sites: Mapping[str, Sequence[str]], folds: int, seed: int
+) -> SplitPlan:
+    """Leaves one site out at a time; fold i tests on the i-th site by name.
+
+    Validation has `VAL_SHARE` of the patients of the other sites, class by class, rounded up.
+
+    Args:
+        labels: The labels of each patient's clips.
+        sites: The sites of each patient's clips; empty where one is not named.
+        folds: How many sites there are.
+        seed: Of the choice of patients for validation.
+
+    Raises:
+        VaclipError: If a patient has no site or several, there are fewer than three sites or not
+            as many as folds, or a class is missing in training.
+    """
+    advice = "mend the column site of clips.csv, or use split.by=patient"
+    for patient in sorted(sites):
+        own = set(sites[patient])
+        if len(own) > 1 or "" in own:
+            what = "clips without a site" if "" in own else f"clips of {len(own)} sites"
+            raise VaclipError(f"split.by=site, but patient '{patient}' has {what}: {advice}")
+    names = sorted({own[0] for own in sites.values()})
+    if len(names) < 3:
+        raise VaclipError(
+            f"split.by=site needs three sites or more, but clips.csv has {len(names)} "
+            f"({', '.join(names)}); use split.by=patient"
+        )
+    if folds != len(names):
+        raise VaclipError(
+            f"split.folds is {folds}, but split.by=site has a fold for each site: use "
+            f"split.folds={len(names)}"
+        )
+    return SplitPlan(seed, tuple(_without_site(labels, sites, name, seed) for name in names))
+
+
+def _without_site(
+    labels: Mapping[str, Sequence[str]], sites: Mapping[str, Sequence[str]], site: str, seed: int
+) -> dict[str, tuple[str, ...]]:
+    others = [patient for patient in labels if sites[patient][0] != site]
+    val = train_subset(others, labels, VAL_SHARE, seed)
+    train = tuple(sorted(set(others) - set(val)))
+    for name in sorted({name for own in labels.values() for name in own}):
+        if not all(any(name in labels[p] for p in part) for part in (train, val)):
+            raise VaclipError(
+                f"split.by=site: without site '{site}' too few patients of class '{name}' are left "
+                "to train and to validate on; use split.by=patient"
+            )
+    test = tuple(sorted(set(labels) - set(others)))
+    return {"train": train, "val": val, "test": test}
 
 
 def train_subset(

@@ -16,7 +16,14 @@ from vaclip.data.cache import SampleSettings, cache_study, clip_cache, map_ident
 from vaclip.data.control_maps import with_control_maps
 from vaclip.data.datamodule import clip_items, fold_datasets
 from vaclip.data.dataset import ClipItem, SegmentDataset
-from vaclip.data.splits import SPLITS, SplitPlan, make_plan, patient_labels, train_subset
+from vaclip.data.splits import (
+    SPLITS,
+    SplitPlan,
+    make_plan,
+    make_site_plan,
+    patient_labels,
+    train_subset,
+)
 from vaclip.data.transforms import Augmentation
 from vaclip.errors import VaclipError, did_you_mean
 from vaclip.files import cache_root, json_digest, user_path
@@ -148,7 +155,11 @@ def check_maps(config: Config, prepared: PreparedStudy) -> None:
 def split_plan(config: Config, study: Study) -> SplitPlan:
     """Deals the study's patients as the settings say."""
     labels = patient_labels([(clip.patient_id, clip.label) for clip in study.clips])
-    return make_plan(labels, config.split.folds, config.split.seed)
+    folds, seed = config.split.folds, config.split.seed
+    if config.split.by == "site":
+        sites = patient_labels([(clip.patient_id, clip.site) for clip in study.clips])
+        return make_site_plan(labels, sites, folds, seed)
+    return make_plan(labels, folds, seed)
 
 
 def prepare_fold(
