@@ -254,3 +254,17 @@ def test_what_a_case_is_is_said_where_it_is_no_patient(tmp_path):
     page = Page(write_report(found, tmp_path / "report", **FAST))
     assert found.case_note in page.text
     assert "1 of 6 patients has clips of several classes" in page.text
+
+
+def test_scores_by_site_are_shown_where_there_are_sites(tmp_path, page):
+    table = prediction_rows([0, 1, 2] * 4, seeds=1)
+    number = table.patient_id.str[1:].astype(int)
+    found = Predictions.of(
+        table.assign(site=[("north", "south", "west")[n // 3 % 3] for n in number])
+    )
+    own = Page(write_report(found, tmp_path / "report", baseline="B0", method="B3", **FAST))
+    assert "north (6 patients, few)" in own.text
+    assert "With fewer than 8 sites it is not to be relied on." in own.text
+    assert {"table-sites", "table-site_contrasts"} <= {tag.get("id") for tag in own.all("caption")}
+    assert "By site" in (tmp_path / "report" / "tables.md").read_text("utf-8")
+    assert "table-sites" not in {tag.get("id") for tag in page.all("caption")}

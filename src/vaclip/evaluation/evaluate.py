@@ -37,6 +37,7 @@ from vaclip.evaluation.fusion import with_late_fusion
 from vaclip.evaluation.predictions import Predictions
 from vaclip.evaluation.roles import Roles
 from vaclip.evaluation.scores import METRICS
+from vaclip.evaluation.sites import Sites, by_site
 from vaclip.evaluation.thresholds import at_thresholds
 from vaclip.evaluation.verdict import Evidence, Verdict, verdict
 
@@ -84,6 +85,8 @@ class Evaluation:
     """By arm, those of ``shown`` first; they alone have curves and net benefit."""
     benefit_gains: dict[str, tuple[Estimate, ...]]
     """By class the net benefit of the method less that of the baseline; empty without both."""
+    sites: Sites | None
+    """The arms, and the contrasts that the verdict rests on, by site; None without sites."""
 
     def __repr__(self) -> str:
         return f"Evaluation of {self.predictions!r}: {self.verdict.sentences[0]}"
@@ -227,6 +230,7 @@ def evaluate(
         shown=shown,
         clinical=clinical,
         benefit_gains=benefit_gains(own, *shown[::-1]) if roles and len(shown) == 2 else {},
+        sites=by_site(own, order, families["primary"]),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -326,6 +326,12 @@ class Predictions:
         common = both[0].index.intersection(both[1].index)
         one, two = (cases_of(part.loc[common].reset_index(), self.classes) for part in both)
         return one, two
+
+    def tested(self, arms: Sequence[str]) -> list[str]:
+        """The patients of the clips that all of some arms have, as `Cases` numbers them."""
+        clips = [self._clips_of(arm).set_index(_CLIP).index for arm in arms]
+        common = reduce(lambda one, other: one.intersection(other), clips)
+        return sorted(set(common.get_level_values(keys.PRED_PATIENT)))
 
     def model_clips(self, arm: str, fold: int, seed: int) -> Clips:
         """Returns what one model says of the clips that it was tested on.

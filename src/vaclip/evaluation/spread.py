@@ -35,7 +35,7 @@ class Errors:
 
 
 def standard_errors(
-    arms: Sequence[Cases], metrics: Sequence[str], ratio: float
+    arms: Sequence[Cases], metrics: Sequence[str], ratio: float, sites: IntArray | None = None
 ) -> dict[str, Errors]:
     """How much metrics vary over patients, trained models and training sets.
 
@@ -44,18 +44,24 @@ def standard_errors(
             two against that of the latter; the same rows.
         metrics: Names in `scores.METRICS`.
         ratio: Patients tested to patients trained on, of a model.
+        sites: (N,) the site of each row, in [0, G): then sites are drawn, and not patients.
 
     Returns:
         By name of the metric.
     """
-    whole = independent_errors(arms, metrics)
+    whole = independent_errors(arms, metrics, sites)
     if len(arms[0].models()) < 2:
         return {name: Errors(errors.trained, stats.UNKNOWN) for name, errors in whole.items()}
     seeds = np.unique(arms[0].seed)
     parts = [whole]
     if len(seeds) > 1:
         parts = [
-            independent_errors([of_seed(one, seed) for one in arms], metrics) for seed in seeds
+            independent_errors(
+                [of_seed(one, seed) for one in arms],
+                metrics,
+                None if sites is None else renumbered(sites[arms[0].seed == seed]),
+            )
+            for seed in seeds
         ]
     found = {}
     for name, errors in whole.items():
@@ -93,23 +99,29 @@ def share(cases: Cases, metric: str) -> FloatArray:
     return np.bincount(cases.patient, weight) / weight.sum()
 
 
-def independent_errors(arms: Sequence[Cases], metrics: Sequence[str]) -> dict[str, Errors]:
-    """Errors as if training sets shared no patient."""
+def independent_errors(
+    arms: Sequence[Cases], metrics: Sequence[str], sites: IntArray | None = None
+) -> dict[str, Errors]:
+    """Errors as if training sets shared no patient; see `standard_errors`."""
     cases = arms[0]
     training, seed = cases.training_sets()
-    strata = cases.strata()
-    cells, cell = np.unique(np.stack([cases.patient, training]), axis=1, return_inverse=True)
+    if sites is None:
+        unit, strata = cases.patient, cases.strata()
+    else:
+        unit, strata = sites, np.zeros(sites.max() + 1, np.int64)
+    cells, cell = np.unique(np.stack([unit, training]), axis=1, return_inverse=True)
     of_cell = np.stack([strata[cells[0]], seed[cells[1]]])
     cell_strata = np.unique(of_cell, axis=1, return_inverse=True)[1].reshape(-1)
-    over_patients = _left_out(arms, cases.patient, metrics, strata)
+    over_units = _left_out(arms, unit, metrics, strata)
     over_models = _left_out(arms, training, metrics, seed)
     over_cells = _left_out(arms, cell.reshape(-1), metrics, cell_strata)
     found = {}
     for name in metrics:
-        patients = stats.patient_error(over_patients[name], strata, share(cases, name))
+        weight = share(replace(cases, patient=unit), name)
+        units = stats.patient_error(over_units[name], strata, weight)
         models, df = stats.jackknife_variance(over_models[name], seed)
         alike = stats.jackknife_variance(over_cells[name], cell_strata)[0]
-        found[name] = Errors(patients, stats.with_training(patients, models, df, alike))
+        found[name] = Errors(units, stats.with_training(units, models, df, alike))
     return found
 
 
@@ -121,7 +133,12 @@ def of_seed(cases: Cases, seed: int) -> Cases:
 def subset(cases: Cases, rows: NDArray[np.bool_]) -> Cases:
     """Some rows, their patients numbered anew."""
     own = cases.of(rows)
-    return replace(own, patient=np.unique(own.patient, return_inverse=True)[1])
+    return replace(own, patient=renumbered(own.patient))
+
+
+def renumbered(numbers: IntArray) -> IntArray:
+    """The same numbers without gaps, from 0."""
+    return np.unique(numbers, return_inverse=True)[1]
 
 
 def _left_out(

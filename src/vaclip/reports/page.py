@@ -29,6 +29,7 @@ from vaclip.reports.figures import FIGURES, Figure, draw_figures
 from vaclip.reports.gather import Source, read_folder, source_of, with_predictions
 from vaclip.reports.pictures import gallery_cases
 from vaclip.reports.pseudonyms import Pseudonyms, pseudonyms
+from vaclip.reports.site_tables import site_tables
 from vaclip.reports.typeset import Table, latex, markdown
 
 PAGE: Final = "report.html"
@@ -57,6 +58,7 @@ class Tables:
 
     experiment: Table
     metrics: list[Table]
+    sites: list[Table]
     contrasts: dict[str, Table]
     controls: Table | None
     curves: Table | None
@@ -79,6 +81,7 @@ class Tables:
         several += [self.curves, self.calibration, self.confusion]
         several += [*self.clinical.values(), *self.retrieval]
         several += [self.alignment, self.agreement, *self.annotators, self.classes, self.annotated]
+        several += self.sites
         return [table for table in several if table is not None]
 
 
@@ -171,6 +174,7 @@ def _tables(source: Source, results: Evaluation, *, real_ids: bool) -> Tables:
     return Tables(
         experiment=tables.experiment_table(source, results),
         metrics=tables.metric_tables(source, results),
+        sites=site_tables(results.sites, len(source.predictions.classes)),
         contrasts=tables.contrast_tables(source, results),
         controls=tables.control_table(source, results),
         curves=tables.curve_table(source, results),
