@@ -81,7 +81,7 @@ def validation_cases(predictions: Predictions, arm: str) -> Cases:
     rows = frame[(frame[keys.PRED_ARM] == arm) & (frame[keys.PRED_SPLIT] == "val")]
     number = {name: k for k, name in enumerate(predictions.classes)}
     rows = rows.assign(**{keys.PRED_LABEL: rows[keys.PRED_LABEL].map(number).astype(int)})
-    clips = rows.groupby([*CASE, keys.PRED_CLIP], as_index=False)
+    clips = rows.groupby([*CASE, keys.PRED_SESSION, keys.PRED_CLIP], as_index=False)
     return cases_of(clips[[*predictions.probs, keys.PRED_SIM]].mean(), predictions.classes)
 
 
