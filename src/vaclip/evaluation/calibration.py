@@ -20,7 +20,7 @@ from vaclip.metrics.functional import FloatArray, IntArray
 _CLOSEST: Final = 1e-8  # to 0 and 1, where a logit is infinite
 _STEPS, _LONGEST, _CONVERGED = 100, 1.0, 1e-9
 _RIDGE: Final = 1e-12  # keeps what weights leave no information on invertible
-_GRID, _DRAWS, _SPAN = 50, 200, 0.75
+_GRID, _DRAWS, _SPAN = 33, 200, 0.75
 
 
 @dataclass(frozen=True)
