@@ -55,7 +55,7 @@ def prediction_rows(
                         fixed = ("study", arm, fold, seed, split, f"p{patient:03d}")
                         name = f"p{patient:03d}c{clip}"
                         sim = rng.uniform(-1, 1)
-                        rows.append((*fixed, name, segment, classes[label], sim, 0, *own))
+                        rows.append((*fixed, name, segment, classes[label], sim, 0, "", *own))
     prefix = keys.PRED_PROB_PREFIX
     columns = [*keys.PREDICTION_COLUMNS, *(f"{prefix}{name}" for name in classes)]
     return pd.DataFrame(rows, columns=columns)

@@ -19,7 +19,8 @@ CLASSES = ("normal", "hip", "knee")
 SKILL = {
     "B0": 0.6, "B1": 0.8, "B2": 1.2, "B3": 1.8, "B4": 1.7, "C1": 1.0, "C2": 1.3,
     "C3_linear": 1.8, "C3_sigmoid": 1.6, "K_shuffled": 0.5, "K_uniform": 0.7, "K_centre": 0.7,
-    "K_random": 0.5, "K_map_only": 0.9, "K_withheld": 0.8,
+    "K_random": 0.5, "K_map_only": 0.9, "K_withheld": 0.8, "K_shuffled_within_class": 0.7,
+    "K_swapped": 0.3,
 }  # fmt: skip
 AXES = {
     "train_fraction": ("0.25", "0.5"),
@@ -31,6 +32,7 @@ AXES = {
 ANNOTATORS = ("md1", "md2")
 ROLES = {
     "baseline": "B0", "method": "B3", "shuffled": "K_shuffled", "map_only": "K_map_only",
+    "withheld": "K_withheld", "swapped": "K_swapped",
     "controls": [arm for arm in SKILL if arm.startswith("K_")],
     "pairs": [["B3", "B1"], ["B3", "B2"], ["B4", "B3"], ["B3", "C1"], ["B3", "C2"],
               ["B3", "C3_linear"], ["B3", "C3_sigmoid"]],
@@ -142,7 +144,8 @@ def _predictions(rng, names, people, seeds, folds, clips, classes, clip_name, sk
                             continue
                         clip_id = clip_name.format(patient=person, clip=clip)
                         fixed = ("demo gait study", name, fold, seed, split, person, clip_id, 0)
-                        rows.append((*fixed, classes[label[p]], sim, p % 6, *probs))
+                        donor = classes[(label[p] + 1) % len(classes)] if "swap" in name else ""
+                        rows.append((*fixed, classes[label[p]], sim, p % 6, donor, *probs))
     columns = [*keys.PREDICTION_COLUMNS, *(keys.PRED_PROB_PREFIX + name for name in classes)]
     return pd.DataFrame(rows, columns=columns)
 

@@ -86,7 +86,7 @@ ARMS = {
     "C2": (True, "weighted_pool", False, 0.0, 1.0),
     "C3_linear": (True, "spatiotemporal", False, 0.0, 1.0),
     "C3_sigmoid": (True, "spatiotemporal", True, 0.0, 1.0),
-    **{f"K_{name}": FULL for name in ("shuffled", "uniform", "centre", "random", "withheld")},
+    **{f"K_{name}": FULL for name in (*CONTROLS, "withheld", "swapped")},
     "K_map_only": (False, None, None, 0.0, 0.0),
 }
 
@@ -110,7 +110,8 @@ def test_an_arm_switches_what_its_name_says(name):
     assert (model.clip_classifier_source == "attn") == (name == "K_map_only")
     drawn = name.removeprefix("K_") if name[2:] in CONTROLS else None
     assert config.data.control == drawn
-    assert config.data.test_control == ("uniform" if name == "K_withheld" else None)
+    tested = {"K_withheld": "uniform", "K_swapped": "shuffled"}
+    assert config.data.test_control == tested.get(name)
 
 
 @pytest.mark.parametrize("override", [f"debug={d}" for d in stems("debug")] + ["data=folder"])

@@ -217,10 +217,14 @@ class RolesConfig:
     method: str = "B3"
     shuffled: str | None = "K_shuffled"
     map_only: str | None = "K_map_only"
+    withheld: str | None = "K_withheld"
+    swapped: str | None = "K_swapped"
     bedside: str | None = "B1"
     controls: list[str] = setting(
-        ["K_shuffled", "K_uniform", "K_centre", "K_random", "K_map_only", "K_withheld"], listed()
-    )
+        ["K_shuffled", "K_shuffled_within_class", "K_uniform", "K_centre", "K_random",
+         "K_map_only", "K_withheld", "K_swapped"],
+        listed(),
+    )  # fmt: skip
     pairs: list[list[str]] = setting(
         [["B3", "B1"], ["B3", "B2"], ["B4", "B3"], ["B3", "C1"], ["B3", "C2"],
          ["B3", "C3_linear"], ["B3", "C3_sigmoid"]],
@@ -232,7 +236,8 @@ class RolesConfig:
 
     def named(self) -> Iterator[tuple[str, str]]:
         """Yields (setting, arm) of every arm that has a role."""
-        for role in ("baseline", "method", "shuffled", "map_only", "bedside"):
+        roles = ("baseline", "method", "shuffled", "map_only", "withheld", "swapped", "bedside")
+        for role in roles:
             if (arm := getattr(self, role)) is not None:
                 yield role, arm
         yield from (("controls", arm) for arm in self.controls)
@@ -245,7 +250,8 @@ class StudyConfig:
 
     arms: list[str] = setting(
         ["B0", "B1", "B2", "B3", "B4", "C1", "C2", "C3_linear", "C3_sigmoid", "K_shuffled",
-         "K_uniform", "K_centre", "K_random", "K_map_only", "K_withheld"],
+         "K_shuffled_within_class", "K_uniform", "K_centre", "K_random", "K_map_only",
+         "K_withheld", "K_swapped"],
         listed(least=1),
     )  # fmt: skip
     roles: RolesConfig = setting(RolesConfig)

@@ -76,6 +76,8 @@ PRED_SIM: Final = "align_sim"
 """Cosine of video and map embedding in [-1, 1]; NaN where the segment has no valid map."""
 PRED_MAP_ID: Final = "map_id"
 """As `MAP_ID`."""
+PRED_MAP_LABEL: Final = "map_label"
+"""Label of the patient whose map was shown in place of the clip's own; empty where none was."""
 PRED_SESSION: Final = "session"
 """Which visit of the patient, as the study names it; empty where it names none."""
 PRED_SITE: Final = "site"
@@ -93,6 +95,7 @@ PREDICTION_COLUMNS: Final = (
     PRED_LABEL,
     PRED_SIM,
     PRED_MAP_ID,
+    PRED_MAP_LABEL,
 )
 """The fixed columns; the probabilities follow in the study's class order, then `CLIP_NAMES`."""
 CLIP_NAMES: Final = (PRED_SESSION, PRED_SITE)

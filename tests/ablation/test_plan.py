@@ -52,13 +52,13 @@ def test_the_default_study_has_every_arm_and_variant_on_every_fold_once(default)
     across = [f"B3@annotators={a}>{b}" for a in ANNOTATORS for b in ANNOTATORS]
     wanted = {*study.arms, *noise, *low_data, *across}
     assert set(found) == {(arm, fold, 0) for arm in wanted for fold in range(FOLDS)}
-    assert len(study.arms) == 15
+    assert len(study.arms) == 17
 
 
 def test_no_model_is_trained_twice(default):
     hashes = [(training_hash(job.config), job.fold) for job in default]
     assert len(set(hashes)) == len(hashes)
-    assert len(default) == 19 * FOLDS  # 13 arms, 4 shares of patients, 2 annotators
+    assert len(default) == 20 * FOLDS  # 14 arms, 4 shares of patients, 2 annotators
 
 
 def test_arms_that_differ_at_test_alone_share_a_training(default):
@@ -150,7 +150,7 @@ def test_fewer_folds_seeds_and_arms():
     assert {job.fold for job in jobs} == {2}
     assert {job.seed for job in jobs} == {5}
     arms = {arm for job in jobs for arm in job.arms}
-    assert arms == {"B0", "B1", "B3", "K_shuffled", "K_map_only", "K_withheld"}
+    assert arms == {"B0", "B1", "B3", "K_shuffled", "K_map_only", "K_withheld", "K_swapped"}
 
 
 def test_one_annotator_cannot_be_crossed():

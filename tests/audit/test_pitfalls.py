@@ -35,12 +35,18 @@ def test_a_class_with_fewer_patients_than_folds_cannot_be_split():
 
 def test_parts_in_which_one_patient_has_most_maps_cannot_be_shuffled():
     labels = people(well=3, ill=3)  # three folds: every part has one patient of each class
-    assert no_shuffle(labels, dict.fromkeys(labels, 2), 3) == []
-    assert no_shuffle(labels, {}, 3) == []
-    (found,) = no_shuffle(labels, {**dict.fromkeys(labels, 2), "ill-0": 3}, 3)
+    everyone = {(patient, of[0]) for patient, of in labels.items()}
+    assert no_shuffle(labels, set(), 3) == []
+    (found,) = no_shuffle(labels, everyone, 3)  # of each class there is one patient in a part
+    assert found.what.startswith("in 9 of 9 parts of the split one patient has all maps of a class")
+    assert "K_shuffled_within_class will fail" in found.what
+    found, _ = no_shuffle(labels, everyone - {("ill-0", "ill")}, 3)
     # The part of that patient is train, val and test once each.
-    assert found.what.startswith("in 3 of 9 parts of the split one patient has more than half")
-    assert no_shuffle(labels, {**dict.fromkeys(labels, 2), "ill-0": 3}, 4) == []  # no such split
+    assert found.what.startswith("in 3 of 9 parts of the split one patient has all maps of the")
+    assert "K_shuffled will fail" in found.what
+    assert no_shuffle(labels, everyone, 4) == []  # no such split
+    labels = people(well=6, ill=6)
+    assert no_shuffle(labels, {(patient, of[0]) for patient, of in labels.items()}, 3) == []
 
 
 def test_a_small_class_tells_wilsons_interval():

@@ -11,7 +11,7 @@ from vaclip import VaclipError
 from vaclip.data.cache import CachedClip
 from vaclip.data.control_maps import with_control_maps
 from vaclip.data.dataset import ClipItem, map_array
-from vaclip.maps import CONTROLS
+from vaclip.maps import CONTROLS, SHUFFLED
 from vaclip.study.study import Clip
 
 SIZE = (6, 8)
@@ -41,7 +41,7 @@ def control(items, kind, root, groups=None, seed=0):
 
 @pytest.mark.parametrize("kind", CONTROLS)
 def test_clips_keep_everything_but_the_map(tmp_path, kind):
-    items = make_items(tmp_path, [0, 0, 1, 1, 2, 3], without=[4])
+    items = make_items(tmp_path, [0, 0, 1, 1, 2, 3, 3], without=[4])
     changed = control(items, kind, tmp_path)
     for before, after in zip(items, changed, strict=True):
         same = ("row", "label", "patient")
@@ -64,16 +64,54 @@ def test_shuffling_permutes_maps_between_patients(tmp_path_factory, counts, seed
     patients = [p for p, count in enumerate(counts) for _ in range(count)]
     root = tmp_path_factory.mktemp("shuffled")
     items = make_items(root, patients)
-    if 2 * max(counts) > len(patients):
-        with pytest.raises(VaclipError, match="cannot be shuffled"):
-            control(items, "shuffled", root, seed=seed)
-        return
     changed = control(items, "shuffled", root, seed=seed)
     donors = [item.map_id for item in changed]
-    assert sorted(donors) == list(range(len(items)))
+    if 2 * max(counts) <= len(patients):
+        assert sorted(donors) == list(range(len(items)))
     assert all(patients[d] != item.patient for d, item in zip(donors, changed, strict=True))
+    assert [item.map_label for item in changed] == [items[d].label for d in donors]
     shown = [int(map_array(item.cached.attn)[0, 0, 1, 1]) - 1 for item in changed]
     assert shown == donors
+
+
+def test_who_has_most_maps_gets_those_of_the_others_about_equally_often(tmp_path):
+    items = make_items(tmp_path, [0, 1, 1, 1, 1, 1, 2])
+    donors = [item.map_id for item in control(items, "shuffled", tmp_path)]
+    used = Counter(donors[1:6])
+    assert set(used) == {0, 6}
+    assert sorted(used.values()) == [2, 3]
+    assert len({donors[0], donors[6]} & set(range(1, 6))) == 2
+
+
+@given(
+    patients=st.lists(st.integers(0, 5), min_size=4, max_size=20), seed=st.integers(0, 100)
+)  # fmt: skip
+@settings(max_examples=25, deadline=None)
+def test_shuffling_within_a_class_keeps_the_class(tmp_path_factory, patients, seed):
+    """Labels alternate, so that patients have clips of both classes: each stays in its own."""
+    root = tmp_path_factory.mktemp("within")
+    items = make_items(root, patients)
+    halves = [patients[label::2] for label in (0, 1)]
+    if any(len(set(half)) == 1 for half in halves):
+        with pytest.raises(VaclipError, match="one patient has all maps of class 'a' in a split"):
+            control(items, "shuffled_within_class", root, seed=seed)
+        return
+    changed = control(items, "shuffled_within_class", root, seed=seed)
+    for half, items_of in zip(halves, (changed[0::2], changed[1::2]), strict=True):
+        donors = [item.map_id for item in items_of]
+        assert all(items[d].label == item.label for d, item in zip(donors, items_of, strict=True))
+        assert all(patients[d] != item.patient for d, item in zip(donors, items_of, strict=True))
+        assert all(item.map_label == item.label for item in items_of)
+        if 2 * max(Counter(half).values()) <= len(half):
+            assert len(set(donors)) == len(donors)
+
+
+@pytest.mark.parametrize("kind", SHUFFLED)
+def test_one_patient_has_nobody_to_take_a_map_from(tmp_path, kind):
+    items = make_items(tmp_path, [0, 0, 0, 1, 1], without=[3, 4])
+    with pytest.raises(VaclipError, match=r"one patient has all maps of .* use fewer folds"):
+        control(items, kind, tmp_path)
+    assert control(items[3:], kind, tmp_path) == items[3:]  # without any map there is no donor
 
 
 def test_shuffling_stays_within_a_split_and_differs_by_seed(tmp_path):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.ndimage import laplace
 
-from vaclip.maps import CONTROLS, draw_control
+from vaclip.maps import CONTROLS, SHUFFLED, draw_control
 
 SHAPE = (2, 16, 24, 32)
-DRAWN = [kind for kind in CONTROLS if kind != "shuffled"]
+DRAWN = [kind for kind in CONTROLS if kind not in SHUFFLED]
 
 
 @pytest.mark.parametrize("kind", DRAWN)
@@ -43,6 +43,7 @@ def test_random_is_smooth_uses_the_whole_range_and_differs_by_seed():
     assert np.abs(np.diff(first, axis=1)).mean() < 0.2 * first.std()
 
 
-def test_shuffled_is_not_drawn():
+@pytest.mark.parametrize("kind", SHUFFLED)
+def test_shuffled_is_not_drawn(kind):
     with pytest.raises(ValueError, match="shuffled"):
-        draw_control("shuffled", SHAPE, 8.0, 0)
+        draw_control(kind, SHAPE, 8.0, 0)

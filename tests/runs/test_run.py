@@ -531,9 +531,22 @@ def test_shuffled_maps_are_those_of_other_patients_of_the_split(finished, tmp_pa
         load_predictor(shuffled.folder / "fold_0" / "checkpoints" / "best.ckpt")
     for split in ("val", "test"):
         one, other = (predictions(result.folder, split) for result in (full, shuffled))
+        assert set(one["map_label"]) == {""}
+        assert set(other["map_label"]) <= set(one["label"])
         clips = [table.groupby("clip_id").first() for table in (one, other)]
         assert sorted(clips[0]["map_id"]) == sorted(clips[1]["map_id"])
         assert not np.allclose(one["align_sim"], other["align_sim"])
+
+
+def test_swapped_maps_name_the_class_of_whom_they_are_of(finished, tmp_path):
+    full, _ = finished
+    swapped = run(make_config(tmp_path, "experiment=K_swapped"))
+    owners = predictions(full.folder, "test").groupby("clip_id").first()
+    label_of = owners.groupby("map_id")["label"].agg(set)
+    shown = predictions(swapped.folder, "test").groupby("clip_id").first()
+    assert all(row.map_label in label_of[row.map_id] for row in shown.itertuples())
+    assert sorted(shown["map_label"]) == sorted(owners["label"])
+    assert set(predictions(swapped.folder, "val")["map_label"]) == {""}
 
 
 @pytest.mark.parametrize("kind", ["uniform", "centre"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -71,11 +71,11 @@ def study_findings(
             annotation.value for annotation in annotations if annotation.kind == "region"
         }:
             by_region[region].append((clip.patient_id, clip.label))
-    annotated = [clip.patient_id for clip in study.clips if clip.clip_id in study.annotations]
+    annotated = {(c.patient_id, c.label) for c in study.clips if c.clip_id in study.annotations}
     shortcuts = _shortcuts(data, prepared, FOLDS if by_site else folds)
     found = [
         *pitfalls.no_split(labels, *split),
-        *pitfalls.no_shuffle(labels, Counter(annotated), *split),
+        *pitfalls.no_shuffle(labels, annotated, *split),
         *pitfalls.small_classes(labels),
         *pitfalls.unequal_classes(labels),
         *pitfalls.mixed_patients((c.patient_id, c.session, c.label) for c in study.clips),

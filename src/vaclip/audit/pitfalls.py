@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from statsmodels.stats.proportion import proportion_confint
 
@@ -49,17 +49,17 @@ def _plan(
 
 def no_shuffle(
     labels: Mapping[str, Sequence[str]],
-    annotated: Mapping[str, int],
+    annotated: Collection[tuple[str, str]],
     folds: int,
     sites: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Finding]:
     """Tells of parts of the split whose maps cannot be shuffled between patients.
 
-    That is where one patient has more than half of the clips with maps.
+    That is where one patient has all maps of the part, or of a class in it.
 
     Args:
         labels: The labels of each patient's clips.
-        annotated: How many clips with a map each patient has.
+        annotated: (patient, label) of the clips with a map.
         folds: How many.
         sites: As of `no_split`.
     """
@@ -67,16 +67,27 @@ def no_shuffle(
         plan = _plan(labels, folds, sites)
     except VaclipError:  # told by `no_split`
         return []
-    counts = [[annotated.get(p, 0) for p in fold[part]] for fold in plan.folds for part in SPLITS]
-    lost = sum(2 * max(own) > sum(own) > 0 for own in counts)
-    if not lost:
-        return []
-    what = (
-        f"in {lost} of {len(counts)} parts of the split one patient has more than half of the "
-        "clips with maps, which cannot be shuffled between patients there: K_shuffled will fail"
-    )
-    advice = "use fewer folds (split.folds), or have more clips annotated"
-    return [Finding("warning", "control maps", what, advice)]
+    parts = [
+        {(patient, label) for patient, label in annotated if patient in fold[part]}
+        for fold in plan.folds
+        for part in SPLITS
+    ]
+    lost = {
+        "of the": sum(len({patient for patient, _ in own}) == 1 for own in parts),
+        "of a class in the": sum(1 in Counter(label for _, label in own).values() for own in parts),
+    }
+    advice = "use fewer folds (split.folds), have more clips annotated, or leave the arm out"
+    return [
+        Finding(
+            "warning",
+            "control maps",
+            f"in {lost[of]} of {len(parts)} parts of the split one patient has all maps {of} part, "
+            f"which cannot be shuffled between patients there: {arm} will fail",
+            advice,
+        )
+        for of, arm in zip(lost, ("K_shuffled", "K_shuffled_within_class"), strict=True)
+        if lost[of]
+    ]
 
 
 def small_classes(labels: Mapping[str, Sequence[str]]) -> list[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from vaclip.data.cache import cache_map
 from vaclip.data.dataset import ClipItem, map_array
 from vaclip.errors import VaclipError
-from vaclip.maps import draw_control
+from vaclip.maps import SHUFFLED, draw_control
 from vaclip.seeds import mix_seed
 
 
@@ -31,28 +31,23 @@ def with_control_maps(
         groups: Patients of each split: maps are shuffled within it.
         kind: One of `vaclip.maps.CONTROLS`.
         fps: Samples a second.
-        seed: Of ``shuffled`` and ``random``.
+        seed: Of the shuffled ones and ``random``.
         root: Of the cache.
 
     Returns:
-        The clips in their order. ``map_id`` is that of the new map: the donor's for
-        ``shuffled``, the same for all for ``uniform`` and ``centre``, and each its own for
-        ``random``.
+        The clips in their order. ``map_id`` is that of the new map: the donor's for the shuffled
+        ones, the same for all for ``uniform`` and ``centre``, and each its own for ``random``.
 
     Raises:
-        VaclipError: If one patient has more than half of a split's maps, so that they cannot
-            be shuffled between patients.
+        VaclipError: If only one patient of a split (of a class in it, for
+            ``shuffled_within_class``) has maps, so that there is nobody to take one from.
     """
     replaced = {item.row: item for item in items}
-    if kind == "shuffled":
-        for number, patients in enumerate(groups):
-            own = [
-                item
-                for item in items
-                if item.cached.clip.patient_id in patients and item.cached.attn is not None
-            ]
-            for item, donor in zip(own, _donors(own, mix_seed(seed, number)), strict=True):
-                replaced[item.row] = _with_map(item, _fitted(item, donor, root), donor.map_id)
+    if kind in SHUFFLED:
+        for own, own_seed, where in _shuffled_together(items, groups, kind, seed):
+            for item, donor in zip(own, _donors(own, own_seed, where), strict=True):
+                new = _with_map(item, _fitted(item, donor, root), donor.map_id)
+                replaced[item.row] = dataclasses.replace(new, map_label=donor.label)
     else:
         for item in items:
             if item.cached.attn is not None:
@@ -62,11 +57,31 @@ def with_control_maps(
     return [replaced[item.row] for item in items]
 
 
-def _donors(items: list[ClipItem], seed: int) -> list[ClipItem]:
-    """Permutes clips so that each meets one of another patient; classes play no part.
+def _shuffled_together(
+    items: Sequence[ClipItem], groups: Sequence[Collection[str]], kind: str, seed: int
+) -> Iterator[tuple[list[ClipItem], int, str]]:
+    """Yields clips that exchange maps, a seed, and what they are: of a split, or a class in it."""
+    for number, patients in enumerate(groups):
+        own = [
+            item
+            for item in items
+            if item.cached.clip.patient_id in patients and item.cached.attn is not None
+        ]
+        if kind == "shuffled":
+            yield own, mix_seed(seed, number), "a split"
+            continue
+        for label in sorted({item.label for item in own}):
+            of_class = [item for item in own if item.label == label]
+            where = f"class '{of_class[0].cached.clip.label}' in a split"
+            yield of_class, mix_seed(seed, number, label), where
+
+
+def _donors(items: list[ClipItem], seed: int, where: str) -> list[ClipItem]:
+    """Gives each clip one of another patient.
 
     Clips are put patient by patient in random order, and all move on by the largest number of
-    clips that a patient has.
+    clips that a patient has: a permutation. Where one patient has more than half of the clips,
+    there is none: that patient's clips then get those of the others, each several times.
     """
     if not items:
         return []
@@ -74,14 +89,18 @@ def _donors(items: list[ClipItem], seed: int) -> list[ClipItem]:
     patients, of_patient, counts = np.unique(
         [item.patient for item in items], return_inverse=True, return_counts=True
     )
-    if 2 * counts.max() > len(items):
+    if len(patients) == 1:
         raise VaclipError(
-            f"one patient has {counts.max()} of a split's {len(items)} clips with maps, so maps "
-            "cannot be shuffled between patients; use fewer folds or another control"
+            f"one patient has all maps of {where}, so there is nobody to take another one from; "
+            "use fewer folds or another control"
         )
     order = np.lexsort((rng.permutation(len(items)), rng.permutation(len(patients))[of_patient]))
     donors = np.empty(len(items), np.int64)
     donors[order] = np.roll(order, counts.max())
+    if 2 * counts.max() > len(items):
+        most = of_patient[order] == counts.argmax()
+        own, others = order[most], order[~most]
+        donors[own], donors[others] = np.resize(others, len(own)), own[: len(others)]
     return [items[index] for index in donors]
 
 

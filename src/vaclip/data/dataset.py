@@ -34,6 +34,7 @@ class ClipItem:
         patient: Patient index.
         map_id: See `keys.MAP_ID`.
         session: See `keys.SESSION`.
+        map_label: Class index of the patient whose map it has in place of its own; else None.
     """
 
     cached: CachedClip
@@ -42,6 +43,7 @@ class ClipItem:
     patient: int
     map_id: int
     session: int
+    map_label: int | None = None
 
 
 class SegmentDataset(Dataset[dict[str, Tensor]]):

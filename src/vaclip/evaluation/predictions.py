@@ -39,6 +39,7 @@ _DEFAULTS: Final[dict[str, Any]] = {
     keys.PRED_SIM: np.nan,
     keys.PRED_MAP_ID: -1,
     **dict.fromkeys(keys.CLIP_NAMES, ""),
+    keys.PRED_MAP_LABEL: "",
 }
 """Columns that a table need not have, and what stands for them."""
 
@@ -112,7 +113,7 @@ class Predictions:
             )
         unnamed = dict.fromkeys(keys.CLIP_NAMES, "")
         absent = {name: value for name, value in _DEFAULTS.items() if name not in table}
-        texts = [*required, keys.PRED_STUDY, keys.PRED_SPLIT, *unnamed]
+        texts = [*required, keys.PRED_STUDY, keys.PRED_SPLIT, keys.PRED_MAP_LABEL, *unnamed]
         table = table.assign(**absent)[[*keys.PREDICTION_COLUMNS, *probs, *unnamed]]
         table = table.fillna(unnamed)
         table = table.astype(dict.fromkeys(texts, str)).reset_index(drop=True)

@@ -24,6 +24,8 @@ class Roles:
         method: What is put forward.
         shuffled: The method with another patient's maps; None for none.
         map_only: The arm that sees the map alone; None for none.
+        withheld: The method, tested without maps; None for none.
+        swapped: The method, tested with other patients' maps; None for none.
         bedside: The arm that is trained with maps and tested without; None for none.
         controls: Arms whose maps carry no clinical knowledge, or that see less.
         pairs: Further contrasts that were named beforehand, as (first, second).
@@ -38,6 +40,8 @@ class Roles:
     controls: tuple[str, ...] = ()
     pairs: tuple[Pair, ...] = ()
     margin: float = MARGIN
+    withheld: str | None = None
+    swapped: str | None = None
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Roles:
@@ -51,13 +55,22 @@ class Roles:
             controls=tuple(content.get("controls", ())),
             pairs=tuple((first, second) for first, second in content.get("pairs", ())),
             margin=float(content.get("margin", MARGIN)),
+            withheld=content.get("withheld"),
+            swapped=content.get("swapped"),
         )
 
     @property
     def all_controls(self) -> tuple[str, ...]:
         """`controls`, with those that have a role of their own."""
         named = (self.shuffled, self.map_only, self.fusion, *self.controls)
+        named += (self.withheld, self.swapped)
         return tuple(dict.fromkeys(name for name in named if name))
+
+    @property
+    def trained_controls(self) -> tuple[str, ...]:
+        """Those of `controls` that are the method trained with other maps, but for `shuffled`."""
+        others = (self.shuffled, self.map_only, self.withheld, self.swapped)
+        return tuple(name for name in self.controls if name not in others)
 
     @property
     def fusion(self) -> str | None:

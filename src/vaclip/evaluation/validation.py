@@ -60,6 +60,9 @@ def check_table(table: pd.DataFrame, probs: list[str], classes: tuple[str, ...])
     unknown = sorted(set(read[keys.PRED_LABEL]) - set(classes))
     if unknown:
         raise VaclipError(f"labels {unknown} have no column of probabilities; classes {classes}")
+    unknown = sorted(set(table[keys.PRED_MAP_LABEL]) - {"", *classes})
+    if unknown:
+        raise VaclipError(f"column {keys.PRED_MAP_LABEL}: {unknown} are no classes of {classes}")
     values = read[probs].to_numpy(np.float64)
     wrong = ~(np.abs(values.sum(axis=1) - 1) < _SUM_TOLERANCE) | (values < 0).any(axis=1)
     if wrong.any():

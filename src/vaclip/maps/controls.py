@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-CONTROLS = ("shuffled", "uniform", "centre", "random")
-"""``shuffled`` takes another patient's map (`vaclip.data.control_maps`); the others are drawn."""
+SHUFFLED = ("shuffled", "shuffled_within_class")
+"""They take another patient's map (`vaclip.data.control_maps`); the others are drawn."""
+CONTROLS = (*SHUFFLED, "uniform", "centre", "random")
 _CENTRE_WIDTH = 0.2  # standard deviation, in picture sides
 _RANDOM_WIDTH = 0.12  # of the blur, in picture sides
 _RANDOM_SECONDS = 1.0  # of the blur in time

@@ -45,19 +45,27 @@ def majority_guess(datasets: dict[str, SegmentDataset]) -> dict[str, float]:
 
 
 def fold_predictions(
-    tables: dict[str, dict[str, Any]], config: Config, study: Study, fold: int
+    tables: dict[str, dict[str, Any]],
+    datasets: dict[str, SegmentDataset],
+    config: Config,
+    study: Study,
+    fold: int,
 ) -> Predictions:
     """Returns what a model said of one or more splits, with the embeddings of the test split.
 
     Args:
         tables: What `SplitPredictions` computed, by split.
+        datasets: What it was computed on, by split.
         config: The settings of the run.
         study: The study.
         fold: Which was left out of training.
     """
     aligned = config.loss.clip_weight > 0
     frame = pd.concat(
-        [_frame(table, config, study, fold, split, aligned) for split, table in tables.items()]
+        [
+            _frame(table, datasets[split], config, study, fold, split, aligned)
+            for split, table in tables.items()
+        ]
     )
     test = tables["test"]
     embeddings = Embeddings(test[keys.VIDEO_EMBED], test[keys.ATTN_EMBED])
@@ -68,8 +76,16 @@ def fold_predictions(
 
 
 def _frame(
-    table: dict[str, Any], config: Config, study: Study, fold: int, split: str, aligned: bool
+    table: dict[str, Any],
+    dataset: SegmentDataset,
+    config: Config,
+    study: Study,
+    fold: int,
+    split: str,
+    aligned: bool,
 ) -> pd.DataFrame:
+    of_map = {item.row: item.map_label for item in dataset.items}
+    donors = [of_map[row] for row in table[keys.CLIP_ROW].tolist()]
     clips = [study.clips[row] for row in table[keys.CLIP_ROW]]
     columns = {
         keys.PRED_STUDY: study.name,
@@ -83,6 +99,7 @@ def _frame(
         keys.PRED_LABEL: [clip.label for clip in clips],
         keys.PRED_SIM: alignment_similarity(table, aligned=aligned),
         keys.PRED_MAP_ID: table[keys.MAP_ID],
+        keys.PRED_MAP_LABEL: ["" if k is None else study.classes[k] for k in donors],
     }
     for index, name in enumerate(study.classes):
         columns[f"{keys.PRED_PROB_PREFIX}{name}"] = table[PROBS][:, index]

@@ -170,7 +170,8 @@ def retest_fold(opened: OpenRun, config: Config, fold: int, out: Path) -> None:
     trainer = silent_trainer(config, enable_checkpointing=False)
     test = trainer.test(module, datamodule=batches, verbose=False)[0]
     if trainer.is_global_zero:
-        fold_predictions({"test": module.tables["test"]}, config, study, fold).save(out)
+        tables = {"test": module.tables["test"]}
+        fold_predictions(tables, batches.datasets, config, study, fold).save(out)
         write_json(done, {"test": dict(test)})
 
 
@@ -315,7 +316,7 @@ def _run_fold(opened: OpenRun, fold: int) -> dict[str, Any]:
     }
     if trainer.is_global_zero:
         tables = {split: module.tables[split] for split in ("val", "test")}
-        fold_predictions(tables, config, prepared.study, fold).save(folder)
+        fold_predictions(tables, datasets, config, prepared.study, fold).save(folder)
         write_json(done, result)
     return result
 
