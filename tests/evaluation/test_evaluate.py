@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,9 @@ from study_folder import SKILL, judged, write_study
 from vaclip import keys
 from vaclip.errors import VaclipError
 from vaclip.evaluation.compare import HEADLINE, score_arm
+from vaclip.evaluation.evaluate import evaluate
+from vaclip.evaluation.inference import Interval
+from vaclip.evaluation.learning import patients_needed
 from vaclip.reports.gather import read_folder
 
 FAST = {"n_resamples": 20, "n_permutations": 49}
@@ -69,6 +74,42 @@ def test_progress_ends_at_the_total(study):
     told = []
     judged(study, **FAST, progress=lambda done, total: told.append((done, total)))
     assert [done for done, _ in told] == list(range(1, told[-1][1] + 1))
+
+
+def test_a_learning_curve_is_read_further_out_with_an_interval_or_a_reason(results):
+    assert set(results.extrapolated) == set(results.learning) == {"B0", "B3"}
+    for curve in results.extrapolated.values():
+        for found in curve.values():
+            low, high = found.interval.low, found.interval.high
+            assert found.why_not or low <= found.value <= high
+
+
+def test_what_is_undecided_says_how_many_patients_it_needs(study, results):
+    assert results.needed == []  # B3 is clearly better than both
+    own = study.everything.only(lambda arm: arm.startswith(("B0", "K_shuffled")))
+    found = evaluate(own, baseline="K_shuffled", method="B0", **FAST)
+    (one,) = found.needed
+    assert (one.contrast.first, one.contrast.second) == ("B0", "K_shuffled")
+    assert one.patients == 12
+    assert 12 <= one.held.interval.low <= one.held.value <= one.held.interval.high
+    assert "no learning curve of K_shuffled" in one.extrapolated.why_not
+    assert "would settle it if the difference stays as it is." in found.verdict.sentences[1]
+
+
+def test_a_difference_is_extrapolated_where_both_arms_have_a_curve(study, results):
+    (contrast,) = (c for c in results.families["primary"] if c.second == "B0")
+    unclear = replace(contrast, difference=0.04, interval=Interval(-0.1, 0.18))
+    one = patients_needed(study.everything, unclear, results.learning, tests=1, margin=0.05)
+    assert one.extrapolated.why_not == ""
+    low, high = one.extrapolated.interval.low, one.extrapolated.interval.high
+    assert 12 <= low <= one.extrapolated.value <= high
+
+
+def test_following_is_asked_of_the_arm_with_that_role(tmp_path, results):
+    assert results.following is None  # no arm is tested with other patients' maps
+    folder = write_study(tmp_path, arms=("B0", "B3", "K_swapped"), variants=False)
+    found = judged(read_folder(folder), **FAST).following
+    assert (found.clips, found.patients) == (12 * 2 * 2, 12)
 
 
 def test_an_axis_that_is_no_number_is_an_error(tmp_path):

@@ -9,10 +9,12 @@ import pytest
 
 from vaclip.evaluation.compare import Contrast, Score
 from vaclip.evaluation.data_card import NOT_RECORDED, Blinding
-from vaclip.evaluation.inference import Interval, ResampledT, StandardError, holm
+from vaclip.evaluation.follow import Following
+from vaclip.evaluation.inference import UNDEFINED, Interval, ResampledT, StandardError, holm
+from vaclip.evaluation.learning import Needed, Projection
 from vaclip.evaluation.roles import Roles
 from vaclip.evaluation.thresholds import AtThresholds
-from vaclip.evaluation.verdict import Answer, Evidence, verdict
+from vaclip.evaluation.verdict import Answer, Evidence, verdict, with_needed
 
 ROLES = Roles("B0", "B3", "K_shuffled", "K_map_only", "B1")
 FUSION = "B0+K_map_only"
@@ -41,7 +43,6 @@ def contrast(first, second, difference, p, *, jobs=15, error=0.04, metric="acc_m
         p=p,
         p_holm=math.nan,
         resampled_t=ResampledT(1.0, 14, 0.3),
-        detectable=0.12,
     )
 
 
@@ -175,6 +176,56 @@ def test_equal_is_what_the_margin_of_the_plan_says(margin, answer):
     ranked = contrast("B3", "B0", 0.01, 0.6, metric="auroc_macro", error=NARROW)
     gained = judged(gain=BETTER, fusion=BETTER, auroc=ranked, roles=roles).questions[1]
     assert ("shift of the cut" in gained.sentences[0]) == (answer is Answer.NO)
+
+
+@pytest.mark.parametrize(("low", "said"), [(0.05, True), (0.0, False), (-0.1, False)])
+def test_that_a_method_follows_the_map_is_said_above_its_base_rate(low, said):
+    interval = Interval(low, 0.4)
+    follows = Following(90, 40, 0.42, 0.2, 0.22, interval, interval)
+    made = {("B3", "B0"): replace(contrast("B3", "B0", 0.2, 0.001), p_holm=0.001)}
+    sentences = verdict(made, ROLES, Evidence(1 / 3, following=follows)).questions[1].sentences
+    expected = (
+        "B3 follows the map: shown the map of a patient of another class, it gives that class in "
+        "42% of 90 clips, with the own map in 20%, difference +0.220, 95% interval +0.050 to "
+        "+0.400."
+    )
+    assert (expected in sentences) == said
+    assert any("follows" in sentence for sentence in sentences) == said
+
+
+def test_controls_stand_beside_their_question_without_a_p():
+    controls = ("K_shuffled", "K_shuffled_within_class", "K_uniform", "K_map_only", "K_withheld")
+    roles = replace(ROLES, controls=controls, withheld="K_withheld", swapped="K_swapped")
+    pairs = [("B1", "B0"), ("B3", "B0"), *(("B3", name) for name in (*controls, "K_swapped"))]
+    made = {pair: replace(contrast(*pair, 0.1, 0.04), p_holm=0.09) for pair in pairs}
+    bedside, at_hand, whose = verdict(made, roles, Evidence(1 / 3)).questions
+    beside = "Beside it, B3 less a control, with the 95% interval: "
+    assert not any(sentence.startswith(beside) for sentence in bedside.sentences)
+    assert at_hand.sentences[-1] == f"{beside}K_withheld +0.100 (+0.020 to +0.180)."
+    assert whose.sentences[-1] == (
+        f"{beside}K_shuffled_within_class +0.100 (+0.020 to +0.180); "
+        "K_uniform +0.100 (+0.020 to +0.180)."
+    )
+
+
+@pytest.mark.parametrize("extrapolated", [True, False])
+def test_an_undecided_question_says_how_many_patients_would_settle_it(extrapolated):
+    found = judged(gain=UNCLEAR, whose=BETTER)
+    held = Projection(412.0, Interval(60.0, 5891.0))
+    ahead = Projection(311.0, Interval(60.0, 4000.0)) if extrapolated else Projection(
+        math.nan, UNDEFINED, "fewer than 3 sizes"
+    )  # fmt: skip
+    needed = [Needed(question.contrast, 60, held, ahead) for question in found.questions[1:]]
+    _, at_hand, whose = with_needed(found, needed).questions
+    expected = (
+        "With the 60 patients that there are it is undecided: about 410 (95% interval 60 to 5,900) "
+        "would settle it if the difference stays as it is"
+    )
+    if extrapolated:
+        expected += ", 310 (95% interval 60 to 4,000) if it goes on as the learning curves do"
+    assert at_hand.sentences[-1] == f"{expected}."
+    assert whose == found.questions[2]  # answered
+    assert with_needed(found, []) == found
 
 
 def test_primary_contrasts_share_their_alpha():

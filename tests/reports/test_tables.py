@@ -10,8 +10,9 @@ import pytest
 from study_folder import judged, write_study
 from vaclip.evaluation.compare import HEADLINE, Score
 from vaclip.evaluation.inference import UNDEFINED, Interval
+from vaclip.evaluation.learning import Needed, Projection
 from vaclip.evaluation.scores import METRICS
-from vaclip.reports import tables
+from vaclip.reports import outlook, tables
 from vaclip.reports.gather import read_folder
 from vaclip.reports.typeset import NONE, Table, interval_text, markdown, number
 
@@ -35,6 +36,7 @@ def everything(study, results) -> list[Table]:
         tables.control_table(study, results), tables.confusion_table(study, results),
         *tables.retrieval_tables(study, results), tables.alignment_table(study, results),
         tables.curve_table(study, results), *tables.annotator_tables(study, results),
+        *outlook.outlook_tables(results),
     ]  # fmt: skip
     return [table for table in several if table]
 
@@ -76,8 +78,53 @@ def test_contrasts_show_the_numbers_of_the_family(found):
     row = next(row for row in rows.rows if row[0].startswith("B3"))
     assert row[1] == number(contrast.difference, sign=True)
     assert row[2] == interval_text(contrast.interval, sign=True)
-    assert row[6] == number(contrast.detectable)
     assert row[7] == "12 / 2 / 3"
+
+
+def test_both_estimands_of_a_contrast_are_named(found):
+    for table in tables.contrast_tables(*found).values():
+        assert table.columns[2:6:3] == ("The training procedure", "These trained models")
+        assert "the training procedure would reach on a cohort of this size" in table.caption
+        assert "these trained models would reach on new patients" in table.caption
+    contrast = replace(found[1].families["primary"][0], trained=Interval(0.125, 0.375))
+    results = replace(found[1], families={"primary": [contrast]})
+    (row,) = tables.contrast_tables(found[0], results)["primary"].rows
+    assert row[2] == interval_text(contrast.interval, sign=True)
+    assert row[5] == "+0.125 to +0.375"
+
+
+def test_a_control_table_has_the_follow_the_map_rate(tmp_path, found):
+    assert "Follow-the-map rate" not in column(tables.control_table(*found), "Question")
+    study, results = made(tmp_path, arms=("B0", "B3", "K_swapped"), variants=False)
+    table = tables.control_table(study, results)
+    row = dict(zip(table.columns, table.rows[-1], strict=True))
+    own = results.following
+    assert row["Control"] == "Follow-the-map rate"
+    assert "K_swapped, 48 clips of 12 patients" in row["Question"]
+    assert row["Balanced accuracy"] == NONE
+    assert row["B3 minus control"].splitlines() == [
+        number(own.difference, sign=True),
+        interval_text(own.interval, sign=True),
+        f"rate {number(own.rate)}, base rate {number(own.base)}",
+    ]
+
+
+def test_what_more_patients_would_give_has_an_interval_or_a_reason(found):
+    contrast = found[1].families["primary"][0]
+    held = Projection(412.0, Interval(60.0, 5891.0))
+    none = Projection(math.nan, UNDEFINED, "no learning curve of B3")
+    open_ones = [Needed(contrast, 12, held, held), Needed(contrast, 12, held, none)]
+    extrapolated, needed = outlook.outlook_tables(replace(found[1], needed=open_ones))
+    assert [row[0] for row in extrapolated.rows] == ["B0", "B3"]
+    for row in extrapolated.rows:
+        assert all((cell == NONE or " to " in cell) for cell in row[1:-1])
+        assert (NONE in row[1:-1]) == (row[-1] != NONE)
+    ends = "410\n60 to 5,900"
+    assert [row[2:] for row in needed.rows] == [
+        ("12", ends, ends, NONE),
+        ("12", ends, NONE, "no learning curve of B3"),
+    ]
+    assert outlook.needed_table(found[1]) is None  # nothing is undecided
 
 
 def test_an_arm_without_alignment_is_left_out_of_retrieval(found):

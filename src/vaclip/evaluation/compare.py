@@ -49,6 +49,8 @@ class Score:
     """Of these trained models on new patients: over patients alone."""
     percentile: Interval
     """As ``trained``, from the bootstrap."""
+    error: StandardError = stats.UNKNOWN
+    """Of the training procedure, as ``interval``."""
 
     def __repr__(self) -> str:
         return f"{self.mean:.3f} ({self.interval}; of these models {_ends(self.trained)})"
@@ -108,9 +110,6 @@ class Contrast:
     """Corrected for the family that the contrast stands in; NaN outside of one."""
     resampled_t: ResampledT
     """Nadeau and Bengio's test over folds and seeds."""
-    detectable: float
-    """Smallest true difference that one test at 5 % finds with a chance of 80 %; NaN where the
-    patients do not differ."""
     identical: bool = False
     """Whether both predict the very same for every case, as one model under two names does."""
 
@@ -156,6 +155,7 @@ def score_arm(
             interval=value_interval(name, mean, errors[name].procedure, cases),
             trained=value_interval(name, mean, errors[name].trained, cases),
             percentile=stats.percentile_interval(drawn[name]),
+            error=errors[name].procedure,
         )
     return ArmScores(
         arm=arm,
@@ -258,7 +258,6 @@ def compare(
         p_patients=by_patients,
         p_holm=math.nan,
         resampled_t=_fold_test(common, one, two, metric, ratio),
-        detectable=stats.detectable_difference(errors.procedure),
         identical=one.patients > 0 and np.array_equal(one.probs, two.probs),
     )
 

@@ -33,13 +33,21 @@ from vaclip.evaluation.compare import (
     score_arm,
 )
 from vaclip.evaluation.data_card import NOT_RECORDED, Blinding
+from vaclip.evaluation.follow import Following, follow_rate
 from vaclip.evaluation.fusion import with_late_fusion
+from vaclip.evaluation.learning import (
+    Needed,
+    Projection,
+    extrapolate,
+    patients_needed,
+    points_of,
+)
 from vaclip.evaluation.predictions import Predictions
 from vaclip.evaluation.roles import Roles
 from vaclip.evaluation.scores import METRICS
 from vaclip.evaluation.sites import Sites, by_site
 from vaclip.evaluation.thresholds import at_thresholds
-from vaclip.evaluation.verdict import Evidence, Verdict, verdict
+from vaclip.evaluation.verdict import Evidence, Verdict, verdict, with_needed
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with how many steps are done and how many there are."""
@@ -87,6 +95,12 @@ class Evaluation:
     """By class the net benefit of the method less that of the baseline; empty without both."""
     sites: Sites | None
     """The arms, and the contrasts that the verdict rests on, by site; None without sites."""
+    extrapolated: dict[str, dict[float, Projection]]
+    """Learning curves by arm, read at `vaclip.evaluation.learning.GROWTH` times the patients."""
+    needed: list[Needed]
+    """Of the primary contrasts of undecided questions."""
+    following: Following | None
+    """Whether the method follows another patient's map; None where it was not tested with one."""
 
     def __repr__(self) -> str:
         return f"Evaluation of {self.predictions!r}: {self.verdict.sentences[0]}"
@@ -211,15 +225,29 @@ def evaluate(
     families["baseline"].sort(key=lambda contrast: order.index(contrast.first))
     progress(steps, steps)
     patients = scores["patient"]
+    following = None
+    if roles and roles.swapped:
+        following = follow_rate(own, roles.method, roles.swapped)
+    said = reach_verdict(own, roles, families, patients, blinding, following)
+    sizes = by_axis.get(keys.AXIS_TRAIN_FRACTION, {})
+    learning = _curves(keys.AXIS_TRAIN_FRACTION, sizes, patients)
+    needed = []
+    if roles:
+        needed = [
+            patients_needed(
+                predictions, question.contrast, learning,
+                tests=len(families["primary"]), margin=roles.margin,
+            )
+            for question in said.questions
+            if question.contrast and question.needs_patients
+        ]  # fmt: skip
     return Evaluation(
         predictions=predictions,
         roles=roles,
         scores=scores,
         families=families,
-        verdict=reach_verdict(own, roles, families, patients, blinding),
-        learning=_curves(
-            keys.AXIS_TRAIN_FRACTION, by_axis.get(keys.AXIS_TRAIN_FRACTION, {}), patients
-        ),
+        verdict=with_needed(said, needed),
+        learning=learning,
         noise={
             axis.removeprefix(keys.AXIS_NOISE_PREFIX): _curves(axis, points_of, patients)
             for axis, points_of in by_axis.items()
@@ -231,6 +259,11 @@ def evaluate(
         clinical=clinical,
         benefit_gains=benefit_gains(own, *shown[::-1]) if roles and len(shown) == 2 else {},
         sites=by_site(own, order, families["primary"]),
+        extrapolated={
+            arm: extrapolate(points_of(predictions, curve)) for arm, curve in learning.items()
+        },
+        needed=needed,
+        following=following,
     )
 
 
@@ -245,6 +278,7 @@ def reach_verdict(
     families: Mapping[str, Sequence[Contrast]],
     scores: Mapping[str, ArmScores],
     blinding: Blinding = NOT_RECORDED,
+    following: Following | None = None,
 ) -> Verdict:
     """Gathers what the rules of the verdict read, and applies them.
 
@@ -254,6 +288,7 @@ def reach_verdict(
         families: From `compare_families`.
         scores: By arm, per patient.
         blinding: What the annotators knew.
+        following: Whether the method follows another patient's map.
     """
     chance = 1 / len(predictions.classes)
     if roles is None:
@@ -266,7 +301,8 @@ def reach_verdict(
         cut = at_thresholds(predictions, roles.method, roles.baseline)
     same = _same_maps(predictions, roles.method, roles.shuffled) if roles.shuffled else math.nan
     contrasts = {(c.first, c.second): c for family in families.values() for c in family}
-    return verdict(contrasts, roles, Evidence(chance, alone, auroc, same, blinding, cut))
+    evidence = Evidence(chance, alone, auroc, same, blinding, cut, following)
+    return verdict(contrasts, roles, evidence)
 
 
 def _same_maps(predictions: Predictions, method: str, shuffled: str) -> float:

@@ -19,14 +19,12 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from scipy.optimize import brentq
 from statsmodels.stats.multitest import multipletests
 
 from vaclip.metrics.functional import FloatArray, IntArray
 
 LEVEL: Final = 0.95
 ALPHA: Final = 0.05
-POWER: Final = 0.8
 SHARED: Final = 1.25  # see `with_overlap`
 _PRIOR_DF = 2.0  # weight of the pooled variance in each stratum's, in degrees of freedom
 _TIE = 1e-9  # statistics that differ by rounding alone are equal
@@ -326,19 +324,3 @@ def corrected_resampled_t(differences: Sequence[float], ratio: float) -> Resampl
         return ResampledT(math.nan, max(df, 0), math.nan)
     t = float(values.mean() / math.sqrt((1 / len(values) + ratio) * values.var(ddof=1)))
     return ResampledT(t, df, float(2 * stats.t.sf(abs(t), df)))
-
-
-def detectable_difference(error: StandardError, alpha: float = ALPHA) -> float:
-    """The difference that a two-sided test at ``alpha`` finds with a chance of `POWER`.
-
-    That of a one-sample t-test with the standard error's degrees of freedom (Cohen 1988). NaN where
-    the patients do not differ.
-    """
-    if not error.value > 0 or not error.df >= 1:
-        return math.nan
-    critical = float(stats.t.ppf(1 - alpha / 2, error.df))
-
-    def excess(errors: float) -> float:  # rejection on the wrong side adds less than 1e-4
-        return float(stats.nct.sf(critical, error.df, errors)) - POWER
-
-    return error.value * float(brentq(excess, 0, 2 * critical))

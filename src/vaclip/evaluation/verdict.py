@@ -26,20 +26,23 @@ because a p is large.
 *Yes*: the method is better. *No*: the control is better, or both are equal; but undecided where in
 half of the clips or more the other patient's annotation is the very same. Else undecided.
 
-Beside them it is said whether the map alone tells the diagnosis: only if its interval lies above
-chance.
+Beside them it is said whether the map alone tells the diagnosis, only if its interval lies above
+chance; whether the method follows the map of another patient (`vaclip.evaluation.follow`), only if
+the interval of rate less base rate lies above 0; and how the method stands against the controls.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from vaclip.evaluation.compare import Contrast, Score
 from vaclip.evaluation.data_card import NOT_RECORDED, Blinding
+from vaclip.evaluation.follow import Following
 from vaclip.evaluation.inference import ALPHA, LEVEL, difference_interval
+from vaclip.evaluation.learning import Needed, Projection, about
 from vaclip.evaluation.roles import Pair, Roles
 from vaclip.evaluation.thresholds import AtThresholds
 
@@ -67,6 +70,12 @@ class Question:
     contrast: Contrast | None = None
     """The primary one."""
 
+    @property
+    def needs_patients(self) -> bool:
+        """Whether it is undecided because its primary contrast is."""
+        undecided = self.answer is Answer.UNDECIDED and self.contrast is not None
+        return undecided and not self.contrast.p_holm < ALPHA
+
     def __str__(self) -> str:
         return " ".join([self.asks, f"{self.answer.capitalize()}.", *self.sentences])
 
@@ -83,6 +92,7 @@ class Evidence:
             annotation; NaN where unknown.
         blinding: What the annotators knew.
         cut: Method against baseline at thresholds from validation; None where there are none.
+        following: How often the method follows another patient's map; None where it was not tested.
     """
 
     chance: float
@@ -91,6 +101,7 @@ class Evidence:
     same_maps: float = math.nan
     blinding: Blinding = NOT_RECORDED
     cut: AtThresholds | None = None
+    following: Following | None = None
 
 
 @dataclass(frozen=True)
@@ -132,6 +143,11 @@ def verdict(contrasts: Mapping[Pair, Contrast], roles: Roles | None, evidence: E
         _map_at_hand(roles, gain, fusion, evidence),
         _whose_map(roles, whose, evidence.same_maps),
     )
+    beside = ((), (roles.withheld,), roles.trained_controls)
+    questions = tuple(
+        replace(question, sentences=(*question.sentences, *_beside(contrasts, roles, controls)))
+        for question, controls in zip(questions, beside, strict=True)
+    )
     used = [contrast for contrast in (bedside, gain, fusion, whose) if contrast]
     caveats = tuple(_hole(c) for c in used if c.jobs < c.jobs_of_either)
     return Verdict(questions, caveats, _annotators(evidence.blinding) if used else "")
@@ -148,6 +164,33 @@ def _annotators(blinding: Blinding) -> str:
     return f"{known}: their maps may hold it.{more}"
 
 
+def with_needed(found: Verdict, needed: Sequence[Needed]) -> Verdict:
+    """Says beside undecided questions how many patients would settle them.
+
+    Args:
+        found: The verdict.
+        needed: Of the primary contrasts of its undecided questions.
+    """
+    by_pair = {(one.contrast.first, one.contrast.second): one for one in needed}
+    questions = []
+    for question in found.questions:
+        contrast = question.contrast
+        own = by_pair.get((contrast.first, contrast.second)) if contrast else None
+        if own is not None and question.needs_patients and not own.held.why_not:
+            said = f"With the {own.patients} patients that there are it is undecided: about "
+            said += f"{_patients(own.held)} would settle it if the difference stays as it is"
+            if not own.extrapolated.why_not:
+                said += f", {_patients(own.extrapolated)} if it goes on as the learning curves do"
+            question = replace(question, sentences=(*question.sentences, f"{said}."))
+        questions.append(question)
+    return replace(found, questions=tuple(questions))
+
+
+def _patients(found: Projection) -> str:
+    ends = f"{about(found.interval.low)} to {about(found.interval.high)}"
+    return f"{about(found.value)} ({LEVEL:.0%} interval {ends})"
+
+
 def _of(
     contrasts: Mapping[Pair, Contrast], first: str | None, second: str | None
 ) -> Contrast | None:
@@ -155,6 +198,20 @@ def _of(
     contrast = contrasts.get((first, second)) if first and second else None
     defined = contrast and math.isfinite(contrast.p) and math.isfinite(contrast.difference)
     return contrast if defined else None
+
+
+def _beside(
+    contrasts: Mapping[Pair, Contrast], roles: Roles, controls: Iterable[str | None]
+) -> list[str]:
+    """Names the controls that stand beside a question; nothing is decided by them."""
+    found = [c for name in controls if (c := _of(contrasts, roles.method, name))]
+    if not found:
+        return []
+    each = "; ".join(
+        f"{c.second} {c.difference:+.3f} ({c.interval.low:+.3f} to {c.interval.high:+.3f})"
+        for c in found
+    )
+    return [f"Beside it, {roles.method} less a control, with the {LEVEL:.0%} interval: {each}."]
 
 
 def _bedside(roles: Roles, primary: Contrast | None) -> Question:
@@ -185,7 +242,8 @@ def _map_at_hand(
     answer, why = _plain(primary, roles.margin)
     if answer is Answer.YES:
         answer, why = _beyond_the_map(roles, why, fusion, evidence)
-    return Question("map_at_hand", asks, answer, (why, *_map_alone(roles, evidence)), primary)
+    told = (*_map_alone(roles, evidence), *_follows(roles, evidence.following))
+    return Question("map_at_hand", asks, answer, (why, *told), primary)
 
 
 def _beyond_the_map(
@@ -232,6 +290,17 @@ def _map_alone(roles: Roles, evidence: Evidence) -> list[str]:
     return [
         f"The map alone tells the diagnosis: {roles.map_only} {score.mean:.3f} ({score.interval}), "
         f"chance {evidence.chance:.3f}."
+    ]
+
+
+def _follows(roles: Roles, found: Following | None) -> list[str]:
+    if found is None or not found.interval.low > 0:
+        return []
+    return [
+        f"{roles.method} follows the map: shown the map of a patient of another class, it gives "
+        f"that class in {found.rate:.0%} of {found.clips} clips, with the own map in "
+        f"{found.base:.0%}, difference {found.difference:+.3f}, {LEVEL:.0%} interval "
+        f"{found.interval.low:+.3f} to {found.interval.high:+.3f}."
     ]
 
 

@@ -22,7 +22,7 @@ from vaclip.evaluation.evaluate import Evaluation, Progress, evaluate
 from vaclip.evaluation.plan import plan_sentences
 from vaclip.evaluation.predictions import Predictions
 from vaclip.files import atomic_file
-from vaclip.reports import record, tables
+from vaclip.reports import outlook, record, tables
 from vaclip.reports.checklists import checklist
 from vaclip.reports.clinical import CLINICAL_FIGURES, clinical_tables
 from vaclip.reports.figures import FIGURES, Figure, draw_figures
@@ -62,6 +62,7 @@ class Tables:
     contrasts: dict[str, Table]
     controls: Table | None
     curves: Table | None
+    outlook: list[Table]
     calibration: Table
     confusion: Table
     clinical: dict[str, Table]
@@ -78,7 +79,7 @@ class Tables:
     def without_ids(self) -> list[Table]:
         """Those that name no patient or clip, whatever ids were asked for."""
         several = [self.experiment, *self.metrics, *self.contrasts.values(), self.controls]
-        several += [self.curves, self.calibration, self.confusion]
+        several += [self.curves, *self.outlook, self.calibration, self.confusion]
         several += [*self.clinical.values(), *self.retrieval]
         several += [self.alignment, self.agreement, *self.annotators, self.classes, self.annotated]
         several += self.sites
@@ -178,6 +179,7 @@ def _tables(source: Source, results: Evaluation, *, real_ids: bool) -> Tables:
         contrasts=tables.contrast_tables(source, results),
         controls=tables.control_table(source, results),
         curves=tables.curve_table(source, results),
+        outlook=outlook.outlook_tables(results),
         calibration=tables.calibration_table(source, results),
         confusion=tables.confusion_table(source, results),
         clinical=clinical_tables(results),

@@ -6,11 +6,14 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
+from vaclip.errors import counted
 from vaclip.evaluation.cases import UNITS, Job, Unit
 from vaclip.evaluation.compare import HEADLINE, Contrast, Score
 from vaclip.evaluation.evaluate import Evaluation
+from vaclip.evaluation.follow import Following
 from vaclip.evaluation.inference import Interval
 from vaclip.evaluation.labels import ALIGNMENT, AMONG, METRICS, PLACES, SIDES, titled
+from vaclip.evaluation.roles import Roles
 from vaclip.reports.gather import Arm, Source
 from vaclip.reports.typeset import MINUS, NONE, Table, interval_text, number, p_text
 
@@ -86,7 +89,11 @@ def _notes(arm: Arm, source: Source) -> str:
 
 def metric_tables(source: Source, results: Evaluation) -> list[Table]:
     """Diagnosis per patient and per clip."""
-    said = "mean ± standard deviation over seeds, below it the 95% interval"
+    said = (
+        "mean ± standard deviation over seeds, below it the 95% interval of the training procedure "
+        "on a cohort of this size; that of these trained models on new patients stands in "
+        "metrics.csv"
+    )
     return [
         _metric_table(source, results, unit, f"Diagnosis per {unit}: {said}.") for unit in UNITS
     ]
@@ -147,11 +154,13 @@ def contrast_tables(source: Source, results: Evaluation) -> dict[str, Table]:
     return {
         name: Table(
             f"contrasts_{name}",
-            f"{family_title(results, name)}: difference in balanced accuracy per patient. Holm's "
-            f"correction is over the {len(family)} contrasts of this table.",
+            f"{family_title(results, name)}: difference in balanced accuracy per patient. Two "
+            "questions, two 95% intervals: what the training procedure would reach on a cohort of "
+            "this size, to which both p belong, and what these trained models would reach on new "
+            f"patients. Holm's correction is over the {len(family)} contrasts of this table.",
             (
-                "Contrast", "Difference", "95% interval", "p", "p, Holm",
-                "p, Nadeau and Bengio", "Detectable difference", _SIZE,
+                "Contrast", "Difference", "The training procedure", "p", "p, Holm",
+                "These trained models", "p, Nadeau and Bengio", _SIZE,
             ),
             tuple(_contrast_row(source, contrast) for contrast in family),
         )
@@ -176,11 +185,11 @@ def _contrast_row(source: Source, contrast: Contrast) -> tuple[str, ...]:
     return (
         contrast_name(contrast),
         number(contrast.difference, sign=True),
-        interval_or_trained(contrast.interval, contrast.trained, sign=True),
+        interval_text(contrast.interval, sign=True),
         p_text(contrast.p),
         p_text(contrast.p_holm),
+        interval_text(contrast.trained, sign=True),
         p_text(contrast.resampled_t.p),
-        number(contrast.detectable),
         size,
     )
 
@@ -207,9 +216,24 @@ def control_table(source: Source, results: Evaluation) -> Table | None:
     ]
     if not rows:
         return None
+    if results.following:
+        rows.append(_follow_row(results.following, results.roles))
     columns = ("Control", "Question", "Balanced accuracy", f"{results.roles.method} minus control")
     caption = "Control arms: their maps carry no clinical knowledge, or the video is left out."
     return Table("controls", caption, columns, tuple(rows), frozenset({"Question"}))
+
+
+def _follow_row(found: Following, roles: Roles) -> tuple[str, str, str, str]:
+    return (
+        "Follow-the-map rate",
+        f"Shown the map of a patient of another class ({roles.swapped}, {found.clips} clips of "
+        f"{counted(found.patients, 'patient')}): how often does {roles.method} give that class, "
+        "and how often with the own map (base rate)?",
+        NONE,
+        f"{number(found.difference, sign=True)}\n"
+        f"{interval_or_trained(found.interval, found.trained, sign=True)}\n"
+        f"rate {number(found.rate)}, base rate {number(found.base)}",
+    )
 
 
 def _against(contrast: Contrast | None) -> str:
