@@ -6,7 +6,6 @@ from typing import Final
 
 from vaclip.evaluation.evaluate import Evaluation
 from vaclip.evaluation.learning import GROWTH, Projection, about
-from vaclip.reports.tables import contrast_name
 from vaclip.reports.typeset import NONE, Table, interval_text, number
 
 _WHY: Final = "Why there is none"
@@ -41,7 +40,7 @@ def needed_table(results: Evaluation) -> Table | None:
     """How many patients would settle the primary contrasts that are undecided."""
     rows = [
         (
-            contrast_name(one.contrast),
+            f"{one.contrast.first} against {one.contrast.second}",
             number(one.contrast.difference, sign=True),
             str(one.patients),
             _patients(one.held),
@@ -60,7 +59,7 @@ def needed_table(results: Evaluation) -> Table | None:
         "else as this one. 95% interval: from what the most telling difference in the interval of "
         "the contrast needs to what settles any difference in it.",
         (
-            "Contrast", "Difference", "Patients now", "Needed if it stays as it is",
+            "Undecided", "Difference", "Patients now", "Needed if it stays as it is",
             "Needed if it goes on as the learning curves do", _WHY,
         ),
         tuple(rows),
