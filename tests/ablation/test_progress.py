@@ -55,7 +55,7 @@ def test_jobs_are_counted_and_the_time_left_goes_by_cost(jobs, monkeypatch, tmp_
 def test_a_failed_job_says_why(jobs, monkeypatch, tmp_path):
     write_json(job_folder(tmp_path, "0") / FAILED_FILE, {"reason": "no [b]memory[/b]"})
     console = Console(file=StringIO(), width=200)
-    monkeypatch.setattr("vaclip.ablation.progress.console", console)
+    monkeypatch.setattr("vaclip.console.console", console)
     progress = JobProgress(SimpleNamespace(jobs=tuple(jobs), folder=tmp_path), [])
     for number in (0, 1):
         progress.started(jobs[number])
