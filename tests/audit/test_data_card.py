@@ -99,6 +99,8 @@ def test_what_is_undefined_is_null(tiny_study, tmp_path):
         "kappa": None,  # both always say the same one thing
         "cc_sd": None,  # of one clip
         "sim_sd": None,
+        "cc_chance": None,  # of one patient
+        "sim_chance": None,
     }
 
 

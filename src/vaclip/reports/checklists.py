@@ -204,8 +204,10 @@ class Facts:
         if not (planned := self._set("split.folds")):
             return None
         folds, seeds = self._models()
+        by = self._set("split.by") == ["site"]
+        how = "leaving one site out at a time" if by else "by patient"
         return (
-            f"Nested cross-validation by patient: {folds} of {planned[0]} folds tested, "
+            f"Nested cross-validation {how}: {folds} of {planned[0]} folds tested, "
             f"{counted(seeds, 'seed')}; in each, the patients who are not tested are trained on "
             "or validate"
         )
