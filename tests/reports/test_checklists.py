@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from dataclasses import replace
 from collections import Counter
 
 import pytest
@@ -151,7 +150,7 @@ def test_facts_are_those_of_the_study(study):
         "no; they saw age; they annotated after the diagnosis was made"
     )
     assert "by patient: 3 of 5 folds tested, 2 seeds" in facts.partition()
-    by_site = replace(source, config="split: {folds: 3, by: site}")
+    by_site = dataclasses.replace(source, config="split: {folds: 3, by: site}")
     assert "leaving one site out at a time: 3 of 3" in Facts(by_site, results).partition()
     assert facts.map_at_test() == "B1 is tested without maps"
     assert facts.plan().startswith(f"As planned ({source.plans[0]}, before the first result).")
