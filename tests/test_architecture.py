@@ -27,7 +27,7 @@ TIERS = (
         "compose",
     },
     {"maps", "models", "losses", "metrics"},
-    {"study", "cohort", "data", "evaluation"},
+    {"study", "cohort", "data", "features", "evaluation"},
     {"training"},
     {"runs", "importers"},
     {"audit", "ablation", "reports"},
@@ -36,7 +36,7 @@ TIERS = (
 # fmt: on
 # Within these tiers rooms may import each other too.
 OPEN_TIERS = (0, 6)
-SIBLINGS = {"data": {"study"}, "ablation": {"audit"}}
+SIBLINGS = {"data": {"study"}, "features": {"data", "study"}, "ablation": {"audit"}}
 # Rooms that may see the whole configuration.
 READS_CONFIG = {"runs", "audit", "ablation", "commands", "compose"}
 # Works on a prediction table, without torch and without a folder.
