@@ -37,7 +37,8 @@ from vaclip.study.study import Clip, Study
 
 _VERSION = 1  # raise it when decoding or drawing changes
 _LOG = logging.getLogger(__name__)
-_META = "meta.json"
+META = "meta.json"
+"""The notes of an entry."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,21 @@ class SampleSettings:
 
 
 @dataclass(frozen=True)
+class CachedTokens:
+    """Where the tokens of a frozen encoder lie, see `vaclip.features.cache`.
+
+    Attributes:
+        path: .npy of (S', H', W', D) float16.
+        steps: S'.
+        step: Samples that a token covers; the last may cover fewer.
+    """
+
+    path: Path
+    steps: int
+    step: int
+
+
+@dataclass(frozen=True)
 class CachedClip:
     """Where a clip's arrays lie.
 
@@ -76,12 +92,14 @@ class CachedClip:
         frames: .npy of (S, H, W, 3) uint8.
         samples: S.
         attn: .npy of (C, S, H, W) uint8; None where no chosen annotator annotated the clip.
+        tokens: What a frozen encoder made of the clip; None where the model sees its pixels.
     """
 
     clip: Clip
     frames: Path
     samples: int
     attn: Path | None
+    tokens: CachedTokens | None = None
 
 
 def clip_cache(setting: str | None = None) -> Path:
@@ -158,8 +176,8 @@ def cache_clip(study: Study, clip: Clip, settings: SampleSettings, root: Path) -
         "fps": settings.fps,
         "size": settings.size,
     }
-    entry = _entry_path(root, "clips", source)
-    meta: dict[str, Any] | None = _read_meta(entry, ("frames", "frame_index"))
+    entry = entry_path(root, "clips", source)
+    meta: dict[str, Any] | None = read_entry(entry, ("frames", "frame_index"))
     if meta is None:
         decoded = decode_clip(
             clip.video,
@@ -175,7 +193,7 @@ def cache_clip(study: Study, clip: Clip, settings: SampleSettings, root: Path) -
             "samples": len(decoded.frames),
         }
         arrays = {"frames": decoded.frames, "frame_index": decoded.frame_index}
-        _write_entry(entry, arrays, meta)
+        write_entry(entry, arrays, meta)
     attn = _cache_map(study, clip, settings, root, entry, meta)
     return CachedClip(clip, entry / "frames.npy", meta["samples"], attn)
 
@@ -244,9 +262,9 @@ def cache_map(root: Path, source: dict[str, Any], draw: Callable[[], NDArray[np.
         source: Everything that the map depends on, as JSON.
         draw: Gives the map, (C, S, H, W).
     """
-    entry = _entry_path(root, "maps", source)
-    if _read_meta(entry, ("map",)) is None:
-        _write_entry(entry, {"map": draw()}, {})
+    entry = entry_path(root, "maps", source)
+    if read_entry(entry, ("map",)) is None:
+        write_entry(entry, {"map": draw()}, {})
     return entry / "map.npy"
 
 
@@ -294,26 +312,28 @@ def map_identities(
     return identities
 
 
-def _entry_path(root: Path, kind: str, source: dict[str, Any]) -> Path:
+def entry_path(root: Path, kind: str, source: dict[str, Any]) -> Path:
+    """Returns the folder of an entry, from everything that it depends on."""
     digest = json_digest(source)
     return root / kind / digest[:2] / digest
 
 
-def _write_entry(entry: Path, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> None:
+def write_entry(entry: Path, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> None:
+    """Writes an entry's arrays and notes, whole or not at all."""
     with atomic_folder(entry) as temporary:
         for name, array in arrays.items():
             np.save(temporary / f"{name}.npy", array)
-        (temporary / _META).write_text(json.dumps(meta))
+        (temporary / META).write_text(json.dumps(meta))
 
 
-def _read_meta(entry: Path, arrays: Sequence[str]) -> dict[str, Any] | None:
+def read_entry(entry: Path, arrays: Sequence[str]) -> dict[str, Any] | None:
     """Returns an entry's notes; None where it is missing or damaged (then it is removed)."""
     if not entry.is_dir():
         return None
     try:
         for name in arrays:
             np.load(entry / f"{name}.npy", mmap_mode="r")  # fails on a file cut short
-        return json.loads((entry / _META).read_text())
+        return json.loads((entry / META).read_text())
     except (OSError, ValueError, EOFError):
         _LOG.warning("a damaged cache entry is made anew: %s", entry.name)
         shutil.rmtree(entry, ignore_errors=True)

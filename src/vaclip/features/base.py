@@ -52,6 +52,8 @@ class EncoderInfo:
 class FrozenEncoder(ABC):
     """A network whose weights stay as they are. Its constructor loads none.
 
+    Two that say the same of themselves are equal.
+
     Args:
         argument: What ``features.source`` has behind the colon.
         untrained: Whether to draw the weights at random (``random:SOURCE``).
@@ -65,6 +67,12 @@ class FrozenEncoder(ABC):
 
     @abstractmethod
     def __init__(self, argument: str, untrained: bool, root: Path) -> None: ...
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FrozenEncoder) and self.info == other.info
+
+    def __hash__(self) -> int:
+        return hash(self.info)
 
     @abstractmethod
     def network(self) -> nn.Module:
