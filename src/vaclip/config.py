@@ -122,6 +122,22 @@ class ModelConfig:
 
 
 @dataclass
+class FeaturesConfig:
+    """See `vaclip.features` and `vaclip.models.encoders.features`."""
+
+    source: str | None = None
+    grid: list[int] | None = setting(
+        None, Allowed(lambda grid: len(grid) == 2 and min(grid) >= 1, "[H', W'], 1 or more each")
+    )
+    every: int = setting(1, POSITIVE)
+    width: int = setting(64, POSITIVE)
+    dropout: float = setting(0.1, number(lambda x: 0 <= x < 1, "in [0, 1)"))
+    noise: float = setting(0.1, NOT_NEGATIVE)
+    jitter: int = setting(1, NOT_NEGATIVE)
+    limit_gb: float | None = setting(None, POSITIVE)
+
+
+@dataclass
 class LossConfig:
     """See `vaclip.losses.CompositeLoss` and `vaclip.losses.contrastive.ClipLoss`."""
 
@@ -192,6 +208,7 @@ class Config:
     data: DataConfig = setting(DataConfig)
     split: SplitConfig = setting(SplitConfig)
     model: ModelConfig = setting(ModelConfig)
+    features: FeaturesConfig = setting(FeaturesConfig)
     loss: LossConfig = setting(LossConfig)
     optim: OptimConfig = setting(OptimConfig)
     trainer: TrainerConfig = setting(TrainerConfig)
@@ -347,6 +364,7 @@ def check_config(config: Config) -> None:
             if data.source == "folder"
             else f"data.root={data.root} is not used by the default cohort; add data=folder"
         )
+    _check_features(config)
     if config.trainer.sync_batchnorm and config.loss.grad_cache_chunk is not None:
         raise VaclipError(
             "trainer.sync_batchnorm=true does not go with loss.grad_cache_chunk: processes may "
@@ -358,3 +376,32 @@ def check_config(config: Config) -> None:
             f"{data.combine} gives maps of one channel; data.combine=stack gives one an "
             "annotator"
         )
+
+
+def _check_features(config: Config) -> None:
+    """Checks what goes with frozen tokens alone, and what does not go with them."""
+    features, data = config.features, config.data
+    if config.model.clip_backbone != "features":
+        if features.source is not None:
+            raise VaclipError(
+                f"features.source={features.source} is not used by model.clip_backbone="
+                f"{config.model.clip_backbone}; add model.clip_backbone=features"
+            )
+        return
+    if features.source is None:
+        raise VaclipError(
+            "model.clip_backbone=features needs features.source, such as lite0 (backbone=lite0 "
+            "sets both)"
+        )
+    if data.frames % features.every:
+        raise VaclipError(
+            f"features.every is {features.every}, which does not divide data.frames={data.frames}"
+        )
+    usual = AugmentConfig()
+    for name in ("crop", "brightness", "contrast", "flip"):
+        if getattr(data.augment, name) != getattr(usual, name):
+            raise VaclipError(
+                f"data.augment.{name} changes pictures, and a frozen encoder sees them once, as "
+                "they are; augment its tokens with features.dropout, features.noise and "
+                "features.jitter"
+            )

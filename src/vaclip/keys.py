@@ -10,7 +10,8 @@ from typing import Final
 
 # Batch: what the data gives to the model.
 VIDEO: Final = "video"
-"""(B, 3, T, H, W): uint8 as loaded, normalised float after `transforms.prepare_batch`."""
+"""(B, 3, T, H, W): uint8 as loaded, normalised float after `transforms.prepare_batch`. Absent
+where the batch has the `VIDEO_TOKENS` of a frozen encoder."""
 ATTN_MAP: Final = "attn_map"
 """(B, C, T, H, W): uint8 as loaded, float in [0, 1] afterwards; same geometry as the video."""
 ATTN_VALID: Final = "attn_valid"
@@ -40,7 +41,8 @@ VIDEO_EMBED: Final = "video_embed"
 ATTN_EMBED: Final = "attn_embed"
 """(B, E), unit length; absent where the map branch is not run."""
 VIDEO_TOKENS: Final = "video_tokens"
-"""(B, D, T', H', W') before guidance; only from backbones that make tokens."""
+"""(B, D, T', H', W') before guidance; only from backbones that make tokens. In a batch: those of a
+frozen encoder, float16 as loaded, which the backbone ``features`` takes for the video."""
 VIDEO_GATE: Final = "video_gate"
 """(B, D) or (B, 1, T', H', W'), before alpha; only where guidance makes a gate."""
 

@@ -34,6 +34,7 @@ CASES = {
     "3dcnn": Case(16, lambda t, h, w: (math.ceil(t / 4), math.ceil(h / 8), math.ceil(w / 8)), True),
     "2dcnn": Case(16, None, False),
     "cnn_lstm": Case(16, None, True),
+    "features": Case(4, lambda t, h, w: (t, h, w), True),
 }
 SIZES = [(1, 16, 16), (2, 17, 16), (7, 19, 33), (8, 32, 24)]
 

@@ -47,6 +47,7 @@ from vaclip.runs.prepare import (
     split_plan,
 )
 from vaclip.runs.run import check_settings
+from vaclip.runs.tokens import with_tokens
 from vaclip.settings import flat_settings
 from vaclip.study.study import Study
 
@@ -113,6 +114,8 @@ def plan_study(settings: StudyRunConfig, compose: Compose) -> Ablation:
     )
     _check_jobs(jobs, study, settings.study)
     prepared = prepare_study(config.data, study)
+    for job in {json_digest(dataclasses.asdict(job.config.features)): job for job in jobs}.values():
+        with_tokens(job.config, prepared)  # once for all jobs
     for job in jobs:
         if job.config.data.train_annotators is None:
             check_maps(job.config, prepared)
@@ -311,6 +314,7 @@ def _write_gallery(ablation: Ablation, done: Sequence[Job]) -> None:
         for config in (job.config, *job.tests):
             if config.arm == ablation.study.roles.method:
                 where = job_folder(ablation.folder, job.name)
-                write_gallery(config, ablation.prepared, where, job.fold, ablation.folder)
+                prepared = with_tokens(config, ablation.prepared)
+                write_gallery(config, prepared, where, job.fold, ablation.folder)
                 return
     (ablation.folder / keys.GALLERY_FILE).unlink(missing_ok=True)

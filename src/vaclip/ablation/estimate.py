@@ -11,6 +11,7 @@ import lightning as L
 from vaclip.config import Config
 from vaclip.runs.prepare import PreparedStudy, prepare_fold, split_plan
 from vaclip.runs.run import build_module, fold_data
+from vaclip.runs.tokens import with_tokens
 from vaclip.runs.trainer import silent_trainer
 
 _STEPS = 6
@@ -35,6 +36,7 @@ def training_seconds(config: Config, prepared: PreparedStudy) -> float:
         config: Its settings.
         prepared: The study.
     """
+    prepared = with_tokens(config, prepared)
     patients = split_plan(config, prepared.study).folds[int(config.split.fold)]
     batches = fold_data(config, prepare_fold(config, prepared, patients))
     module = build_module(config, prepared)

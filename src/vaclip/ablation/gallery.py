@@ -78,7 +78,8 @@ def write_gallery(
         file = f"{_FOLDER}/case_{number}.npz"
         with atomic_file(out / file) as temporary:
             stills = map_stills(segments, [other for other, _ in nearest])
-            pictures = segment_pictures(model, segments[row], device)
+            segment = {**segments[row], keys.VIDEO: segments.video(row)}
+            pictures = segment_pictures(model, segment, device)
             np.savez_compressed(temporary, **pictures, nearest=stills)
         cases.append(
             {
@@ -207,7 +208,7 @@ def segment_pictures(
 
     Args:
         model: The model.
-        segment: As `SegmentDataset` gives it.
+        segment: As `SegmentDataset` gives it, with its video.
         device: Where the model is.
 
     Returns:
@@ -233,7 +234,7 @@ def segment_pictures(
 
 def map_stills(segments: SegmentDataset, rows: list[int]) -> NDArray[np.uint8]:
     """Returns (K, H, W): of each row's map the frame with the most attention."""
-    stills = np.empty((len(rows), *segments[0][keys.VIDEO].shape[2:]), np.uint8)
+    stills = np.empty((len(rows), *segments[0][keys.ATTN_MAP].shape[2:]), np.uint8)
     for still, row in zip(stills, rows, strict=True):
         attn = segments[row][keys.ATTN_MAP].float().mean(dim=0)
         still[:] = attn[attn.sum(dim=(1, 2)).argmax()].round().byte().numpy()

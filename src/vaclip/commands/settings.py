@@ -15,6 +15,7 @@ _EXPLAINED = {
     "config": "",
     "data/_sampling": "data.",
     "model/clip": "model.",
+    "features/default": "features.",
     "loss/default": "loss.",
     "optim/default": "optim.",
     "trainer/default": "trainer.",

@@ -146,6 +146,7 @@ def fold_datasets(
     augmentation: Augmentation | None = None,
     seed: int = 0,
     test_noise: Noise | None = None,
+    jitter: int = 0,
 ) -> dict[str, SegmentDataset]:
     """Distributes clips to the splits of a fold by patient.
 
@@ -158,6 +159,7 @@ def fold_datasets(
         augmentation: Of training segments.
         seed: Of the augmentation.
         test_noise: Of the test split's maps.
+        jitter: Of training segments of frozen tokens.
 
     Raises:
         VaclipError: If a split gets no clip, or a clip belongs to no split.
@@ -172,5 +174,7 @@ def fold_datasets(
             raise VaclipError(f"the {name} split has no clip; make the split plan anew")
         augmented = augmentation if name == "train" else None
         noise = test_noise if name == "test" else None
-        datasets[name] = SegmentDataset(own, frames, stride, channels, augmented, seed, noise)
+        datasets[name] = SegmentDataset(
+            own, frames, stride, channels, augmented, seed, noise, jitter
+        )
     return datasets

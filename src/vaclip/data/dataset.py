@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vaclip import keys
-from vaclip.data.cache import CachedClip
+from vaclip.data.cache import CachedClip, CachedTokens
 from vaclip.data.sampling import plan_segments, segment_samples
 from vaclip.data.transforms import Augmentation, random_crop
 from vaclip.seeds import mix_seed
@@ -49,8 +49,9 @@ class ClipItem:
 class SegmentDataset(Dataset[dict[str, Tensor]]):
     """All segments of some clips.
 
-    Indexed by number, or by (epoch, number) for an augmented segment: the crop depends on
-    seed, epoch and number alone, so that workers and resumed runs repeat it.
+    Indexed by number, or by (epoch, number) for an augmented segment: the crop, or of frozen
+    tokens the start, depends on seed, epoch and number alone, so that workers and resumed runs
+    repeat it.
 
     Args:
         items: The clips.
@@ -60,6 +61,7 @@ class SegmentDataset(Dataset[dict[str, Tensor]]):
         augmentation: Of segments that are asked for with an epoch.
         seed: Of the augmentation.
         noise: Changes the maps, (C, T, H, W) uint8 and the row of the clip in, the same out.
+        jitter: By how many frozen tokens an augmented segment may start earlier or later.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class SegmentDataset(Dataset[dict[str, Tensor]]):
         augmentation: Augmentation | None = None,
         seed: int = 0,
         noise: Noise | None = None,
+        jitter: int = 0,
     ) -> None:
         self.items = list(items)
         self.frames = frames
@@ -78,6 +81,7 @@ class SegmentDataset(Dataset[dict[str, Tensor]]):
         self.augmentation = augmentation
         self.seed = seed
         self.noise = noise
+        self.jitter = jitter
         self.segments = [
             (position, number, start)
             for position, item in enumerate(self.items)
@@ -89,25 +93,26 @@ class SegmentDataset(Dataset[dict[str, Tensor]]):
         return len(self.segments)
 
     def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Tensor]:
-        """Returns one segment without the batch axis; video and map are uint8."""
+        """Returns one segment without the batch axis; video and map are uint8, tokens float16."""
         epoch, index = index if isinstance(index, tuple) else (None, index)
         position, number, start = self.segments[index]
         item = self.items[position]
-        wanted = segment_samples(start, item.cached.samples, self.frames)
-        video = self._read(item.cached.frames, wanted).permute(3, 0, 1, 2)
-        if item.cached.attn is None:
-            attn = torch.zeros((self.channels, *video.shape[1:]), dtype=torch.uint8)
-        else:
-            attn = self._read(item.cached.attn, wanted, axis=1)
-            if self.noise is not None:
-                attn = torch.from_numpy(self.noise(attn.numpy(), item.row))
+        generator = None
         if epoch is not None and self.augmentation is not None:
             generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch, index))
-            height, width = video.shape[2:]
-            crop = random_crop((height, width), self.augmentation, generator)
-            video, attn = crop.apply(video), crop.apply(attn)
+        if (tokens := item.cached.tokens) is not None:
+            start = self._token_start(start, item.cached.samples, tokens.step, generator)
+            attn = self._map(item, start)
+            seen = {keys.VIDEO_TOKENS: self._tokens(tokens, start)}
+        else:
+            video, attn = self._video(item, start), self._map(item, start)
+            if generator is not None and self.augmentation is not None:
+                height, width = video.shape[2:]
+                crop = random_crop((height, width), self.augmentation, generator)
+                video, attn = crop.apply(video), crop.apply(attn)
+            seen = {keys.VIDEO: video}
         return {
-            keys.VIDEO: video,
+            **seen,
             keys.ATTN_MAP: attn,
             keys.ATTN_VALID: attn.any().bool(),
             keys.LABEL: torch.tensor(item.label),
@@ -118,10 +123,48 @@ class SegmentDataset(Dataset[dict[str, Tensor]]):
             keys.MAP_ID: torch.tensor(item.map_id),
         }
 
-    def _read(self, path: Path, wanted: range | list[int], axis: int = 0) -> Tensor:
+    def video(self, index: int) -> Tensor:
+        """Returns the pictures of a segment, (3, T, H, W) uint8, also where a model sees tokens."""
+        position, _, start = self.segments[index]
+        item = self.items[position]
+        if (tokens := item.cached.tokens) is not None:
+            start = self._token_start(start, item.cached.samples, tokens.step, None)
+        return self._video(item, start)
+
+    def _video(self, item: ClipItem, start: int) -> Tensor:
+        wanted = segment_samples(start, item.cached.samples, self.frames)
+        return self._read(item.cached.frames, wanted).permute(3, 0, 1, 2)
+
+    def _map(self, item: ClipItem, start: int) -> Tensor:
+        wanted = segment_samples(start, item.cached.samples, self.frames)
+        if item.cached.attn is None:
+            height, width = self._array(item.cached.frames).shape[1:3]
+            return torch.zeros((self.channels, self.frames, height, width), dtype=torch.uint8)
+        attn = self._read(item.cached.attn, wanted, axis=1)
+        if self.noise is None:
+            return attn
+        return torch.from_numpy(self.noise(attn.numpy(), item.row))
+
+    def _tokens(self, tokens: CachedTokens, start: int) -> Tensor:
+        wanted = segment_samples(start // tokens.step, tokens.steps, self.frames // tokens.step)
+        return self._read(tokens.path, wanted).permute(3, 0, 1, 2)
+
+    def _token_start(
+        self, start: int, samples: int, step: int, generator: torch.Generator | None
+    ) -> int:
+        """Moves a segment's start to that of a token, and by the jitter where it is augmented."""
+        if generator is not None and self.jitter:
+            moved = torch.randint(-self.jitter, self.jitter + 1, (), generator=generator)
+            start = min(max(0, start + step * int(moved)), max(0, samples - self.frames))
+        return start - start % step
+
+    def _array(self, path: Path) -> Tensor:
         if path not in self._opened:
             self._opened[path] = map_array(path)
-        array = self._opened[path]
+        return self._opened[path]
+
+    def _read(self, path: Path, wanted: range | list[int], axis: int = 0) -> Tensor:
+        array = self._array(path)
         if isinstance(wanted, range):
             return array.narrow(axis, wanted.start, len(wanted))
         return array.index_select(axis, torch.tensor(wanted))
@@ -132,30 +175,32 @@ class SegmentDataset(Dataset[dict[str, Tensor]]):
 
 
 def map_array(path: Path) -> Tensor:
-    """Maps a uint8 .npy file into memory without keeping it open.
+    """Maps an .npy file of uint8 or float16 into memory without keeping it open.
 
     `numpy.load` would hold a file descriptor for each, of which a process has few.
     """
     with path.open("rb") as file:
         np.lib.format.read_magic(file)
-        shape, _, _ = np.lib.format.read_array_header_1_0(file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
         header = file.tell()
-    size = header + math.prod(shape)
+    size = header + math.prod(shape) * dtype.itemsize
     mapped = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
-    return mapped[header:].view(shape)
+    numbers = mapped[header:].view(torch.float16 if dtype == np.float16 else torch.uint8)
+    return numbers.view(shape)
 
 
 def collate(segments: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     """Stacks segments to a batch.
 
-    The video keeps the channels-last layout that it is stored in, in which convolutions run
-    fastest.
+    Video and tokens keep the channels-last layout that they are stored in, in which convolutions
+    run fastest.
     """
-    batch = {
-        name: torch.stack([segment[name] for segment in segments])
-        for name in segments[0]
-        if name != keys.VIDEO
-    }
-    frames = torch.stack([segment[keys.VIDEO].permute(1, 2, 3, 0) for segment in segments])
-    batch[keys.VIDEO] = frames.permute(0, 4, 1, 2, 3)
+    batch = {}
+    for name in segments[0]:
+        parts = [segment[name] for segment in segments]
+        if name in (keys.VIDEO, keys.VIDEO_TOKENS):
+            stored = torch.stack([part.permute(1, 2, 3, 0) for part in parts])
+            batch[name] = stored.permute(0, 4, 1, 2, 3)
+        else:
+            batch[name] = torch.stack(parts)
     return batch

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -32,6 +34,7 @@ class VideoAttentionCLIP(nn.Module):
             (``attn``), or the average of both (``fusion``; that of the video alone where the map
             is invalid).
         backbone_width: Channels of the video encoder's first layer.
+        backbone_options: What else the video encoder is built from, as ``features`` is.
 
     Raises:
         VaclipError: If a name is unknown, or what has it is no such part.
@@ -58,6 +61,7 @@ class VideoAttentionCLIP(nn.Module):
         map_guided_sigmoid_gate: bool = False,
         clip_classifier_source: str = "video",
         backbone_width: int = 16,
+        backbone_options: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         GUIDANCE.load(map_guided_type)  # a wrong name is told even where no map guides
@@ -68,7 +72,9 @@ class VideoAttentionCLIP(nn.Module):
                 f"{did_you_mean(clip_classifier_source, CLASSIFIER_SOURCES)}"
             )
         self.classifier_source = clip_classifier_source
-        self.video_encoder = ENCODERS.build(clip_backbone, width=backbone_width)
+        self.video_encoder = ENCODERS.build(
+            clip_backbone, width=backbone_width, **(backbone_options or {})
+        )
         for name in ("out_channels", "gives_tokens"):
             if not hasattr(self.video_encoder, name):
                 raise VaclipError(
@@ -130,7 +136,8 @@ class VideoAttentionCLIP(nn.Module):
         """Runs the model.
 
         Args:
-            video: (B, 3, T, H, W), normalised.
+            video: (B, 3, T, H, W), normalised; or what else the video encoder takes, as
+                ``features`` takes frozen tokens.
             attn_map: (B, C, T, H, W) in [0, 1].
             attn_valid: (B,) bool; absent means that all are valid.
             embed: Whether to make the embeddings. Without them, the map encoder runs only

@@ -36,6 +36,7 @@ NOT_COMPARED = ABOUT | frozenset(
         "data.num_workers",
         "data.root",  # where it lies: what it holds is compared by study.json
         "data.cache_dir",
+        "features.limit_gb",
         "trainer.enable_progress_bar",
     }
 )

@@ -20,9 +20,12 @@ from vaclip import keys
 from vaclip.data.cache import SampleSettings, cache_clip, file_digest
 from vaclip.data.dataset import ClipItem, SegmentDataset
 from vaclip.errors import VaclipError
+from vaclip.features import FrozenEncoder
+from vaclip.features.cache import TokenSettings, cache_tokens
 from vaclip.media import find_videos
 from vaclip.metrics.retrieval import unit_rows
 from vaclip.models import VideoAttentionCLIP
+from vaclip.runs.tokens import encoder_of_checkpoint
 from vaclip.study.load import load_study
 from vaclip.study.study import Clip, Study
 from vaclip.training.checkpoint import load_model
@@ -42,6 +45,8 @@ class Predictor:
         annotators: Whose annotations it was trained on.
         aligned: Whether its embeddings were trained.
         device: Where it runs.
+        encoder: The frozen one whose tokens it reads; None where it reads pixels.
+        tokens: How clips are shown to it, and what of its tokens is kept.
     """
 
     model: VideoAttentionCLIP
@@ -52,6 +57,8 @@ class Predictor:
     annotators: tuple[str, ...]
     aligned: bool
     device: str
+    encoder: FrozenEncoder | None = None
+    tokens: TokenSettings | None = None
 
     def __repr__(self) -> str:
         needs = "needs an attention map" if self.model.diagnosis_needs_map else "needs video alone"
@@ -157,6 +164,7 @@ def load_predictor(checkpoint: str | Path, device: str = "cpu") -> Predictor:
         tuple(about["annotators"]),
         config["loss"]["clip_weight"] > 0,
         device,
+        *encoder_of_checkpoint(checkpoint, about),
     )
 
 
@@ -256,6 +264,10 @@ def _outputs(
     """Runs the model on a clip, and returns a batch key or output for all of its segments each."""
     data = predictor.data
     cached = cache_clip(study, clip, SampleSettings.from_settings(data, annotators), scratch)
+    if predictor.encoder is not None and predictor.tokens is not None:
+        (cached,) = cache_tokens(
+            [cached], predictor.encoder, predictor.tokens, scratch, device=predictor.device
+        )
     segments = SegmentDataset(
         [ClipItem(cached, 0, -1, -1, -1, -1)], data["frames"], data["stride"], predictor.channels
     )

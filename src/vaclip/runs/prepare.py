@@ -26,6 +26,7 @@ from vaclip.data.splits import (
 )
 from vaclip.data.transforms import Augmentation
 from vaclip.errors import VaclipError, did_you_mean
+from vaclip.features import EncoderInfo
 from vaclip.files import cache_root, json_digest, user_path
 from vaclip.maps import CONTROLS, NOISE, MapNoise
 from vaclip.study.load import load_study
@@ -45,6 +46,7 @@ class PreparedStudy:
             the annotators are the same.
         annotators: Whose annotations training gets.
         channels: Of the maps.
+        encoder: Whose tokens the clips have; None where the model sees their pixels.
     """
 
     study: Study
@@ -52,6 +54,7 @@ class PreparedStudy:
     test_items: list[ClipItem]
     annotators: tuple[str, ...]
     channels: int
+    encoder: EncoderInfo | None = None
 
 
 def open_study(data: DataConfig) -> Study:
@@ -189,6 +192,7 @@ def prepare_fold(
         augmentation=training_augmentation(data),
         seed=config.seed,
         test_noise=noise,
+        jitter=config.features.jitter,
     )
 
 
@@ -235,6 +239,7 @@ def describe_study(prepared: PreparedStudy) -> dict[str, Any]:
         [item.cached.clip.clip_id, item.cached.clip.patient_id, item.cached.clip.label]
         # The cache names its entries by what they were made from.
         + [path.parent.name if path else "" for path in (item.cached.frames, item.cached.attn)]
+        + [tokens.path.parent.name for tokens in [item.cached.tokens] if tokens]
         for item in prepared.items
     ]
     return {

@@ -24,6 +24,7 @@ from vaclip.data.datamodule import FoldData, allow_open_files
 from vaclip.data.dataset import SegmentDataset
 from vaclip.data.splits import SplitPlan
 from vaclip.errors import VaclipError
+from vaclip.features import EncoderInfo
 from vaclip.files import write_json
 from vaclip.losses import ClipLoss, CompositeLoss
 from vaclip.models import VideoAttentionCLIP
@@ -50,6 +51,7 @@ from vaclip.runs.prepare import (
     training_augmentation,
 )
 from vaclip.runs.results import fold_predictions, majority_guess, write_summary
+from vaclip.runs.tokens import encoder_arguments, frozen_encoder, with_tokens
 from vaclip.runs.trainer import fold_trainer, silent_trainer
 from vaclip.study.study import Study
 from vaclip.training.memory import keep_freed_memory
@@ -112,6 +114,7 @@ def open_run(config: Config, *, workers: int = -1, go_on: bool = False) -> Gener
     study = check_settings(config)
     plan = split_plan(config, study)
     prepared = prepare_study(config.data, study, workers=workers)
+    prepared = with_tokens(config, prepared, workers=workers)
     check_maps(config, prepared)
     with open_run_folder(config, go_on=go_on) as folder:
         say(f"Run folder: {folder}")
@@ -129,7 +132,8 @@ def check_settings(config: Config) -> Study:
     build_loss(config)
     check_map_settings(config)
     study = open_study(config.data)
-    build_model(config, study)
+    encoder = frozen_encoder(config)
+    build_model(config, study, None if encoder is None else encoder.info)
     return study
 
 
@@ -163,7 +167,7 @@ def retest_fold(opened: OpenRun, config: Config, fold: int, out: Path) -> None:
     prepared = opened.prepared
     study = prepared.study
     if chosen_annotators(config.data, study) != chosen_annotators(opened.config.data, study):
-        prepared = prepare_study(config.data, study, workers=1)
+        prepared = with_tokens(config, prepare_study(config.data, study, workers=1), workers=1)
     batches = fold_data(config, prepare_fold(config, prepared, opened.plan.folds[fold]))
     module = build_module(config, prepared)
     _load_best(module, fold_folder(opened.folder, fold))
@@ -190,15 +194,19 @@ def _save_origin(plan: SplitPlan, prepared: PreparedStudy, folder: Path) -> None
         )
 
 
-def model_arguments(config: Config, study: Study) -> dict[str, Any]:
+def model_arguments(
+    config: Config, study: Study, encoder: EncoderInfo | None = None
+) -> dict[str, Any]:
     """Returns the arguments of `VideoAttentionCLIP`, which checkpoints keep."""
     arguments = dataclasses.asdict(config.model) | {"model_class_num": len(study.classes)}
     del arguments["lambda_token"]  # the loss's
-    return arguments
+    return arguments | encoder_arguments(config, encoder)
 
 
-def build_model(config: Config, study: Study) -> VideoAttentionCLIP:
-    """Builds the model for a study.
+def build_model(
+    config: Config, study: Study, encoder: EncoderInfo | None = None
+) -> VideoAttentionCLIP:
+    """Builds the model for a study, on the tokens of a frozen encoder or on pixels.
 
     Raises:
         VaclipError: If the settings name an unknown part or contradict the study.
@@ -209,7 +217,7 @@ def build_model(config: Config, study: Study) -> VideoAttentionCLIP:
             f"model.model_class_num is {stated}, but the study has {len(classes)} classes "
             f"({', '.join(classes)}); leave it out to take the study's"
         )
-    model = VideoAttentionCLIP(**model_arguments(config, study))
+    model = VideoAttentionCLIP(**model_arguments(config, study, encoder))
     if config.model.lambda_token > 0 and not model.video_encoder.gives_tokens:
         raise VaclipError(
             f"model.lambda_token needs tokens, which model.clip_backbone="
@@ -229,7 +237,7 @@ def build_model(config: Config, study: Study) -> VideoAttentionCLIP:
 def build_module(config: Config, prepared: PreparedStudy) -> VaclipModule:
     """Builds what is trained, from the seed alone."""
     L.seed_everything(config.seed, workers=True, verbose=False)
-    model = build_model(config, prepared.study)
+    model = build_model(config, prepared.study, prepared.encoder)
     return VaclipModule(
         model,
         build_loss(config),
@@ -239,7 +247,8 @@ def build_module(config: Config, prepared: PreparedStudy) -> VaclipModule:
         seed=config.seed,
         clip_ids=[item.cached.clip.clip_id for item in prepared.items],
         metadata={
-            "model": model_arguments(config, prepared.study),
+            "model": model_arguments(config, prepared.study, prepared.encoder),
+            "encoder": dataclasses.asdict(prepared.encoder) if prepared.encoder else None,
             "packages": part_packages(config.model.clip_backbone, config.model.map_guided_type),
             "classes": list(prepared.study.classes),
             "study": prepared.study.name,

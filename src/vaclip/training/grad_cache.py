@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from vaclip import keys
+from vaclip.data.transforms import model_inputs
 from vaclip.models import VideoAttentionCLIP
 
 
@@ -53,7 +54,7 @@ def forward_in_chunks(
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         return nullcontext(), frozen_statistics(model)
 
-    inputs = [batch[name].split(chunk) for name in (keys.VIDEO, keys.ATTN_MAP, keys.ATTN_VALID)]
+    inputs = [whole.split(chunk) for whole in model_inputs(batch)]
     parts = [
         checkpoint(run, *part, use_reentrant=False, context_fn=contexts)
         for part in zip(*inputs, strict=True)

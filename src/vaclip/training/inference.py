@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from vaclip import keys
 from vaclip.data.dataset import SegmentDataset, collate
-from vaclip.data.transforms import prepare_batch
+from vaclip.data.transforms import model_inputs, prepare_batch
 from vaclip.models import VideoAttentionCLIP
 
 Tensors = dict[str, Tensor]
@@ -37,5 +36,4 @@ def predict_segments(
     # A list has what the loader needs of a dataset.
     for loaded in DataLoader(segments, batch_size, collate_fn=collate):  # ty: ignore[invalid-argument-type]
         batch = prepare_batch({name: value.to(device) for name, value in loaded.items()})
-        inputs = (batch[name] for name in (keys.VIDEO, keys.ATTN_MAP, keys.ATTN_VALID))
-        yield batch, model(*inputs, embed=embed)
+        yield batch, model(*model_inputs(batch), embed=embed)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaclip import keys
-from vaclip.data.transforms import Augmentation, prepare_batch
+from vaclip.data.transforms import Augmentation, model_inputs, prepare_batch
 from vaclip.errors import VaclipError
 from vaclip.losses import CompositeLoss
 from vaclip.metrics.modules import SplitPredictions, split_metrics
@@ -85,8 +85,9 @@ class VaclipModule(L.LightningModule):
         self.test_predictions = SplitPredictions()
         self.tables: dict[str, dict[str, NDArray[Any]]] = {}
 
-    def on_train_epoch_start(self) -> None:
-        torch.manual_seed(self._draw_seed(0))
+    def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        # Not once an epoch: Lightning draws of its own, in a resumed one before and else after.
+        torch.manual_seed(self._draw_seed(-1 - batch_idx))
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         generator = torch.Generator().manual_seed(self._draw_seed(1 + batch_idx))
@@ -169,9 +170,7 @@ class VaclipModule(L.LightningModule):
         )
 
     def _run(self, batch: dict[str, Tensor], embed: bool = True) -> dict[str, Tensor]:
-        return self.model(
-            batch[keys.VIDEO], batch[keys.ATTN_MAP], batch[keys.ATTN_VALID], embed=embed
-        )
+        return self.model(*model_inputs(batch), embed=embed)
 
     def _loss_terms(
         self, outputs: dict[str, Tensor], batch: dict[str, Tensor]

@@ -11,6 +11,7 @@ ENCODERS = Registry(
         "3dcnn": "vaclip.models.encoders.cnn3d:CNN3D",
         "2dcnn": "vaclip.models.encoders.cnn2d:CNN2D",
         "cnn_lstm": "vaclip.models.encoders.cnn_lstm:CNNLSTM",
+        "features": "vaclip.models.encoders.features:FrozenFeatures",
     },
     by_path=True,
 )

@@ -12,11 +12,12 @@ def conv_block_3d(
     out_channels: int,
     kernel: tuple[int, int, int],
     stride: tuple[int, int, int],
+    groups: int = 1,
 ) -> nn.Sequential:
     """Returns convolution ("same" padding), batch normalisation and ReLU."""
     padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
     return nn.Sequential(
-        nn.Conv3d(in_channels, out_channels, kernel, stride, padding, bias=False),
+        nn.Conv3d(in_channels, out_channels, kernel, stride, padding, groups=groups, bias=False),
         nn.BatchNorm3d(out_channels),
         nn.ReLU(inplace=True),
     )
