@@ -47,6 +47,10 @@ def run(folder: Path, code: str, *words: str) -> subprocess.CompletedProcess[str
         ("study study.arms=[B0,B33]", "Did you mean 'B3'?"),
         ("study study.roles.method=B33", "Did you mean 'B3'?"),
         ("study model.map_guided=false", "what arms differ in"),
+        ("features", "name the encoder: backbone=lite0"),
+        ("features backbone=lite0 data=folder data.root=nowhere", "is this a study folder?"),
+        ("train backbone=lite1", "Did you mean 'lite0'?"),
+        ("cache --remove", "--remove needs --kind, --study or --source, or --all"),
         ("arms --config-dir nowhere", "nowhere"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The command line: ``vaclip train | study | report | predict | data | arms | config``.
+"""The command line: ``vaclip train | study | report | predict | data | cache | arms | ...``.
 
 Heavy imports happen inside the commands, after what is missing was told, so that help and mistakes
 answer at once.
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vaclip import __version__
+from vaclip.commands.cache import add_cache_command
 from vaclip.commands.data import add_data_commands
 from vaclip.commands.settings import add_settings_commands, complete_key
 from vaclip.commands.words import home_path, require_study
@@ -38,6 +39,8 @@ examples:
                                 does everything run? (debug=quick: small pictures, few epochs)
   vaclip train experiment=B3 data=folder data.root=my_study split.fold=all
                                 your data, all folds
+  vaclip train backbone=lite0 experiment=B3
+                                on the tokens of a frozen pretrained encoder
   vaclip train experiment=B3 optim.lr=3e-4 trainer.max_epochs=60
   vaclip train --config-dir mine experiment=MINE
                                 an arm of your own, mine/experiment/MINE.yaml
@@ -49,10 +52,18 @@ examples:
   vaclip study study=smoke      does everything run? (study=default: all arms and axes, hours)
   vaclip study data=folder data.root=my_study --dry-run
                                 the jobs and an estimate of their time; nothing is run
+  vaclip study study=quick backbone=lite0
+                                on the tokens of a frozen pretrained encoder
   vaclip study 'study.arms=[B0,B3,K_shuffled]' 'study.seeds=[0,1,2]'
   vaclip study --config-dir mine 'study.arms=[B0,MINE]' study.roles.method=MINE
                                 an arm of your own, mine/experiment/MINE.yaml
 """ + _HYDRA_FLAGS.format("study")
+_FEATURES_EXAMPLES = """
+examples:
+  vaclip features backbone=lite0 data=folder data.root=my_study
+                                every clip that has no tokens yet; stopped, it goes on
+  vaclip features model.clip_backbone=features features.source=hf:models/dinov2-small
+""" + _HYDRA_FLAGS.format("features")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -60,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = [home_path(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     completes = "_ARGCOMPLETE" in os.environ  # a shell asks what may stand at the cursor
     helps = not {"-h", "--help"}.isdisjoint(words)
-    if words[:1] in (["train"], ["study"]) and not (helps or completes):
+    if words[:1] in (["train"], ["study"], ["features"]) and not (helps or completes):
         with user_errors():
             require_study(words)
         # Everything after it is Hydra's.
@@ -120,10 +131,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"vaclip {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_hydra_command(
-        commands, "train", "train and test one arm", _TRAIN_EXAMPLES, ("experiment=", "debug=")
+        commands,
+        "train",
+        "train and test one arm",
+        _TRAIN_EXAMPLES,
+        ("experiment=", "backbone=", "debug="),
     )
     study = _add_hydra_command(
-        commands, "study", "run many arms, judge them, write a report", _STUDY_EXAMPLES, ("study=",)
+        commands,
+        "study",
+        "run many arms, judge them, write a report",
+        _STUDY_EXAMPLES,
+        ("study=", "backbone="),
     )
     study.add_argument("--dry-run", action="store_true", help="print the jobs, run nothing")
 
@@ -161,7 +180,11 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, ...")
     predict.set_defaults(run=_predict)
 
+    _add_hydra_command(
+        commands, "features", "encode a study's clips ahead", _FEATURES_EXAMPLES, ("backbone=",)
+    )
     add_data_commands(commands)
+    add_cache_command(commands)
     add_settings_commands(commands)
     return parser
 

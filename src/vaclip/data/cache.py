@@ -187,6 +187,7 @@ def cache_clip(study: Study, clip: Clip, settings: SampleSettings, root: Path) -
             end_s=clip.end_s,
         )
         meta = {
+            "study": study.name,
             "frame_count": decoded.frame_count,
             "whole_video": decoded.whole_video,
             "source_size": decoded.source_size,
@@ -251,20 +252,23 @@ def _cache_map(
         assert combined is not None  # `chosen` is not empty
         return np.rint(combined * 255).astype(np.uint8)
 
-    return cache_map(root, source, draw)
+    return cache_map(root, source, draw, study.name)
 
 
-def cache_map(root: Path, source: dict[str, Any], draw: Callable[[], NDArray[np.uint8]]) -> Path:
+def cache_map(
+    root: Path, source: dict[str, Any], draw: Callable[[], NDArray[np.uint8]], study: str = ""
+) -> Path:
     """Returns the entry's map.npy, drawn where it is not there yet.
 
     Args:
         root: The cache folder.
         source: Everything that the map depends on, as JSON.
         draw: Gives the map, (C, S, H, W).
+        study: Its name, which an entry notes; control maps may serve several.
     """
     entry = entry_path(root, "maps", source)
     if read_entry(entry, ("map",)) is None:
-        write_entry(entry, {"map": draw()}, {})
+        write_entry(entry, {"map": draw()}, {"study": study})
     return entry / "map.npy"
 
 
