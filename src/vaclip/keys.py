@@ -85,6 +85,10 @@ PRED_SESSION: Final = "session"
 PRED_SITE: Final = "site"
 """Where the clip was taken, likewise."""
 
+PRED_WEIGHTS: Final = "weights"
+"""In the table's metadata (`pandas.DataFrame.attrs`): whose weights an arm takes over, and under
+which licence, as ``{arm: "lite0 (Apache-2.0)"}``; arms that take over none are absent."""
+
 PREDICTION_COLUMNS: Final = (
     PRED_STUDY,
     PRED_ARM,
@@ -116,10 +120,11 @@ PREDICTIONS_FILE: Final = "predictions.parquet"
 CONFIG_FILE: Final = "config.yaml"
 ENVIRONMENT_FILE: Final = "environment.json"
 JOBS_FILE: Final = "jobs.csv"
-"""``arm, fold, seed, state, reason``: all that was planned; ``state`` is done, failed, missing."""
+"""``arm, fold, seed, state, reason, seconds``: all that was planned; ``state`` is done, failed,
+missing; ``seconds`` is how long the training and its tests took."""
 ARMS_FILE: Final = "arms.json"
 """``roles`` (as `vaclip.evaluation.roles.Roles`) and ``arms``: what each arm is, ``arm, method,
-question, switches, loss, notes``."""
+question, switches, loss, notes, model``."""
 STUDY_PLAN_FILE: Final = "plan.json"
 """What was planned before the first job, and what it was changed to: `vaclip.evaluation.plan`."""
 DATA_CARD_FILE: Final = "data_card.json"

@@ -140,6 +140,7 @@ def test_what_is_collected(job, finished):
         "seed": [0] * 4,
         "state": ["done"] * 3 + ["missing"],
         "reason": [""] * 4,
+        "seconds": [str(seconds_taken(job_folder(finished, job.name)))] * 3 + [""],
     }
     retrieval = Predictions.load(finished).model_clips("B3", 1, 0).retrieval()
     logged = json.loads((job_folder(finished, job.name) / "fold_1/test_metrics.json").read_text())

@@ -310,6 +310,18 @@ def test_a_source_that_cannot_be_used(tmp_path, open_source, make, told):
 
 
 @pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("lite0", "lite0"), ("random:lite0", "random:lite0"), ("hf:/home/me/dinov2", "hf:dinov2"),
+        ("random:hf:me/dinov2", "random:hf:dinov2"), ("export:a/b.pt2", "export:b.pt2"),
+    ],
+)  # fmt: skip
+def test_a_name_has_no_folder(source, name):
+    info = EncoderInfo(source, "", (8, 8), 1, (1, 1), licence="MIT")
+    assert (info.name, info.told) == (name, f"{name} (MIT)")
+
+
+@pytest.mark.parametrize(
     ("licence", "forbids"),
     [
         ("CC-BY-NC-4.0", True), ("cc-by-nc-sa-4.0", True), ("CC BY-NC 4.0", True),

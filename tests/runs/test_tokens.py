@@ -62,6 +62,16 @@ def test_the_run_is_of_tokens(finished, home):
     assert {np.load(file).shape for file in files} >= {(8, 2, 4, 6)}  # 16 samples at 8 a second
 
 
+def test_the_licence_stands_in_the_run_and_in_its_table(finished):
+    result, _ = finished
+    environment = json.loads((result.folder / "environment.json").read_text())
+    assert environment["weights"]["source"] == "export:patches.pt2"
+    assert environment["weights"]["licence"] == "CC-BY-NC-4.0"
+    for folder in (result.folder, result.folder / "fold_0"):
+        table = pd.read_parquet(folder / keys.PREDICTIONS_FILE)
+        assert table.attrs[keys.PRED_WEIGHTS] == {"B4": "export:patches.pt2 (CC-BY-NC-4.0)"}
+
+
 def test_a_checkpoint_predicts_what_its_run_did(finished, home):
     result, _ = finished
     found = Predictions.load(result.folder).clips.set_index(keys.PRED_CLIP)

@@ -46,8 +46,8 @@ from vaclip.runs.prepare import (
     prepare_study,
     split_plan,
 )
-from vaclip.runs.run import check_settings
-from vaclip.runs.tokens import with_tokens
+from vaclip.runs.run import build_model, check_settings
+from vaclip.runs.tokens import frozen_encoder, with_tokens
 from vaclip.settings import flat_settings
 from vaclip.study.study import Study
 
@@ -210,12 +210,26 @@ def open_study_folder(ablation: Ablation) -> None:
     write_json(folder / keys.ENVIRONMENT_FILE, environment)
     named = {job.config.arm: job.config for job in ablation.jobs}
     named |= {test.arm: test for job in ablation.jobs for test in job.tests}
-    described = [arms.describe_arm(named[arm], ablation.config) for arm in ablation.study.arms]
+    described = [
+        arms.describe_arm(named[arm], ablation.config)
+        | {"model": _describe_model(named[arm], ablation.prepared.study)}
+        for arm in ablation.study.arms
+    ]
     roles = dataclasses.asdict(study_roles(ablation.study))
     write_json(folder / keys.ARMS_FILE, {"roles": roles, "arms": described})
     data, split = ablation.config.data, ablation.config.split
     card = data_card(data, ablation.prepared, folds=split.folds, by_site=split.by == "site")
     write_json(folder / keys.DATA_CARD_FILE, card.to_json())
+
+
+def _describe_model(config: Config, study: Study) -> str:
+    """Says how much an arm trains, and on what, for its entry in ``arms.json``."""
+    encoder = frozen_encoder(config)
+    model = build_model(config, study, None if encoder is None else encoder.info)
+    model.freeze_unused(align=config.loss.clip_weight > 0, token_loss=config.model.lambda_token > 0)
+    trained = sum(own.numel() for own in model.parameters() if own.requires_grad)
+    on = "" if encoder is None else f" on the frozen tokens of {encoder.info.told}"
+    return f"Trains {trained / 1e6:.2f} million parameters{on}."
 
 
 def _other_settings(ablation: Ablation) -> list[str]:

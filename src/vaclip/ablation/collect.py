@@ -8,10 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from vaclip import keys
-from vaclip.ablation.job import arm_folder
+from vaclip.ablation.job import arm_folder, seconds_taken
 from vaclip.ablation.plan import Job
 from vaclip.ablation.pool import failed_reason, job_folder
 from vaclip.evaluation.embeddings import embeddings_path
+from vaclip.evaluation.predictions import joined_tables
 from vaclip.files import atomic_file, link_file
 
 DONE, FAILED, MISSING = "done", "failed", "missing"
@@ -29,7 +30,8 @@ def collect(folder: Path, jobs: Sequence[Job], done: Collection[str]) -> None:
     for job in jobs:
         own = job_folder(folder, job.name)
         state, reason = _state(own, job.name in done)
-        states += [(arm, job.fold, job.seed, state, reason) for arm in job.arms]
+        seconds = seconds_taken(own) if state == DONE else None
+        states += [(arm, job.fold, job.seed, state, reason, seconds) for arm in job.arms]
         if state != DONE:
             continue
         for arm in job.arms:
@@ -37,11 +39,11 @@ def collect(folder: Path, jobs: Sequence[Job], done: Collection[str]) -> None:
             tables.append(pd.read_parquet(place / keys.PREDICTIONS_FILE))
             model = (arm, job.fold, job.seed)
             link_file(embeddings_path(place, model), embeddings_path(folder, model))
-    columns = ["arm", "fold", "seed", "state", "reason"]
+    columns = ["arm", "fold", "seed", "state", "reason", "seconds"]
     _write_csv(pd.DataFrame(states, columns=columns), folder / keys.JOBS_FILE)
     if tables:
         with atomic_file(folder / keys.PREDICTIONS_FILE) as temporary:
-            pd.concat(tables).to_parquet(temporary, index=False)
+            joined_tables(tables).to_parquet(temporary, index=False)
 
 
 def _state(folder: Path, done: bool) -> tuple[str, str]:

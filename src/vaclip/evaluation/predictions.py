@@ -213,7 +213,7 @@ class Predictions:
         """
         parts = list(parts)
         embeddings = {model: own for part in parts for model, own in part.embeddings.items()}
-        table = pd.concat([part.frame for part in parts])
+        table = joined_tables([part.frame for part in parts])
         return cls.of(table, patients=parts[0].patients, embeddings=embeddings)
 
     def save(self, folder: str | Path) -> None:
@@ -380,6 +380,16 @@ class Predictions:
         from vaclip.evaluation.compare import compare
 
         return compare(self, first, second, **options)
+
+
+def joined_tables(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Joins prediction tables, with what their metadata say of each arm."""
+    table = pd.concat(tables)
+    weights = {
+        arm: said for own in tables for arm, said in own.attrs.get(keys.PRED_WEIGHTS, {}).items()
+    }
+    table.attrs = {keys.PRED_WEIGHTS: weights} if weights else {}
+    return table
 
 
 def _job(pair: Sequence[int]) -> Job:

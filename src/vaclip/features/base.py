@@ -48,6 +48,17 @@ class EncoderInfo:
     std: tuple[float, ...] = IMAGENET[1]
     licence: str = UNKNOWN
 
+    @property
+    def name(self) -> str:
+        """The source without the folders of a path, which may name a person or a hospital."""
+        kind, colon, place = self.source.rpartition(":")
+        return f"{kind}{colon}{Path(place).name}"
+
+    @property
+    def told(self) -> str:
+        """Name and licence, for people."""
+        return f"{self.name} ({self.licence})"
+
 
 class FrozenEncoder(ABC):
     """A network whose weights stay as they are. Its constructor loads none.

@@ -39,6 +39,7 @@ class Arm:
     switches: str = ""
     loss: str = ""
     notes: str = ""
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,14 @@ def read_folder(folder: Path) -> Source:
     )
 
 
+def without_folder(name: str, value: Any) -> Any:
+    """Returns a setting without the folders of an encoder's path, which may name a hospital."""
+    if name != "features.source" or value is None:
+        return value
+    kind, colon, place = value.rpartition(":")
+    return f"{kind}{colon}{Path(place).name}"
+
+
 def _clips(predictions: Predictions) -> dict[str, tuple[str, ...]]:
     by_patient = predictions.frame.groupby(keys.PRED_PATIENT)[keys.PRED_CLIP].unique()
     return {str(patient): tuple(sorted(ids)) for patient, ids in by_patient.items()}
@@ -172,9 +181,10 @@ def _arms(entries: list[dict[str, Any]], predicted: list[str]) -> tuple[Arm, ...
 
 
 def _arm(entry: dict[str, Any]) -> Arm:
-    text = {name: str(entry.get(name) or "") for name in ("method", "question", "loss", "notes")}
+    words = ("method", "question", "loss", "notes", "model")
+    text = {name: str(entry.get(name) or "") for name in words}
     switches = "\n".join(
-        f"{name}={json.dumps(value, ensure_ascii=False)}"
+        f"{name}={json.dumps(without_folder(name, value), ensure_ascii=False)}"
         for name, value in (entry.get("switches") or {}).items()
     )
     return Arm(arm=str(entry["arm"]), switches=switches.replace('"', ""), **text)

@@ -26,7 +26,7 @@ from vaclip.reports import outlook, record, tables
 from vaclip.reports.checklists import checklist
 from vaclip.reports.clinical import CLINICAL_FIGURES, clinical_tables
 from vaclip.reports.figures import FIGURES, Figure, draw_figures
-from vaclip.reports.gather import Source, read_folder, source_of, with_predictions
+from vaclip.reports.gather import Source, read_folder, source_of, with_predictions, without_folder
 from vaclip.reports.pictures import gallery_cases
 from vaclip.reports.pseudonyms import Pseudonyms, pseudonyms
 from vaclip.reports.site_tables import site_tables
@@ -276,6 +276,8 @@ def _without_places(config: str | None) -> str | None:
     settings = yaml.safe_load(config)
     for key in ("run_dir", "runs_dir"):
         settings.pop(key, None)
+    if features := settings.get("features"):
+        features["source"] = without_folder("features.source", features["source"])
     data = settings.get("data", {})
     data.pop("cache_dir", None)
     if data.get("root"):

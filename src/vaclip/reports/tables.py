@@ -81,7 +81,10 @@ def _headline(source: Source, results: Evaluation, arm: str) -> str:
 
 
 def _notes(arm: Arm, source: Source) -> str:
-    notes = [arm.notes] if arm.notes else []
+    notes = [text for text in (arm.notes, arm.model) if text]
+    if source.jobs is not None and "seconds" in source.jobs:
+        seconds = source.jobs.loc[source.jobs["arm"] == arm.arm, "seconds"].median()
+        notes += [] if math.isnan(seconds) else [f"A training and its tests: {seconds:.0f} s."]
     if arm.arm not in source.predictions.jobs:
         notes.append("No predictions: see the holes.")
     return "\n".join(notes)

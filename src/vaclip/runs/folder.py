@@ -22,6 +22,7 @@ from vaclip import keys
 from vaclip.config import ABOUT, Config
 from vaclip.errors import VaclipError
 from vaclip.files import atomic_file, folder_lock, user_path, write_json
+from vaclip.runs.tokens import frozen_encoder
 from vaclip.settings import flat_settings
 
 _LOG = logging.getLogger(__name__)
@@ -184,8 +185,17 @@ def describe_environment(config: Config) -> dict[str, Any]:
         "cpu_threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "git": _git_revision(),
+        **_weights(config),
         "packages": dict(sorted(versions.items(), key=lambda item: item[0].lower())),
     }
+
+
+def _weights(config: Config) -> dict[str, Any]:
+    """Returns the weights that a run takes over, if it does: where they are from, and what for."""
+    if (encoder := frozen_encoder(config)) is None:
+        return {}
+    info = encoder.info
+    return {"weights": {"source": info.name, "licence": info.licence, "hash": info.weights}}
 
 
 def _git_revision() -> dict[str, Any] | None:

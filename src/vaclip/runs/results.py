@@ -13,6 +13,7 @@ from vaclip.config import Config
 from vaclip.data.dataset import SegmentDataset
 from vaclip.evaluation.embeddings import Embeddings
 from vaclip.evaluation.predictions import Predictions
+from vaclip.features import EncoderInfo
 from vaclip.files import write_json
 from vaclip.metrics.functional import classification_metrics
 from vaclip.metrics.modules import PROBS, alignment_similarity
@@ -50,6 +51,7 @@ def fold_predictions(
     config: Config,
     study: Study,
     fold: int,
+    encoder: EncoderInfo | None = None,
 ) -> Predictions:
     """Returns what a model said of one or more splits, with the embeddings of the test split.
 
@@ -59,6 +61,7 @@ def fold_predictions(
         config: The settings of the run.
         study: The study.
         fold: Which was left out of training.
+        encoder: Whose tokens the model read.
     """
     aligned = config.loss.clip_weight > 0
     frame = pd.concat(
@@ -67,6 +70,7 @@ def fold_predictions(
             for split, table in tables.items()
         ]
     )
+    frame.attrs = {keys.PRED_WEIGHTS: {config.arm: encoder.told}} if encoder else {}
     test = tables["test"]
     embeddings = Embeddings(test[keys.VIDEO_EMBED], test[keys.ATTN_EMBED])
     kept = aligned and keys.split_variant(config.arm)[1] is None  # points of axes have no retrieval

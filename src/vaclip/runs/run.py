@@ -175,7 +175,7 @@ def retest_fold(opened: OpenRun, config: Config, fold: int, out: Path) -> None:
     test = trainer.test(module, datamodule=batches, verbose=False)[0]
     if trainer.is_global_zero:
         tables = {"test": module.tables["test"]}
-        fold_predictions(tables, batches.datasets, config, study, fold).save(out)
+        fold_predictions(tables, batches.datasets, config, study, fold, prepared.encoder).save(out)
         write_json(done, {"test": dict(test)})
 
 
@@ -325,7 +325,10 @@ def _run_fold(opened: OpenRun, fold: int) -> dict[str, Any]:
     }
     if trainer.is_global_zero:
         tables = {split: module.tables[split] for split in ("val", "test")}
-        fold_predictions(tables, datasets, config, prepared.study, fold).save(folder)
+        predictions = fold_predictions(
+            tables, datasets, config, prepared.study, fold, prepared.encoder
+        )
+        predictions.save(folder)
         write_json(done, result)
     return result
 
