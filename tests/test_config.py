@@ -157,7 +157,7 @@ def test_a_preset_is_the_same_for_a_run_and_for_a_study(preset):
     [
         ("model", VideoAttentionCLIP, {"lambda_token", "backbone_options"}),
         ("data.augment", Augmentation, {"enabled"}),
-        ("optim", Optimisation, set()),
+        ("optim", Optimisation, {"patience"}),
     ],
 )
 def test_settings_are_the_arguments_of_what_they_build(schema, target, apart):
@@ -252,7 +252,7 @@ POSITIVE = """
 data.frames data.fps data.stride data.batch_size data.keypoint_sigma model.clip_feature_dim
 model.clip_embed_dim model.backbone_width model.map_guided_hidden_dim loss.clip_temperature
 loss.soft_map_temperature loss.clip_chunk loss.grad_cache_chunk optim.lr trainer.max_epochs
-features.every features.width features.limit_gb
+features.every features.width features.limit_gb optim.patience
 """.split()
 NOT_NEGATIVE = """
 model.lambda_token loss.clip_weight optim.weight_decay data.num_workers features.noise
@@ -268,6 +268,8 @@ BROKEN = [
     "features.grid=[0,4]",
     "features.grid=[4]",
     "features.dropout=1",
+    "loss.label_smoothing=1",
+    "loss.class_weight=rare",
     "data.augment.crop=0",
     "data.augment.crop=1.1",
     "optim.warmup_share=-0.1",

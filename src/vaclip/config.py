@@ -142,6 +142,8 @@ class LossConfig:
     """See `vaclip.losses.CompositeLoss` and `vaclip.losses.contrastive.ClipLoss`."""
 
     clip_weight: float = setting(1.0, NOT_NEGATIVE)
+    class_weight: str = setting("none", one_of("none", "balanced"))
+    label_smoothing: float = setting(0.0, number(lambda x: 0 <= x < 1, "in [0, 1)"))
     clip_positives: str = "paired"
     clip_loss: str = "softmax"
     mask_same_patient: bool = True
@@ -160,6 +162,7 @@ class OptimConfig:
     lr: float = setting(1e-3, POSITIVE)
     weight_decay: float = setting(0.05, NOT_NEGATIVE)
     warmup_share: float = setting(0.1, number(lambda x: 0 <= x < 1, "in [0, 1)"))
+    patience: int | None = setting(None, POSITIVE)
 
 
 @dataclass
@@ -389,10 +392,7 @@ def _check_features(config: Config) -> None:
             )
         return
     if features.source is None:
-        raise VaclipError(
-            "model.clip_backbone=features needs features.source, such as lite0 (backbone=lite0 "
-            "sets both)"
-        )
+        raise VaclipError("model.clip_backbone=features needs features.source; see backbone=lite0")
     if data.frames % features.every:
         raise VaclipError(
             f"features.every is {features.every}, which does not divide data.frames={data.frames}"

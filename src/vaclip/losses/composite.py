@@ -21,14 +21,28 @@ class CompositeLoss(nn.Module):
         clip_weight: Weight of the CLIP term.
         lambda_token: Weight of the token term.
         clip: The CLIP term; None for one with its defaults.
+        class_weight: (K,) weight of the CE of each class, 1 on average over what is trained on;
+            None: 1 for each.
+        label_smoothing: Share of a label that CE spreads evenly over all classes.
     """
 
+    class_weight: Tensor | None
+
     def __init__(
-        self, clip_weight: float = 1.0, lambda_token: float = 0.0, clip: ClipLoss | None = None
+        self,
+        clip_weight: float = 1.0,
+        lambda_token: float = 0.0,
+        clip: ClipLoss | None = None,
+        *,
+        class_weight: Tensor | None = None,
+        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
         self.clip_weight = clip_weight
         self.lambda_token = lambda_token
+        self.label_smoothing = label_smoothing
+        # Of training alone: a checkpoint needs none.
+        self.register_buffer("class_weight", class_weight, persistent=False)
         self.clip = ClipLoss() if clip is None else clip
         if not clip_weight:
             self.clip.requires_grad_(False)
@@ -54,7 +68,13 @@ class CompositeLoss(nn.Module):
             Scalars by the names of `vaclip.keys`; `keys.LOSS_TOTAL` is the one to minimise.
         """
         count = torch.tensor(len(label), device=label.device)
-        errors = F.cross_entropy(outputs[keys.LOGITS], label, reduction="sum")
+        errors = F.cross_entropy(
+            outputs[keys.LOGITS],
+            label,
+            weight=self.class_weight,
+            reduction="sum",
+            label_smoothing=self.label_smoothing,
+        )
         terms = {keys.LOSS_CE: mean_over_processes(errors, count)}
         total = terms[keys.LOSS_CE]
         if self.clip_weight:

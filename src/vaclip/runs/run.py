@@ -16,6 +16,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
 
 from vaclip import keys
 from vaclip.config import Config
@@ -26,7 +27,6 @@ from vaclip.data.splits import SplitPlan
 from vaclip.errors import VaclipError
 from vaclip.features import EncoderInfo
 from vaclip.files import write_json
-from vaclip.losses import ClipLoss, CompositeLoss
 from vaclip.models import VideoAttentionCLIP
 from vaclip.models.clip import part_packages
 from vaclip.runs.folder import (
@@ -37,6 +37,7 @@ from vaclip.runs.folder import (
     read_config,
     write_yaml,
 )
+from vaclip.runs.loss import build_loss, class_weights
 from vaclip.runs.prepare import (
     PreparedStudy,
     check_map_settings,
@@ -234,14 +235,16 @@ def build_model(
     return model
 
 
-def build_module(config: Config, prepared: PreparedStudy) -> VaclipModule:
+def build_module(
+    config: Config, prepared: PreparedStudy, class_weight: Tensor | None = None
+) -> VaclipModule:
     """Builds what is trained, from the seed alone."""
     L.seed_everything(config.seed, workers=True, verbose=False)
     model = build_model(config, prepared.study, prepared.encoder)
     return VaclipModule(
         model,
-        build_loss(config),
-        Optimisation(**dataclasses.asdict(config.optim)),
+        build_loss(config, class_weight),
+        Optimisation(config.optim.lr, config.optim.weight_decay, config.optim.warmup_share),
         augmentation=training_augmentation(config.data),
         grad_cache_chunk=config.loss.grad_cache_chunk,
         seed=config.seed,
@@ -256,26 +259,6 @@ def build_module(config: Config, prepared: PreparedStudy) -> VaclipModule:
             "config": dataclasses.asdict(config),
         },
     )
-
-
-def build_loss(config: Config) -> CompositeLoss:
-    """Builds the loss.
-
-    Raises:
-        VaclipError: If the settings name an unknown objective.
-    """
-    loss = config.loss
-    clip = ClipLoss(
-        loss.clip_positives,
-        loss.clip_loss,
-        temperature=loss.clip_temperature,
-        learn_temperature=loss.learn_temperature,
-        bias=loss.clip_bias,
-        soft_temperature=loss.soft_map_temperature,
-        mask_same_patient=loss.mask_same_patient,
-        chunk=loss.clip_chunk,
-    )
-    return CompositeLoss(loss.clip_weight, config.model.lambda_token, clip)
 
 
 def fold_data(config: Config, datasets: dict[str, SegmentDataset]) -> FoldData:
@@ -305,7 +288,8 @@ def _run_fold(opened: OpenRun, fold: int) -> dict[str, Any]:
     started = time.monotonic()
     datasets = prepare_fold(config, prepared, opened.plan.folds[fold])
     batches = fold_data(config, datasets)
-    module = build_module(config, prepared)
+    weights = class_weights(config, datasets["train"], len(prepared.study.classes))
+    module = build_module(config, prepared, weights)
     trainer = fold_trainer(config, folder)
     resumed = _last_checkpoint(checkpoint_path(folder, "last"))
     trainer.fit(module, datamodule=batches, ckpt_path=resumed, weights_only=True)

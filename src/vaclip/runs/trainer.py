@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    RichProgressBar,
+)
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.utilities import rank_zero_only
@@ -58,6 +63,8 @@ def fold_trainer(config: Config, folder: Path) -> L.Trainer:
         ),
         LearningRateMonitor("epoch"),
     ]
+    if config.optim.patience is not None:
+        callbacks.append(EarlyStopping(MONITOR, patience=config.optim.patience))
     if config.trainer.enable_progress_bar:
         callbacks.append(RichProgressBar())
     # A resumed run logs beside what it had logged before, so that nothing is overwritten.
