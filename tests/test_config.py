@@ -312,6 +312,7 @@ def test_a_value_out_of_range_names_its_key(override):
             ["trainer.sync_batchnorm", "loss.grad_cache_chunk"],
         ),
         (["backbone=lite0", "model.clip_backbone=3dcnn"], ["features.source", "lite0"]),
+        (["features.every=2"], ["features.every=2", "model.clip_backbone=3dcnn"]),
         (["model.clip_backbone=features"], ["features.source", "backbone=lite0"]),
         (["backbone=lite0", "features.every=3"], ["features.every", "data.frames=16"]),
         (["backbone=lite0", "data.augment.crop=0.5"], ["data.augment.crop", "features.jitter"]),

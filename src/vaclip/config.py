@@ -385,11 +385,13 @@ def _check_features(config: Config) -> None:
     """Checks what goes with frozen tokens alone, and what does not go with them."""
     features, data = config.features, config.data
     if config.model.clip_backbone != "features":
-        if features.source is not None:
-            raise VaclipError(
-                f"features.source={features.source} is not used by model.clip_backbone="
-                f"{config.model.clip_backbone}; add model.clip_backbone=features"
-            )
+        for name, value in dataclasses.asdict(FeaturesConfig()).items():
+            if getattr(features, name) != value:
+                raise VaclipError(
+                    f"features.{name}={getattr(features, name)} is not used by "
+                    f"model.clip_backbone={config.model.clip_backbone}; add backbone=lite0, or "
+                    "model.clip_backbone=features"
+                )
         return
     if features.source is None:
         raise VaclipError("model.clip_backbone=features needs features.source; see backbone=lite0")
