@@ -385,25 +385,20 @@ def _check_features(config: Config) -> None:
     """Checks what goes with frozen tokens alone, and what does not go with them."""
     features, data = config.features, config.data
     if config.model.clip_backbone != "features":
-        for name, value in dataclasses.asdict(FeaturesConfig()).items():
-            if getattr(features, name) != value:
+        for name, value in dataclasses.asdict(features).items():
+            if value != getattr(FeaturesConfig(), name):
                 raise VaclipError(
-                    f"features.{name}={getattr(features, name)} is not used by "
-                    f"model.clip_backbone={config.model.clip_backbone}; add backbone=lite0, or "
-                    "model.clip_backbone=features"
+                    f"features.{name}={value} is not used by model.clip_backbone="
+                    f"{config.model.clip_backbone}; it is by features, see backbone=lite0"
                 )
         return
     if features.source is None:
         raise VaclipError("model.clip_backbone=features needs features.source; see backbone=lite0")
     if data.frames % features.every:
-        raise VaclipError(
-            f"features.every is {features.every}, which does not divide data.frames={data.frames}"
-        )
-    usual = AugmentConfig()
+        raise VaclipError(f"features.every={features.every} must divide data.frames={data.frames}")
     for name in ("crop", "brightness", "contrast", "flip"):
-        if getattr(data.augment, name) != getattr(usual, name):
+        if getattr(data.augment, name) != getattr(AugmentConfig(), name):
             raise VaclipError(
-                f"data.augment.{name} changes pictures, and a frozen encoder sees them once, as "
-                "they are; augment its tokens with features.dropout, features.noise and "
-                "features.jitter"
+                f"data.augment.{name} changes pictures, which a frozen encoder sees once, as they "
+                "are; use features.dropout, features.noise and features.jitter"
             )

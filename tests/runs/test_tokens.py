@@ -188,7 +188,7 @@ def test_a_checkpoint_whose_encoder_changed_or_went(finished, home):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["features.every=3"], r"features\.every is 3, which does not divide data\.frames=8"),
+        (["features.every=3"], r"features\.every=3 must divide data\.frames=8"),
         (["features.source=null"], r"needs features\.source; see backbone=lite0"),
         (["model.clip_backbone=3dcnn"], "is not used by model.clip_backbone=3dcnn"),
         (["data.augment.flip=true"], r"data\.augment\.flip changes pictures"),

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from vaclip.errors import VaclipError
 from vaclip.files import user_path
 
-PATH_SETTINGS = frozenset({"data.root", "data.cache_dir", "run_dir", "runs_dir"})
-"""Settings that name a folder, which may be called anything."""
+PATH_SETTINGS = frozenset({"data.root", "data.cache_dir", "features.source", "run_dir", "runs_dir"})
+"""Settings that name a file or folder, which may be called anything."""
 _CONFIG_DIR = ("--config-dir", "-cd")
 
 

@@ -18,6 +18,7 @@ from torch import nn
 from vaclip.data.cache import file_digest
 from vaclip.errors import VaclipError
 from vaclip.features.base import EncoderInfo, FrozenEncoder
+from vaclip.files import user_path
 
 ABOUT_FILE = "vaclip.json"
 _NEEDED = {"size", "channels", "grid"}
@@ -28,7 +29,7 @@ class Exported(FrozenEncoder):
     """See the module."""
 
     def __init__(self, argument: str, untrained: bool, root: Path) -> None:
-        self.file = Path(argument).expanduser()
+        self.file = user_path(argument)
         if untrained:
             raise VaclipError(
                 f"features.source=random:export:{argument}: an exported program cannot be drawn "

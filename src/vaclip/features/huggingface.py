@@ -25,7 +25,7 @@ from vaclip.features.base import (
     FrozenEncoder,
     drawn_untrained,
 )
-from vaclip.files import json_digest, read_json
+from vaclip.files import json_digest, read_json, user_path
 
 # Models whose tokens come by time, row and column, behind those of no place: what a test checks.
 PICTURES = ("dinov2", "dinov2_with_registers", "vit")
@@ -39,7 +39,7 @@ class HuggingFace(FrozenEncoder):
     """See the module."""
 
     def __init__(self, argument: str, untrained: bool, root: Path) -> None:
-        self.folder = Path(argument).expanduser()
+        self.folder = user_path(argument)
         self.untrained = untrained
         if not (argument and (self.folder / "config.json").is_file()):
             raise VaclipError(
