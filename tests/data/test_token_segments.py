@@ -42,7 +42,7 @@ def make_items(tmp_path):
                 tmp_path / f"m{row}.npy",
                 CachedTokens(tmp_path / f"t{row}.npy", steps, step),
             )
-            items.append(ClipItem(cached, row, 0, row, row))
+            items.append(ClipItem(cached, row, 0, row, row, row))
         return items, tokens
 
     return make
