@@ -24,6 +24,7 @@ TIERS = (
         "plugins",
         "settings",
         "config",
+        "features_config",
         "compose",
     },
     {"maps", "models", "losses", "metrics"},

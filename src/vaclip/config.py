@@ -17,6 +17,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
 from vaclip.errors import VaclipError, did_you_mean
+from vaclip.features_config import FeaturesConfig, check_features
 from vaclip.settings import (
     FINITE,
     NOT_NEGATIVE,
@@ -119,22 +120,6 @@ class ModelConfig:
     clip_classifier_source: str = "video"
     backbone_width: int = setting(16, POSITIVE)
     lambda_token: float = setting(0.0, NOT_NEGATIVE)
-
-
-@dataclass
-class FeaturesConfig:
-    """See `vaclip.features` and `vaclip.models.encoders.features`."""
-
-    source: str | None = None
-    grid: list[int] | None = setting(
-        None, Allowed(lambda grid: len(grid) == 2 and min(grid) >= 1, "[H', W'], 1 or more each")
-    )
-    every: int = setting(1, POSITIVE)
-    width: int = setting(64, POSITIVE)
-    dropout: float = setting(0.1, number(lambda x: 0 <= x < 1, "in [0, 1)"))
-    noise: float = setting(0.1, NOT_NEGATIVE)
-    jitter: int = setting(1, NOT_NEGATIVE)
-    limit_gb: float | None = setting(None, POSITIVE)
 
 
 @dataclass
@@ -367,7 +352,7 @@ def check_config(config: Config) -> None:
             if data.source == "folder"
             else f"data.root={data.root} is not used by the default cohort; add data=folder"
         )
-    _check_features(config)
+    check_features(config.features, model.clip_backbone, data.frames, data.augment)
     if config.trainer.sync_batchnorm and config.loss.grad_cache_chunk is not None:
         raise VaclipError(
             "trainer.sync_batchnorm=true does not go with loss.grad_cache_chunk: processes may "
@@ -379,26 +364,3 @@ def check_config(config: Config) -> None:
             f"{data.combine} gives maps of one channel; data.combine=stack gives one an "
             "annotator"
         )
-
-
-def _check_features(config: Config) -> None:
-    """Checks what goes with frozen tokens alone, and what does not go with them."""
-    features, data = config.features, config.data
-    if config.model.clip_backbone != "features":
-        for name, value in dataclasses.asdict(features).items():
-            if value != getattr(FeaturesConfig(), name):
-                raise VaclipError(
-                    f"features.{name}={value} is not used by model.clip_backbone="
-                    f"{config.model.clip_backbone}; it is by features, see backbone=lite0"
-                )
-        return
-    if features.source is None:
-        raise VaclipError("model.clip_backbone=features needs features.source; see backbone=lite0")
-    if data.frames % features.every:
-        raise VaclipError(f"features.every={features.every} must divide data.frames={data.frames}")
-    for name in ("crop", "brightness", "contrast", "flip"):
-        if getattr(data.augment, name) != getattr(AugmentConfig(), name):
-            raise VaclipError(
-                f"data.augment.{name} changes pictures, which a frozen encoder sees once, as they "
-                "are; use features.dropout, features.noise and features.jitter"
-            )
