@@ -27,6 +27,7 @@ from vaclip.maps import CONTROLS
 from vaclip.models import VideoAttentionCLIP
 from vaclip.runs import prepare
 from vaclip.runs.prepare import study_folder
+from vaclip.runs.run import OF_TRAINING
 from vaclip.settings import flat_settings
 from vaclip.training.module import Optimisation
 
@@ -59,7 +60,8 @@ def test_an_experiment_composes_and_names_itself(name):
     config = configure(f"experiment={name}")
     assert config.arm == name
     arguments = dataclasses.asdict(config.model) | {"model_class_num": 3}
-    del arguments["lambda_token"]
+    for name_of_training in OF_TRAINING:
+        del arguments[name_of_training]
     model = VideoAttentionCLIP(**arguments)
     assert model.video_encoder.gives_tokens or not config.model.lambda_token
 
@@ -155,7 +157,7 @@ def test_a_preset_is_the_same_for_a_run_and_for_a_study(preset):
 @pytest.mark.parametrize(
     ("schema", "target", "apart"),
     [
-        ("model", VideoAttentionCLIP, {"lambda_token", "backbone_options"}),
+        ("model", VideoAttentionCLIP, {*OF_TRAINING, "backbone_options"}),
         ("data.augment", Augmentation, {"enabled"}),
         ("optim", Optimisation, {"patience"}),
     ],
@@ -252,11 +254,11 @@ POSITIVE = """
 data.frames data.fps data.stride data.batch_size data.keypoint_sigma model.clip_feature_dim
 model.clip_embed_dim model.backbone_width model.map_guided_hidden_dim loss.clip_temperature
 loss.soft_map_temperature loss.clip_chunk loss.grad_cache_chunk optim.lr trainer.max_epochs
-features.every features.width features.limit_gb optim.patience
+features.every features.width features.limit_gb optim.patience model.map_temperature
 """.split()
 NOT_NEGATIVE = """
-model.lambda_token loss.clip_weight optim.weight_decay data.num_workers features.noise
-features.jitter
+model.lambda_token model.lambda_map model.lambda_map_cc model.map_dropout loss.clip_weight
+optim.weight_decay data.num_workers features.noise features.jitter
 """.split()
 BROKEN = [
     *[f"{key}=0" for key in POSITIVE],
@@ -293,6 +295,7 @@ BROKEN = [
     "trainer.precision=8",
     "trainer.limit_train_batches=some",
     "arm=a/b",
+    "model.map_dropout=1.5",
 ]
 
 
@@ -321,6 +324,22 @@ def test_a_value_out_of_range_names_its_key(override):
             ["model.attn_in_channels=2", "data.combine=max"],
             ["model.attn_in_channels is 2", "data.combine=max"],
         ),
+        (["model.lambda_map=1"], ["model.lambda_map=1.0", "map_source=given"]),
+        (["model.map_temperature=0.5"], ["model.map_temperature=0.5", "map_source=given"]),
+        (["model.map_dropout=0"], ["model.map_dropout=0.0", "map_source=given"]),
+        (["model.map_source=mixed"], ["map_source=mixed", "map_dropout=1"]),
+        (
+            ["model.map_source=predicted", "model.map_guided=false"],
+            ["map_source=predicted", "map_guided=false", "lambda_map above 0"],
+        ),
+        (
+            ["model.map_source=mixed", "model.map_guided=false", "model.lambda_map=1"],
+            ["map_source=mixed", "map_guided=false"],
+        ),
+        (
+            ["model.map_guided_global=true", "model.map_guided=false"],
+            ["map_guided_global=true", "map_guided=false"],
+        ),
     ],
 )
 def test_fields_that_contradict_each_other_are_named(overrides, named):
@@ -347,6 +366,10 @@ def test_a_group_is_no_setting_to_suggest(wrong):
         ["loss.clip_weight=0", "optim.weight_decay=0", "data.num_workers=0"],
         ["loss.grad_cache_chunk=null", "loss.clip_bias=0"],
         ["loss.grad_cache_chunk=1", "loss.clip_bias=-20"],
+        ["model.map_source=predicted", "model.map_temperature=0.5", "model.map_dropout=0.5"],
+        ["model.map_source=mixed", "model.map_dropout=0", "model.lambda_map=1"],
+        ["model.map_source=predicted", "model.map_guided=false", "model.lambda_map=1"],
+        ["model.map_guided_global=true"],
     ],
 )
 def test_what_is_allowed(overrides):

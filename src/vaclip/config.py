@@ -117,9 +117,15 @@ class ModelConfig:
     map_guided_type: str = "spatiotemporal"
     map_guided_hidden_dim: int = setting(128, POSITIVE)
     map_guided_sigmoid_gate: bool = False
+    map_guided_global: bool = False
+    map_source: str = "given"
+    map_temperature: float = setting(1.0, POSITIVE)
+    map_dropout: float = setting(1.0, number(lambda x: 0 <= x <= 1, "in [0, 1]"))
     clip_classifier_source: str = "video"
     backbone_width: int = setting(16, POSITIVE)
     lambda_token: float = setting(0.0, NOT_NEGATIVE)
+    lambda_map: float = setting(0.0, NOT_NEGATIVE)
+    lambda_map_cc: float = setting(1.0, NOT_NEGATIVE)
 
 
 @dataclass
@@ -291,8 +297,10 @@ ABOUT = frozenset(f"about.{one.name}" for one in dataclasses.fields(ArmAbout))
 def uses_maps(config: Config) -> bool:
     """Whether anything in a configuration looks at the maps."""
     model = config.model
+    shown = model.map_source != "predicted" or model.map_dropout < 1
     return (
-        model.map_guided
+        (model.map_guided and shown)
+        or model.lambda_map > 0
         or config.loss.clip_weight > 0
         or model.lambda_token > 0
         or model.clip_classifier_source != "video"
@@ -358,9 +366,35 @@ def check_config(config: Config) -> None:
             "trainer.sync_batchnorm=true does not go with loss.grad_cache_chunk: processes may "
             "have different numbers of chunks, and would wait for each other for ever"
         )
+    _check_predicted_maps(model)
     if data.combine != "stack" and model.attn_in_channels != 1:
         raise VaclipError(
             f"model.attn_in_channels is {model.attn_in_channels}, but data.combine="
             f"{data.combine} gives maps of one channel; data.combine=stack gives one an "
             "annotator"
         )
+
+
+def _check_predicted_maps(model: ModelConfig) -> None:
+    """Raises a VaclipError for settings of predicted maps that would do nothing together."""
+    if model.map_source == "given":
+        usual = ModelConfig()
+        for key in ("lambda_map", "map_temperature", "map_dropout"):
+            if getattr(model, key) != getattr(usual, key):
+                raise VaclipError(
+                    f"model.{key}={getattr(model, key)} does nothing with model.map_source=given; "
+                    "add model.map_source=predicted, or mixed"
+                )
+    elif not model.map_guided and (model.map_source == "mixed" or model.lambda_map == 0):
+        raise VaclipError(
+            f"model.map_source={model.map_source} predicts maps, and with model.map_guided=false "
+            "nothing is done with them; use model.map_guided=true, or model.map_source=predicted "
+            "with model.lambda_map above 0 to predict them as an exercise alone"
+        )
+    if model.map_source == "mixed" and model.map_dropout == 1:
+        raise VaclipError(
+            "model.map_source=mixed shows the model no given map in training with "
+            "model.map_dropout=1; use less, such as 0"
+        )
+    if model.map_guided_global and not model.map_guided:
+        raise VaclipError("model.map_guided_global=true does nothing with model.map_guided=false")

@@ -45,11 +45,14 @@ VIDEO_TOKENS: Final = "video_tokens"
 frozen encoder, float16 as loaded, which the backbone ``features`` takes for the video."""
 VIDEO_GATE: Final = "video_gate"
 """(B, D) or (B, 1, T', H', W'), before alpha; only where guidance makes a gate."""
+PREDICTED_MAP: Final = "predicted_map"
+"""(B, 1, T', H', W'), sums to 1 over a segment's grid; absent where ``map_source`` is ``given``."""
 
 # Loss terms.
 LOSS_CE: Final = "ce"
 LOSS_CLIP: Final = "clip"
 LOSS_TOKEN: Final = "token"
+LOSS_MAP: Final = "map"
 LOSS_TOTAL: Final = "loss"
 
 # What the CLIP term says of itself.

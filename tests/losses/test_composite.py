@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from vaclip import keys
 from vaclip.losses import ClipLoss, CompositeLoss
 from vaclip.losses.contrastive import PairFacts
+from vaclip.losses.map import map_loss
 from vaclip.losses.token import token_loss
 
 B = 4
@@ -73,6 +74,18 @@ def test_what_is_learned():
     assert learned == ["clip.log_scale"]
 
 
+@pytest.mark.parametrize("lambda_cc", [0.0, 2.0])
+def test_the_map_term_is_weighed_as_told(outputs, token_map, lambda_cc):
+    predicted = torch.rand(B, 1, 2, 2, 2)
+    outputs[keys.PREDICTED_MAP] = predicted / predicted.sum(dim=(1, 2, 3, 4), keepdim=True)
+    loss = CompositeLoss(0.0, lambda_map=0.3, lambda_map_cc=lambda_cc)
+    terms = loss(outputs, LABEL, token_map=token_map)
+    alone = map_loss(outputs[keys.PREDICTED_MAP], *token_map, lambda_cc)
+    assert terms[keys.LOSS_MAP].item() == pytest.approx(alone.item())
+    total = terms[keys.LOSS_CE] + 0.3 * alone
+    assert terms[keys.LOSS_TOTAL].item() == pytest.approx(total.item())
+
+
 def test_only_the_terms_are_in_the_gradient(outputs, token_map):
     """What is logged beside them is not minimised."""
     outputs = {name: value.requires_grad_() for name, value in outputs.items()}
@@ -86,6 +99,7 @@ def test_the_clip_term_needs_the_facts(outputs):
         CompositeLoss(1.0, 0.0)(outputs, LABEL)
 
 
-def test_the_token_term_needs_the_map(outputs):
+@pytest.mark.parametrize("weight", ["lambda_token", "lambda_map"])
+def test_terms_on_tokens_need_the_map(outputs, weight):
     with pytest.raises(ValueError, match="token_map"):
-        CompositeLoss(0.0, 0.1)(outputs, LABEL)
+        CompositeLoss(0.0, **{weight: 0.1})(outputs, LABEL)

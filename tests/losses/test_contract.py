@@ -11,7 +11,7 @@ from vaclip.losses import ClipLoss, CompositeLoss
 from vaclip.losses.contrastive import FORMS, POSITIVES
 from vaclip.models.guidance import token_weights
 
-CE, TOKEN = (keys.LOSS_CE, None, None), (keys.LOSS_TOKEN, None, None)
+CE, TOKEN, MAP = ((name, None, None) for name in (keys.LOSS_CE, keys.LOSS_TOKEN, keys.LOSS_MAP))
 TERMS = [
     CE,
     (keys.LOSS_CLIP, "paired", "softmax"),
@@ -21,12 +21,14 @@ TERMS = [
     (keys.LOSS_CLIP, "soft_map", "softmax"),
     (keys.LOSS_CLIP, "soft_map", "sigmoid"),
     TOKEN,
+    MAP,
 ]
 EVERY_TERM = pytest.mark.parametrize("term", TERMS, ids=lambda term: "-".join(filter(None, term)))
 READS = {
     keys.LOSS_CE: [keys.LOGITS],
     keys.LOSS_CLIP: [keys.VIDEO_EMBED, keys.ATTN_EMBED],
     keys.LOSS_TOKEN: [keys.VIDEO_TOKENS],
+    keys.LOSS_MAP: [keys.PREDICTED_MAP],
 }
 GRID = (2, 4, 4)
 
@@ -51,6 +53,7 @@ def make_batch(rows=6):
         keys.ATTN_EMBED: F.normalize(draw(5), dim=1),
         keys.VIDEO_TOKENS: draw(7, *GRID),
         keys.ATTN_MAP: draw(1, 4, 16, 16).sigmoid(),
+        keys.PREDICTED_MAP: draw(32).softmax(dim=1).view(rows, 1, *GRID),
         keys.ATTN_VALID: numbers != 2,
         keys.LABEL: numbers % 3,
         keys.MAP_ID: torch.tensor([0, 1, 0, 2, 1, 3])[:rows],
@@ -68,7 +71,8 @@ def compute(term, batch):
     )
     on_tokens = token_weights(batch[keys.ATTN_MAP], batch[keys.ATTN_VALID], GRID)
     read = {key: batch[key].clone().requires_grad_() for key in READS[name]}
-    terms = CompositeLoss(*weights, clip)({**batch, **read}, batch[keys.LABEL], facts, on_tokens)
+    loss = CompositeLoss(*weights, clip, lambda_map=float(name == keys.LOSS_MAP))
+    terms = loss({**batch, **read}, batch[keys.LABEL], facts, on_tokens)
     terms[name].backward()
     return terms[name].detach(), {key: value.grad for key, value in read.items()}
 
@@ -126,6 +130,14 @@ DEGENERATE = {
     },
     "zero maps": lambda batch: {**batch, keys.ATTN_MAP: 0 * batch[keys.ATTN_MAP]},
     "flat maps": lambda batch: {**batch, keys.ATTN_MAP: 0 * batch[keys.ATTN_MAP] + 1},
+    "flat predictions": lambda batch: {
+        **batch,
+        keys.PREDICTED_MAP: 0 * batch[keys.PREDICTED_MAP] + 1 / 32,
+    },
+    "certain predictions": lambda batch: {
+        **batch,
+        keys.PREDICTED_MAP: 0 * batch[keys.PREDICTED_MAP] + (torch.arange(32) == 5).view(GRID),
+    },
     "zero tokens": lambda batch: {**batch, keys.VIDEO_TOKENS: 0 * batch[keys.VIDEO_TOKENS]},
     "no valid map": lambda batch: {**batch, keys.ATTN_VALID: batch[keys.ATTN_VALID] & False},
     "one valid map": lambda batch: {**batch, keys.ATTN_VALID: torch.arange(6) == 3},

@@ -131,7 +131,12 @@ class Step(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         model = VideoAttentionCLIP(
-            3, clip_feature_dim=16, clip_embed_dim=8, map_guided=True, backbone_width=2
+            3,
+            clip_feature_dim=16,
+            clip_embed_dim=8,
+            map_guided=True,
+            map_source="mixed",
+            backbone_width=2,
         )
         model.attn_encoder = AttentionEncoder(1, 16, width=2)
         spread_embeddings(model)
@@ -143,7 +148,8 @@ class Step(nn.Module):
             mask_same_patient=case.mask,
             chunk=case.chunk,
         )
-        self.module = VaclipModule(model, CompositeLoss(0.7, 0.3, clip), Optimisation())
+        loss = CompositeLoss(0.7, 0.3, clip, lambda_map=0.2)
+        self.module = VaclipModule(model, loss, Optimisation())
         self.eval().to(dtype)
 
     def forward(self, batch):

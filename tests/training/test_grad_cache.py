@@ -57,14 +57,15 @@ def compute_loss(outputs, batch, loss):
         *(batch[key] for key in (keys.ATTN_VALID, keys.MAP_ID, keys.PATIENT, keys.ATTN_MAP))
     )
     on_tokens = None
-    if loss.lambda_token:
-        grid = outputs[keys.VIDEO_TOKENS].shape[2:]
+    if loss.lambda_token or loss.lambda_map:
+        grid = outputs[keys.PREDICTED_MAP if loss.lambda_map else keys.VIDEO_TOKENS].shape[2:]
         on_tokens = token_weights(batch[keys.ATTN_MAP], batch[keys.ATTN_VALID], grid)
     return loss(outputs, batch[keys.LABEL], facts, on_tokens)[keys.LOSS_TOTAL]
 
 
-def one_pass(model, batch, *, embed=True, **_):
-    return model(batch[keys.VIDEO], batch[keys.ATTN_MAP], batch[keys.ATTN_VALID], embed=embed)
+def one_pass(model, batch, *, embed=True, map_given=None, **_):
+    inputs = (batch[keys.VIDEO], batch[keys.ATTN_MAP], batch[keys.ATTN_VALID])
+    return model(*inputs, map_given=map_given, embed=embed)
 
 
 def chunk_by_chunk(model, batch, *, chunk, embed=True, **_):
@@ -76,8 +77,8 @@ def chunk_by_chunk(model, batch, *, chunk, embed=True, **_):
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-def cached(model, batch, *, chunk, embed=True, keep_tokens=True):
-    return forward_in_chunks(model, batch, chunk, embed=embed, keep_tokens=keep_tokens)
+def cached(model, batch, *, chunk, embed=True, keep_tokens=True, **more):
+    return forward_in_chunks(model, batch, chunk, embed=embed, keep_tokens=keep_tokens, **more)
 
 
 def train(way, model, batch, loss=None, **arguments):
@@ -120,6 +121,19 @@ def test_without_the_clip_term(source, keep_tokens):
         model.freeze_unused(align=False, token_loss=keep_tokens)
         loss = CompositeLoss(0.0, 0.5 * keep_tokens)
         arguments = {"chunk": 3, "embed": False, "keep_tokens": keep_tokens}
+        results.append(train(way, model, make_batch(), loss, **arguments))
+    assert_same(results[1], results[0])
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 7])
+def test_with_predicted_maps(chunk):
+    """The map term, and the choice of whose map guides a segment, chunk by chunk."""
+    shown = torch.arange(B) % 2 == 0
+    results = []
+    for way in (one_pass, cached):
+        model = make_model(map_source="mixed").eval()
+        loss = CompositeLoss(1.0, 0.0, ClipLoss(temperature=0.5), lambda_map=0.5).double()
+        arguments = {"chunk": chunk, "keep_tokens": False, "keep_map": True, "map_given": shown}
         results.append(train(way, model, make_batch(), loss, **arguments))
     assert_same(results[1], results[0])
 

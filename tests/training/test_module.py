@@ -36,14 +36,31 @@ def make_batch(segments: int = 4) -> dict[str, torch.Tensor]:
     }
 
 
-def make_module(*, clip: ClipLoss | None = None, **weights: float) -> VaclipModule:
+def make_module(
+    *,
+    clip: ClipLoss | None = None,
+    map_source: str = "given",
+    map_dropout: float = 1.0,
+    grad_cache_chunk: int | None = None,
+    **weights: float,
+) -> VaclipModule:
     torch.manual_seed(0)
     model = VideoAttentionCLIP(
-        2, clip_feature_dim=16, clip_embed_dim=8, map_guided=True, backbone_width=4
+        2,
+        clip_feature_dim=16,
+        clip_embed_dim=8,
+        map_guided=True,
+        map_source=map_source,
+        backbone_width=4,
     )
-    names = ["first", "second", "third", "fourth"]
-    loss = CompositeLoss(clip=clip, **weights)
-    return VaclipModule(model, loss, Optimisation(weight_decay=0.3), clip_ids=names)
+    return VaclipModule(
+        model,
+        CompositeLoss(clip=clip, **weights),
+        Optimisation(weight_decay=0.3),
+        grad_cache_chunk=grad_cache_chunk,
+        map_dropout=map_dropout,
+        clip_ids=["first", "second", "third", "fourth"],
+    )
 
 
 @pytest.fixture
@@ -221,3 +238,41 @@ def test_logged_terms_are_not_weighed_by_the_share_of_a_process(module, monkeypa
         module.training_step(make_batch(segments), 0)
     assert said[0] == said[1]
     assert said[0]["sync_dist"]
+
+
+# --- Predicted maps ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("start", "expected"), [(1.0, [0, 0, 0]), (0.0, [1, 0.5, 0]),
+                                                 (0.4, [0.6, 0.3, 0])])  # fmt: skip
+def test_ever_fewer_segments_are_guided_by_the_given_map(monkeypatch, start, expected):
+    module = make_module(map_source="predicted", map_dropout=start)
+    monkeypatch.setattr(VaclipModule, "trainer", SimpleNamespace(max_epochs=3))
+    generator = torch.Generator().manual_seed(0)
+    for epoch, share in enumerate(expected):
+        monkeypatch.setattr(VaclipModule, "current_epoch", epoch)
+        shown = module._shown_maps(4000, generator).float().mean().item()
+        assert shown == pytest.approx(share, abs=0.04)
+        assert (shown == share) == (share in (0, 1))
+
+
+def test_a_model_of_given_maps_draws_nothing(module):
+    generator = torch.Generator().manual_seed(0)
+    before = generator.get_state()
+    assert module._shown_maps(4, generator) is None
+    assert torch.equal(generator.get_state(), before)
+
+
+@pytest.mark.parametrize("chunk", [None, 3])
+def test_the_map_term_is_logged_and_trains_the_head(chunk):
+    module = make_module(
+        clip_weight=0.0, lambda_map=1.0, map_source="predicted", grad_cache_chunk=chunk
+    )
+    before = [p.clone() for p in module.model.map_head.parameters()]
+    logged = fit(module, epochs=2)
+    assert {f"train/{name}" for name in (keys.LOSS_CE, keys.LOSS_MAP, keys.LOSS_TOTAL)} == set(
+        logged
+    )
+    assert logged["train/map"] > 0
+    for old, new in zip(before, module.model.map_head.parameters(), strict=True):
+        assert not torch.equal(old, new)

@@ -69,6 +69,8 @@ def describe_arm(config: Config, reference: Config) -> dict[str, Any]:
         terms.append(f"{config.loss.clip_weight:g} CLIP")
     if config.model.lambda_token:
         terms.append(f"{config.model.lambda_token:g} token")
+    if config.model.lambda_map:
+        terms.append(f"{config.model.lambda_map:g} map")
     about = config.about
     return {
         "arm": config.arm,

@@ -8,12 +8,13 @@ from torch import Tensor, nn
 
 from vaclip import keys
 from vaclip.losses.contrastive import ClipLoss, PairFacts
+from vaclip.losses.map import map_loss
 from vaclip.losses.processes import mean_over_processes
 from vaclip.losses.token import token_loss
 
 
 class CompositeLoss(nn.Module):
-    """CE + ``clip_weight`` * CLIP + ``lambda_token`` * token.
+    """CE + ``clip_weight`` * CLIP + ``lambda_token`` * token + ``lambda_map`` * map.
 
     A term of weight 0 is not computed. Each term is the mean over the rows of all processes.
 
@@ -24,6 +25,8 @@ class CompositeLoss(nn.Module):
         class_weight: (K,) weight of the CE of each class, 1 on average over what is trained on;
             None: 1 for each.
         label_smoothing: Share of a label that CE spreads evenly over all classes.
+        lambda_map: Weight of the map term.
+        lambda_map_cc: Weight of the correlation within it, see `map_loss`.
     """
 
     class_weight: Tensor | None
@@ -36,6 +39,8 @@ class CompositeLoss(nn.Module):
         *,
         class_weight: Tensor | None = None,
         label_smoothing: float = 0.0,
+        lambda_map: float = 0.0,
+        lambda_map_cc: float = 1.0,
     ) -> None:
         super().__init__()
         self.clip_weight = clip_weight
@@ -43,6 +48,8 @@ class CompositeLoss(nn.Module):
         self.label_smoothing = label_smoothing
         # Of training alone: a checkpoint needs none.
         self.register_buffer("class_weight", class_weight, persistent=False)
+        self.lambda_map = lambda_map
+        self.lambda_map_cc = lambda_map_cc
         self.clip = ClipLoss() if clip is None else clip
         if not clip_weight:
             self.clip.requires_grad_(False)
@@ -61,8 +68,8 @@ class CompositeLoss(nn.Module):
             label: (B,) int64.
             facts: Which pairs belong together, see `ClipLoss.pair_facts`; needed where
                 ``clip_weight`` is not 0.
-            token_map: The map on the token grid and which segments it informs, as
-                `token_loss` takes them; needed where ``lambda_token`` is not 0.
+            token_map: The map on the token grid and which segments it informs, as `token_loss`
+                and `map_loss` take them; needed where ``lambda_token`` or ``lambda_map`` is not 0.
 
         Returns:
             Scalars by the names of `vaclip.keys`; `keys.LOSS_TOTAL` is the one to minimise.
@@ -87,4 +94,10 @@ class CompositeLoss(nn.Module):
                 raise ValueError("the token term needs token_map")
             terms[keys.LOSS_TOKEN] = token_loss(outputs[keys.VIDEO_TOKENS], *token_map)
             total = total + self.lambda_token * terms[keys.LOSS_TOKEN]
+        if self.lambda_map:
+            if token_map is None:
+                raise ValueError("the map term needs token_map")
+            predicted = outputs[keys.PREDICTED_MAP]
+            terms[keys.LOSS_MAP] = map_loss(predicted, *token_map, self.lambda_map_cc)
+            total = total + self.lambda_map * terms[keys.LOSS_MAP]
         return {**terms, keys.LOSS_TOTAL: total}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from vaclip.losses.correlation import correlation
 from vaclip.losses.processes import mean_over_processes
 
 
@@ -23,10 +24,5 @@ def token_loss(tokens: Tensor, weights: Tensor, informative: Tensor) -> Tensor:
         the graph) where there is none.
     """
     energy = tokens[informative].square().mean(dim=1).flatten(1)
-    target = weights[informative].flatten(1)
-    energy = energy - energy.mean(dim=1, keepdim=True)
-    target = target - target.mean(dim=1, keepdim=True)
-    covariance = (energy * target).sum(dim=1)
-    norms = energy.norm(dim=1) * target.norm(dim=1)
-    losses = 1 - covariance / norms.clamp_min(1e-12)
+    losses = 1 - correlation(energy, weights[informative].flatten(1))
     return mean_over_processes(losses.sum(), informative.sum())

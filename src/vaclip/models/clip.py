@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from vaclip import keys
 from vaclip.errors import VaclipError, did_you_mean
-from vaclip.models.encoders import ENCODERS
+from vaclip.models.encoders import ENCODERS, VideoEncoder
 from vaclip.models.guidance import GUIDANCE, Guidance, MapGate
 from vaclip.models.heads import AttentionEncoder, ProjectionHead
+from vaclip.models.map_head import MAP_SOURCES, MapHead, guiding_map
 
 CLASSIFIER_SOURCES = ("video", "attn", "fusion")
 
@@ -28,8 +29,15 @@ class VideoAttentionCLIP(nn.Module):
         map_guided: Whether the map acts on the video features.
         map_guided_type: How, one of `GUIDANCE`, for backbones that give tokens. For the others
             a gate from the map's average scales the video feature.
-        map_guided_hidden_dim: Width of the MLP of a gate from the map's average.
+        map_guided_hidden_dim: Width of the MLP of a gate from the map's average, and of the head
+            that predicts a map.
         map_guided_sigmoid_gate: For ``spatiotemporal``: a learned instead of a linear gate.
+        map_guided_global: Whether the plain mean of the tokens is kept beside the guided one: the
+            diagnosis then reads the average of both.
+        map_source: Whose map guides: the ``given`` one; one that the model ``predicted`` from its
+            tokens, whatever is given; or ``mixed``, the given one where it is valid and not
+            constant, else the predicted one.
+        map_temperature: Of the predicted map, see `MapHead`.
         clip_classifier_source: The diagnosis reads the feature of the ``video``, of the map
             (``attn``), or the average of both (``fusion``; that of the video alone where the map
             is invalid).
@@ -59,28 +67,36 @@ class VideoAttentionCLIP(nn.Module):
         map_guided_type: str = "spatiotemporal",
         map_guided_hidden_dim: int = 128,
         map_guided_sigmoid_gate: bool = False,
+        map_guided_global: bool = False,
+        map_source: str = "given",
+        map_temperature: float = 1.0,
         clip_classifier_source: str = "video",
         backbone_width: int = 16,
         backbone_options: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         GUIDANCE.load(map_guided_type)  # a wrong name is told even where no map guides
-        if clip_classifier_source not in CLASSIFIER_SOURCES:
-            raise VaclipError(
-                f"model.clip_classifier_source is '{clip_classifier_source}'; use one of "
-                f"{', '.join(CLASSIFIER_SOURCES)}."
-                f"{did_you_mean(clip_classifier_source, CLASSIFIER_SOURCES)}"
-            )
+        for key, name, known in (
+            ("clip_classifier_source", clip_classifier_source, CLASSIFIER_SOURCES),
+            ("map_source", map_source, MAP_SOURCES),
+        ):
+            if name not in known:
+                raise VaclipError(
+                    f"model.{key} is '{name}'; use one of {', '.join(known)}."
+                    f"{did_you_mean(name, known)}"
+                )
         self.classifier_source = clip_classifier_source
+        self.map_source = map_source
+        self.map_guided_global = map_guided_global
         self.video_encoder = ENCODERS.build(
             clip_backbone, width=backbone_width, **(backbone_options or {})
         )
-        for name in ("out_channels", "gives_tokens"):
-            if not hasattr(self.video_encoder, name):
-                raise VaclipError(
-                    f"model.clip_backbone '{clip_backbone}' does not set {name}, which "
-                    "vaclip.models.encoders.VideoEncoder asks for"
-                )
+        _check_encoder(
+            self.video_encoder,
+            clip_backbone,
+            map_source=map_source,
+            map_guided_global=map_guided_global,
+        )
         channels = self.video_encoder.out_channels
         self.guidance: Guidance | None = None
         self.map_gate: MapGate | None = None
@@ -94,6 +110,9 @@ class VideoAttentionCLIP(nn.Module):
             )
         elif map_guided:
             self.map_gate = MapGate(clip_feature_dim, attn_in_channels, map_guided_hidden_dim)
+        self.map_head: MapHead | None = None
+        if map_source != "given":
+            self.map_head = MapHead(channels, map_guided_hidden_dim, map_temperature)
         self.video_feature = nn.Sequential(nn.Linear(channels, clip_feature_dim), nn.ReLU())
         self.attn_encoder = AttentionEncoder(attn_in_channels, clip_feature_dim)
         self.video_projection = ProjectionHead(clip_feature_dim, clip_embed_dim)
@@ -102,17 +121,23 @@ class VideoAttentionCLIP(nn.Module):
 
     @property
     def diagnosis_needs_map(self) -> bool:
-        """Whether the logits depend on the map."""
+        """Whether there is no diagnosis without a given map."""
         guided = self.guidance is not None or self.map_gate is not None
-        return guided or self.classifier_source != "video"
+        return (guided and self.map_source == "given") or self.classifier_source != "video"
 
-    def freeze_unused(self, *, align: bool, token_loss: bool) -> None:
+    def freeze_unused(self, *, align: bool, token_loss: bool, map_loss: bool = False) -> None:
         """Freezes what gets no gradient, so that DDP does not wait for it.
 
         Args:
             align: Whether the CLIP term is in the loss.
             token_loss: Whether the token term is in the loss.
+            map_loss: Whether the map term is in the loss.
         """
+        reads_video = align or self.classifier_source != "attn"
+        if self.map_head is not None and not (
+            map_loss or (self.guidance is not None and reads_video)
+        ):
+            self.map_head.requires_grad_(False)
         if align:
             return
         unused: list[nn.Module | None] = [self.video_projection, self.attn_projection]
@@ -120,7 +145,7 @@ class VideoAttentionCLIP(nn.Module):
             unused.append(self.attn_encoder)
         if self.classifier_source == "attn":
             unused += [self.video_feature, self.guidance, self.map_gate]
-            unused.append(None if token_loss else self.video_encoder)
+            unused.append(None if token_loss or map_loss else self.video_encoder)
         for module in unused:
             if module is not None:
                 module.requires_grad_(False)
@@ -131,6 +156,7 @@ class VideoAttentionCLIP(nn.Module):
         attn_map: Tensor,
         attn_valid: Tensor | None = None,
         *,
+        map_given: Tensor | None = None,
         embed: bool = True,
     ) -> dict[str, Tensor]:
         """Runs the model.
@@ -140,6 +166,8 @@ class VideoAttentionCLIP(nn.Module):
                 ``features`` takes frozen tokens.
             attn_map: (B, C, T, H, W) in [0, 1].
             attn_valid: (B,) bool; absent means that all are valid.
+            map_given: (B,) bool, of ``mixed`` and ``predicted``: which segments ``attn_map`` guides
+                where it is valid; absent means all for ``mixed``, and none for ``predicted``.
             embed: Whether to make the embeddings. Without them, the map encoder runs only
                 where the diagnosis reads it.
 
@@ -152,10 +180,13 @@ class VideoAttentionCLIP(nn.Module):
         outputs: dict[str, Tensor] = {}
         if tokens is not None:
             outputs[keys.VIDEO_TOKENS] = tokens
+        if self.map_head is not None and tokens is not None:
+            outputs[keys.PREDICTED_MAP] = self.map_head(tokens)
         if self.guidance is not None and tokens is not None:
-            pooled, gate = self.guidance(tokens, attn_map, attn_valid)
-            if gate is not None:
-                outputs[keys.VIDEO_GATE] = gate
+            guided = self._guide(tokens, attn_map, attn_valid, map_given, outputs)
+            # An average, not a longer vector: no parameter more than without guidance, and where
+            # the map says nothing the feature is exactly that of the unguided model.
+            pooled = 0.5 * (guided + pooled) if self.map_guided_global else guided
         video_feat = self.video_feature(pooled)
         if self.map_gate is not None:
             video_feat = video_feat * self.map_gate(attn_map, attn_valid)
@@ -168,6 +199,26 @@ class VideoAttentionCLIP(nn.Module):
         outputs[keys.LOGITS] = self.classifier(self._diagnosis_feature(outputs, attn_valid))
         return outputs
 
+    def _guide(
+        self,
+        tokens: Tensor,
+        attn_map: Tensor,
+        attn_valid: Tensor,
+        map_given: Tensor | None,
+        outputs: dict[str, Tensor],
+    ) -> Tensor:
+        """Returns the tokens pooled under the map that ``map_source`` names; adds its gate."""
+        assert self.guidance is not None
+        if self.map_source != "given":
+            if map_given is None:
+                map_given = torch.full_like(attn_valid, self.map_source == "mixed")
+            attn_map = guiding_map(outputs[keys.PREDICTED_MAP], attn_map, attn_valid & map_given)
+            attn_valid = torch.ones_like(attn_valid)
+        pooled, gate = self.guidance(tokens, attn_map, attn_valid)
+        if gate is not None:
+            outputs[keys.VIDEO_GATE] = gate
+        return pooled
+
     def _diagnosis_feature(self, outputs: dict[str, Tensor], attn_valid: Tensor) -> Tensor:
         if self.classifier_source == "video":
             return outputs[keys.VIDEO_FEAT]
@@ -175,6 +226,29 @@ class VideoAttentionCLIP(nn.Module):
             return outputs[keys.ATTN_FEAT]
         share = 0.5 * attn_valid[:, None].to(outputs[keys.VIDEO_FEAT].dtype)
         return outputs[keys.VIDEO_FEAT] * (1 - share) + outputs[keys.ATTN_FEAT] * share
+
+
+def _check_encoder(
+    encoder: VideoEncoder, name: str, *, map_source: str, map_guided_global: bool
+) -> None:
+    """Raises a VaclipError where an encoder lacks what the contract or the settings ask for."""
+    for attribute in ("out_channels", "gives_tokens"):
+        if not hasattr(encoder, attribute):
+            raise VaclipError(
+                f"model.clip_backbone '{name}' does not set {attribute}, which "
+                "vaclip.models.encoders.VideoEncoder asks for"
+            )
+    if encoder.gives_tokens:
+        return
+    for key, value, usual in (
+        ("map_source", map_source, "given"),
+        ("map_guided_global", str(map_guided_global).lower(), "false"),
+    ):
+        if value != usual:
+            raise VaclipError(
+                f"model.{key}={value} needs tokens, which model.clip_backbone={name} does not "
+                f"give; use 3dcnn or model.{key}={usual}"
+            )
 
 
 def part_packages(clip_backbone: str, map_guided_type: str) -> list[str]:

@@ -44,7 +44,7 @@ def token_weights(attn_map: Tensor, attn_valid: Tensor, grid: Sequence[int]) -> 
     span = cells.amax(dim=(1, 2, 3, 4), keepdim=True) - low
     informative = attn_valid & (span.flatten() > _FLAT)
     weights = (cells - low) / span.clamp_min(_FLAT)
-    return TokenWeights(torch.where(_per_sample(informative), weights, 1.0), informative)
+    return TokenWeights(torch.where(per_sample(informative), weights, 1.0), informative)
 
 
 def weighted_mean(tokens: Tensor, weights: Tensor) -> Tensor:
@@ -57,7 +57,8 @@ def weighted_mean(tokens: Tensor, weights: Tensor) -> Tensor:
     return (tokens * weights).sum(dim=(2, 3, 4)) / weights.sum(dim=(2, 3, 4))
 
 
-def _per_sample(mask: Tensor) -> Tensor:
+def per_sample(mask: Tensor) -> Tensor:
+    """Views (B,) so that it goes with a map or with tokens."""
     return mask.view(-1, 1, 1, 1, 1)
 
 
@@ -157,7 +158,7 @@ class SpatioTemporalGuidance(Guidance):
     def forward(self, tokens: Tensor, attn_map: Tensor, attn_valid: Tensor) -> Guided:
         weights, informative = token_weights(attn_map, attn_valid, tokens.shape[2:])
         gate = weights if self.gate is None else torch.sigmoid(self.gate(weights))
-        informed = _per_sample(informative)
+        informed = per_sample(informative)
         gate = torch.where(informed, gate, 1.0)
         gain = torch.where(informed, self.alpha * gate, 0.0)
         return Guided(weighted_mean(tokens * (1 + gain), gate), gate)

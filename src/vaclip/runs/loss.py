@@ -27,8 +27,15 @@ def build_loss(config: Config, class_weight: Tensor | None = None) -> CompositeL
         mask_same_patient=loss.mask_same_patient,
         chunk=loss.clip_chunk,
     )
-    smoothing = {"class_weight": class_weight, "label_smoothing": loss.label_smoothing}
-    return CompositeLoss(loss.clip_weight, config.model.lambda_token, clip, **smoothing)
+    return CompositeLoss(
+        loss.clip_weight,
+        config.model.lambda_token,
+        clip,
+        class_weight=class_weight,
+        label_smoothing=loss.label_smoothing,
+        lambda_map=config.model.lambda_map,
+        lambda_map_cc=config.model.lambda_map_cc,
+    )
 
 
 def class_weights(config: Config, train: SegmentDataset, classes: int) -> Tensor | None:

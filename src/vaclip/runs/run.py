@@ -58,6 +58,8 @@ from vaclip.study.study import Study
 from vaclip.training.memory import keep_freed_memory
 from vaclip.training.module import Optimisation, VaclipModule
 
+OF_TRAINING = ("lambda_token", "lambda_map", "lambda_map_cc", "map_dropout")
+"""What is set beside the model and is none of its arguments."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -200,7 +202,8 @@ def model_arguments(
 ) -> dict[str, Any]:
     """Returns the arguments of `VideoAttentionCLIP`, which checkpoints keep."""
     arguments = dataclasses.asdict(config.model) | {"model_class_num": len(study.classes)}
-    del arguments["lambda_token"]  # the loss's
+    for name in OF_TRAINING:
+        del arguments[name]
     return arguments | encoder_arguments(config, encoder)
 
 
@@ -247,6 +250,7 @@ def build_module(
         Optimisation(config.optim.lr, config.optim.weight_decay, config.optim.warmup_share),
         augmentation=training_augmentation(config.data),
         grad_cache_chunk=config.loss.grad_cache_chunk,
+        map_dropout=config.model.map_dropout,
         seed=config.seed,
         clip_ids=[item.cached.clip.clip_id for item in prepared.items],
         metadata={

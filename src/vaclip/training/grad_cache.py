@@ -22,6 +22,8 @@ def forward_in_chunks(
     *,
     embed: bool,
     keep_tokens: bool,
+    keep_map: bool = False,
+    map_given: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Runs the model on ``chunk`` segments at a time, keeping no activations between them.
 
@@ -39,6 +41,8 @@ def forward_in_chunks(
         chunk: Segments at a time.
         embed: See `VideoAttentionCLIP.forward`.
         keep_tokens: Whether the loss needs the tokens, by far the largest output.
+        keep_map: Whether the loss needs the predicted map.
+        map_given: See `VideoAttentionCLIP.forward`.
 
     Returns:
         The outputs that a loss reads.
@@ -46,15 +50,20 @@ def forward_in_chunks(
     wanted = [keys.LOGITS]
     wanted += [keys.VIDEO_EMBED, keys.ATTN_EMBED] if embed else []
     wanted += [keys.VIDEO_TOKENS] if keep_tokens else []
+    wanted += [keys.PREDICTED_MAP] if keep_map else []
 
-    def run(video: Tensor, attn_map: Tensor, attn_valid: Tensor) -> tuple[Tensor, ...]:
-        outputs = model(video, attn_map, attn_valid, embed=embed)
+    def run(
+        video: Tensor, attn_map: Tensor, attn_valid: Tensor, given: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        outputs = model(video, attn_map, attn_valid, map_given=given, embed=embed)
         return tuple(outputs[name] for name in wanted)
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         return nullcontext(), frozen_statistics(model)
 
     inputs = [whole.split(chunk) for whole in model_inputs(batch)]
+    if map_given is not None:
+        inputs.append(map_given.split(chunk))
     parts = [
         checkpoint(run, *part, use_reentrant=False, context_fn=contexts)
         for part in zip(*inputs, strict=True)

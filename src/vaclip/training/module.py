@@ -48,6 +48,8 @@ class VaclipModule(L.LightningModule):
         augmentation: Of training segments; None for none.
         grad_cache_chunk: Segments that training runs through the model at a time, see
             `forward_in_chunks`; None for the whole batch.
+        map_dropout: Share of the training segments that the predicted map guides in place of the
+            given one, in the first epoch; it rises to 1 in the last.
         seed: Of augmentation and whatever a layer draws; with the epoch and the step it
             fixes every draw, so that a resumed run repeats them.
         clip_ids: By row of the study, to name clips in errors.
@@ -66,18 +68,22 @@ class VaclipModule(L.LightningModule):
         *,
         augmentation: Augmentation | None = None,
         grad_cache_chunk: int | None = None,
+        map_dropout: float = 1.0,
         seed: int = 0,
         clip_ids: Sequence[str] = (),
         metadata: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.aligns = loss.clip_weight > 0
-        model.freeze_unused(align=self.aligns, token_loss=loss.lambda_token > 0)
+        model.freeze_unused(
+            align=self.aligns, token_loss=loss.lambda_token > 0, map_loss=loss.lambda_map > 0
+        )
         self.model = channels_last(model)
         self.loss = loss
         self.optimisation = optimisation
         self.augmentation = augmentation
         self.grad_cache_chunk = grad_cache_chunk
+        self.map_dropout = map_dropout
         self.seed = seed
         self.clip_ids = clip_ids
         self.metadata = metadata or {}
@@ -92,7 +98,8 @@ class VaclipModule(L.LightningModule):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         generator = torch.Generator().manual_seed(self._draw_seed(1 + batch_idx))
         batch = prepare_batch(batch, self.augmentation, generator)
-        terms = self._loss_terms(self._run_for_training(batch), batch)
+        given = self._shown_maps(len(batch[keys.LABEL]), generator)
+        terms = self._loss_terms(self._run_for_training(batch, given), batch)
         self._stop_if_not_finite(terms, batch)
         logged = {f"train/{name}": value for name, value in terms.items()}
         # The terms average over processes without weights to what they are for all rows, so
@@ -161,16 +168,34 @@ class VaclipModule(L.LightningModule):
         rows = sorted(set(batch[keys.CLIP_ROW].tolist()))
         return ", ".join(self.clip_ids[row] for row in rows) if self.clip_ids else str(rows)
 
-    def _run_for_training(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _shown_maps(self, segments: int, generator: torch.Generator) -> Tensor | None:
+        """Draws which training segments are guided by the given map."""
+        if self.model.map_source == "given":
+            return None
+        done = self.current_epoch / max(1, (self.trainer.max_epochs or 1) - 1)
+        dropped = self.map_dropout + (1 - self.map_dropout) * min(1.0, done)
+        return (torch.rand(segments, generator=generator) >= dropped).to(self.device)
+
+    def _run_for_training(
+        self, batch: dict[str, Tensor], map_given: Tensor | None
+    ) -> dict[str, Tensor]:
         chunk = self.grad_cache_chunk
         if chunk is None or chunk >= len(batch[keys.LABEL]):
-            return self._run(batch, embed=self.aligns)
+            return self._run(batch, embed=self.aligns, map_given=map_given)
         return forward_in_chunks(
-            self.model, batch, chunk, embed=self.aligns, keep_tokens=self.loss.lambda_token > 0
+            self.model,
+            batch,
+            chunk,
+            embed=self.aligns,
+            keep_tokens=self.loss.lambda_token > 0,
+            keep_map=self.loss.lambda_map > 0,
+            map_given=map_given,
         )
 
-    def _run(self, batch: dict[str, Tensor], embed: bool = True) -> dict[str, Tensor]:
-        return self.model(*model_inputs(batch), embed=embed)
+    def _run(
+        self, batch: dict[str, Tensor], embed: bool = True, map_given: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        return self.model(*model_inputs(batch), map_given=map_given, embed=embed)
 
     def _loss_terms(
         self, outputs: dict[str, Tensor], batch: dict[str, Tensor]
@@ -179,8 +204,9 @@ class VaclipModule(L.LightningModule):
         with torch.autocast(self.device.type, enabled=False):
             outputs = {name: value.float() for name, value in outputs.items()}
             on_tokens = None
-            if self.loss.lambda_token > 0:
-                grid = outputs[keys.VIDEO_TOKENS].shape[2:]
+            if self.loss.lambda_token > 0 or self.loss.lambda_map > 0:
+                on_grid = keys.VIDEO_TOKENS if self.loss.lambda_token > 0 else keys.PREDICTED_MAP
+                grid = outputs[on_grid].shape[2:]
                 on_tokens = token_weights(batch[keys.ATTN_MAP], batch[keys.ATTN_VALID], grid)
             facts = self.loss.clip.pair_facts(
                 batch[keys.ATTN_VALID],
