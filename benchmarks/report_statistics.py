@@ -22,12 +22,12 @@ from joblib import Parallel, delayed
 from simulated_studies import SCENARIOS, Scenario, simulate, strength_of, truth
 from vaclip.evaluation import compare as judge
 from vaclip.evaluation import inference as stats
+from vaclip.evaluation.answers import Answer
 from vaclip.evaluation.compare import HEADLINE
 from vaclip.evaluation.evaluate import reach_verdict
 from vaclip.evaluation.fusion import with_late_fusion
 from vaclip.evaluation.predictions import Predictions
 from vaclip.evaluation.roles import Roles
-from vaclip.evaluation.verdict import Answer
 
 N_RESAMPLES = 1000
 SIZE = {"n_resamples": N_RESAMPLES, "n_permutations": 999}

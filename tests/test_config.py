@@ -76,20 +76,27 @@ def test_an_experiment_says_what_it_is_and_what_it_differs_in(name):
     assert configure(f"experiment={name}").about == ArmAbout(**arm_file(name)["about"])
 
 
-# What an arm differs in, from the table of arms.
-FULL = (True, "spatiotemporal", False, 0.0, 1.0)
+# What an arm differs in, from the table of arms: the terms are (token, CLIP, map).
+FULL = (True, "spatiotemporal", False, False, "given", (0.0, 1.0, 0.0))
+PLAIN = (False, None, None, False)
+POOLED = (True, "weighted_pool", False, True)
 ARMS = {
-    "B0": (False, None, None, 0.0, 0.0),
-    "B1": (False, None, None, 0.0, 1.0),
-    "B2": (True, "spatiotemporal", False, 0.0, 0.0),
-    "B3": (True, "spatiotemporal", False, 0.0, 1.0),
-    "B4": (True, "spatiotemporal", False, 0.1, 1.0),
-    "C1": (True, "channel", False, 0.0, 1.0),
-    "C2": (True, "weighted_pool", False, 0.0, 1.0),
-    "C3_linear": (True, "spatiotemporal", False, 0.0, 1.0),
-    "C3_sigmoid": (True, "spatiotemporal", True, 0.0, 1.0),
-    **{f"K_{name}": FULL for name in (*CONTROLS, "withheld", "swapped")},
-    "K_map_only": (False, None, None, 0.0, 0.0),
+    "B0": (*PLAIN, "given", (0.0, 0.0, 0.0)),
+    "B1": (*PLAIN, "given", (0.0, 1.0, 0.0)),
+    "B2": (*FULL[:5], (0.0, 0.0, 0.0)),
+    "B3": FULL,
+    "B4": (*FULL[:5], (0.1, 1.0, 0.0)),
+    "C1": (True, "channel", *FULL[2:]),
+    "C2": (True, "weighted_pool", *FULL[2:]),
+    "C3_linear": FULL,
+    "C3_sigmoid": (True, "spatiotemporal", True, *FULL[3:]),
+    **{f"K_{name}": FULL for name in (*CONTROLS, "withheld", "swapped") if name != "prior"},
+    "K_map_only": (*PLAIN, "given", (0.0, 0.0, 0.0)),
+    "P0": (*PLAIN, "predicted", (0.0, 0.0, 1.0)),
+    "P1": (*POOLED, "predicted", (0.0, 0.0, 0.0)),
+    "P2": (*POOLED, "predicted", (0.0, 0.0, 1.0)),
+    "P_shuffled": (*POOLED, "predicted", (0.0, 0.0, 1.0)),
+    "P_prior": (*POOLED, "given", (0.0, 0.0, 0.0)),
 }
 
 
@@ -105,12 +112,13 @@ def test_an_arm_switches_what_its_name_says(name):
     switches = (
         model.map_guided,
         *(guidance if model.map_guided else (None, None)),
-        model.lambda_token,
-        config.loss.clip_weight,
+        model.map_guided_global,
+        model.map_source,
+        (model.lambda_token, config.loss.clip_weight, model.lambda_map),
     )
     assert switches == ARMS[name]
     assert (model.clip_classifier_source == "attn") == (name == "K_map_only")
-    drawn = name.removeprefix("K_") if name[2:] in CONTROLS else None
+    drawn = name[2:] if name[:2] in ("K_", "P_") and name[2:] in CONTROLS else None
     assert config.data.control == drawn
     tested = {"K_withheld": "uniform", "K_swapped": "shuffled"}
     assert config.data.test_control == tested.get(name)

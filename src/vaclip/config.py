@@ -231,6 +231,10 @@ class RolesConfig:
     withheld: str | None = "K_withheld"
     swapped: str | None = "K_swapped"
     bedside: str | None = "B1"
+    taught: str | None = "P2"
+    untaught: str | None = "P1"
+    taught_shuffled: str | None = "P_shuffled"
+    prior: str | None = "P_prior"
     controls: list[str] = setting(
         ["K_shuffled", "K_shuffled_within_class", "K_uniform", "K_centre", "K_random",
          "K_map_only", "K_withheld", "K_swapped"],
@@ -247,9 +251,8 @@ class RolesConfig:
 
     def named(self) -> Iterator[tuple[str, str]]:
         """Yields (setting, arm) of every arm that has a role."""
-        roles = ("baseline", "method", "shuffled", "map_only", "withheld", "swapped", "bedside")
-        for role in roles:
-            if (arm := getattr(self, role)) is not None:
+        for role in (one.name for one in dataclasses.fields(self)):
+            if role not in ("controls", "pairs") and (arm := getattr(self, role)) is not None:
                 yield role, arm
         yield from (("controls", arm) for arm in self.controls)
         yield from (("pairs", arm) for pair in self.pairs for arm in pair)
@@ -262,7 +265,7 @@ class StudyConfig:
     arms: list[str] = setting(
         ["B0", "B1", "B2", "B3", "B4", "C1", "C2", "C3_linear", "C3_sigmoid", "K_shuffled",
          "K_shuffled_within_class", "K_uniform", "K_centre", "K_random", "K_map_only",
-         "K_withheld", "K_swapped"],
+         "K_withheld", "K_swapped", "P0", "P1", "P2", "P_shuffled", "P_prior"],
         listed(least=1),
     )  # fmt: skip
     roles: RolesConfig = setting(RolesConfig)
@@ -270,10 +273,10 @@ class StudyConfig:
     seeds: list[int] = setting([0], listed(NOT_NEGATIVE, least=1))
     folds: list[int] | None = setting(None, listed(NOT_NEGATIVE, least=1))
     train_fraction: list[float] = setting([0.25, 0.5, 1.0], listed(SHARE))
-    train_fraction_arms: list[str] = setting(["B0", "B3"], listed())
+    train_fraction_arms: list[str] = setting(["B0", "B3", "P2"], listed())
     annotator_arms: list[str] = setting(["B3"], listed())
     noise: NoiseConfig = setting(NoiseConfig)
-    noise_arms: list[str] = setting(["B3", "C3_sigmoid"], listed())
+    noise_arms: list[str] = setting(["B3", "C3_sigmoid", "P2"], listed())
     jobs: int | None = setting(None, number(lambda x: x >= 1, "1 or more, or null"))
     dry_run: bool = False
 

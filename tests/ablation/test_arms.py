@@ -12,7 +12,11 @@ from vaclip import VaclipError
 from vaclip.ablation.arms import arm_switches, check_arms, describe_arm
 from vaclip.compose import arm_names
 
-LOSS = {"B0": "CE", "B2": "CE", "B4": "CE + 1 CLIP + 0.1 token", "K_map_only": "CE"}
+LOSS = {
+    **dict.fromkeys(("B0", "B2", "K_map_only", "P1", "P_prior"), "CE"),
+    **dict.fromkeys(("P0", "P2", "P_shuffled"), "CE + 1 map"),
+    "B4": "CE + 1 CLIP + 0.1 token",
+}
 REFERENCE = make_config(Path("runs"))
 
 

@@ -44,21 +44,21 @@ def test_the_default_study_has_every_arm_and_variant_on_every_fold_once(default)
     study = study_of()
     noise = [
         keys.variant_name(arm, f"noise_{kind}", strength)
-        for arm in ("B3", "C3_sigmoid")
+        for arm in ("B3", "C3_sigmoid", "P2")
         for kind, strengths in dataclasses.asdict(study.noise).items()
         for strength in strengths
     ]
-    low_data = [f"{arm}@train_fraction={f}" for arm in ("B0", "B3") for f in (0.25, 0.5)]
+    low_data = [f"{arm}@train_fraction={f}" for arm in ("B0", "B3", "P2") for f in (0.25, 0.5)]
     across = [f"B3@annotators={a}>{b}" for a in ANNOTATORS for b in ANNOTATORS]
     wanted = {*study.arms, *noise, *low_data, *across}
     assert set(found) == {(arm, fold, 0) for arm in wanted for fold in range(FOLDS)}
-    assert len(study.arms) == 17
+    assert len(study.arms) == 22
 
 
 def test_no_model_is_trained_twice(default):
     hashes = [(training_hash(job.config), job.fold) for job in default]
     assert len(set(hashes)) == len(hashes)
-    assert len(default) == 20 * FOLDS  # 14 arms, 4 shares of patients, 2 annotators
+    assert len(default) == 27 * FOLDS  # 19 arms, 6 shares of patients, 2 annotators
 
 
 def test_arms_that_differ_at_test_alone_share_a_training(default):
@@ -150,7 +150,9 @@ def test_fewer_folds_seeds_and_arms():
     assert {job.fold for job in jobs} == {2}
     assert {job.seed for job in jobs} == {5}
     arms = {arm for job in jobs for arm in job.arms}
-    assert arms == {"B0", "B1", "B3", "K_shuffled", "K_map_only", "K_withheld", "K_swapped"}
+    bedside = {"P1", "P2", "P_shuffled", "P_prior"}
+    controls = {"K_shuffled", "K_map_only", "K_withheld", "K_swapped"}
+    assert arms == {"B0", "B1", "B3"} | controls | bedside
 
 
 def test_one_annotator_cannot_be_crossed():

@@ -11,6 +11,7 @@ from vaclip import VaclipError
 from vaclip.data.cache import CachedClip
 from vaclip.data.control_maps import with_control_maps
 from vaclip.data.dataset import ClipItem, map_array
+from vaclip.data.prior_map import prior_map
 from vaclip.maps import CONTROLS, SHUFFLED
 from vaclip.study.study import Clip
 
@@ -48,11 +49,10 @@ def test_clips_keep_everything_but_the_map(tmp_path, kind):
         assert [getattr(before, n) for n in same] == [getattr(after, n) for n in same]
         assert after.cached.clip == before.cached.clip
         assert after.cached.frames == before.cached.frames
-        if before.cached.attn is None:
+        if before.cached.attn is None and kind != "prior":
             assert after == before
         else:
-            shape = map_array(after.cached.attn).shape
-            assert shape == map_array(before.cached.attn).shape
+            assert map_array(after.cached.attn).shape == (1, before.cached.samples, *SIZE)
     assert changed == control(items, kind, tmp_path)
 
 
@@ -143,10 +143,56 @@ def test_a_donor_of_another_length_is_stretched(tmp_path):
     assert map_array(long.cached.attn)[0, :, 0, 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
-@pytest.mark.parametrize(("kind", "distinct"), [("uniform", 1), ("centre", 1), ("random", 6)])
+@pytest.mark.parametrize(
+    ("kind", "distinct"), [("uniform", 1), ("centre", 1), ("prior", 1), ("random", 6)]
+)
 def test_identities_of_drawn_maps(tmp_path, kind, distinct):
     items = make_items(tmp_path, range(6))
     changed = control(items, kind, tmp_path)
     assert len({item.map_id for item in changed}) == distinct
     contents = {map_array(item.cached.attn).numpy().tobytes() for item in changed}
     assert len(contents) == distinct
+
+
+# --- The mean map of the training patients -------------------------------------------------------
+
+
+def spot(item, place, value):
+    """Overwrites a clip's map: ``value`` at one place on all samples, and nothing elsewhere."""
+    content = np.zeros((1, item.cached.samples, *SIZE), np.uint8)
+    content[0, :, *place] = value
+    np.save(item.cached.attn, content)
+
+
+def test_the_prior_is_the_mean_of_patients_and_not_of_clips(tmp_path):
+    items = make_items(tmp_path, [0, 0, 0, 1], samples=[2, 4, 6, 3])
+    for item in items[:3]:
+        spot(item, (1, 2), 200)
+    spot(items[3], (4, 5), 100)
+    prior = prior_map(items, {"p0", "p1"})
+    expected = np.zeros((1, *SIZE))
+    expected[0, 1, 2], expected[0, 4, 5] = 255, 127.5  # 200 of one patient, 100 of the other
+    np.testing.assert_allclose(prior, expected, atol=0.51)
+
+
+def test_the_prior_is_made_of_training_patients_alone_and_given_to_all(tmp_path):
+    items = make_items(tmp_path, [0, 1, 2, 3], samples=[4, 5, 6, 5], without=[2])
+    for item, place in zip(items, [(0, 0), (1, 1), (2, 2), (3, 3)], strict=True):
+        if item.cached.attn is not None:
+            spot(item, place, 90)
+    groups = [{"p0", "p1"}, {"p2"}, {"p3"}]
+    changed = control(items, "prior", tmp_path, groups)
+    for before, after in zip(items, changed, strict=True):
+        shown = map_array(after.cached.attn).numpy()
+        assert shown.shape == (1, before.cached.samples, *SIZE)
+        assert {tuple(map(int, place)) for place in np.argwhere(shown[0, 0])} == {(0, 0), (1, 1)}
+        assert (shown == shown[:, :1]).all()
+    spot(items[3], (5, 5), 255)  # a test patient's map is no matter
+    again = control(items, "prior", tmp_path, groups)
+    assert [item.cached.attn for item in again] == [item.cached.attn for item in changed]
+
+
+def test_without_a_training_map_there_is_no_prior(tmp_path):
+    items = make_items(tmp_path, [0, 1], without=[0])
+    with pytest.raises(VaclipError, match="no training patient has a map"):
+        control(items, "prior", tmp_path, [{"p0"}, {"p1"}])

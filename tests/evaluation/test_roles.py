@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from vaclip.evaluation.roles import Roles
+from vaclip.evaluation.roles import FAMILIES, Roles
 
 ROLES = Roles.from_json(
     {
@@ -25,12 +25,12 @@ def test_families_of_the_arms_that_are_there():
     assert ROLES.families(["B0", "B3", "K_shuffled", "K_uniform", "C1"]) == {
         "primary": [("B3", "B0"), ("B3", "K_shuffled")],
         "fusion": [],
+        "bedside": [],
         "baseline": [("K_shuffled", "B0"), ("K_uniform", "B0"), ("C1", "B0")],
         "named": [("B3", "C1")],
         "controls": [("B3", "K_uniform")],
     }
-    nothing = {"primary": [], "fusion": [], "baseline": [], "named": [], "controls": []}
-    assert ROLES.families(["B1"]) == nothing
+    assert ROLES.families(["B1"]) == {name: [] for name in FAMILIES}
 
 
 def test_a_primary_contrast_stands_in_no_other_family():
@@ -41,6 +41,28 @@ def test_a_primary_contrast_stands_in_no_other_family():
     assert len(pairs) == len(set(pairs))
     assert found["fusion"] == [("B3", "B0+K_map_only")]
     assert found["controls"] == [("B3", "K_map_only")]
+
+
+BEDSIDE = Roles.from_json(
+    {
+        "baseline": "B0", "method": "B3", "shuffled": "K_shuffled", "bedside": "B1",
+        "taught": "P2", "untaught": "P1", "taught_shuffled": "P_shuffled", "prior": "P_prior",
+    }
+)  # fmt: skip
+
+
+def test_a_taught_arm_answers_for_the_bedside_in_place_of_the_aligned_one():
+    found = BEDSIDE.families(["B0", "B1", "B3", "P1", "P2", "P_shuffled", "P_prior"])
+    assert found["primary"] == [("P2", "P1"), ("B3", "B0")]
+    assert found["bedside"] == [("P2", "P_shuffled"), ("P2", "P_prior")]
+    others = ["B1", "P1", "P2", "P_shuffled", "P_prior"]
+    assert found["baseline"] == [(arm, "B0") for arm in others]
+
+
+@pytest.mark.parametrize("missing", ["P1", "P2"])
+def test_without_both_arms_the_aligned_one_answers(missing):
+    arms = [arm for arm in ("B0", "B1", "B3", "P1", "P2") if arm != missing]
+    assert BEDSIDE.families(arms)["primary"] == [("B1", "B0"), ("B3", "B0")]
 
 
 def test_variants_stand_in_no_family():

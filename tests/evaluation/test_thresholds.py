@@ -13,6 +13,7 @@ from sklearn import metrics as sk
 
 from report_tables import CLASSES, LABELS, prediction_rows
 from vaclip.errors import VaclipError
+from vaclip.evaluation.answers import Answer
 from vaclip.evaluation.compare import compare, compare_families
 from vaclip.evaluation.evaluate import reach_verdict
 from vaclip.evaluation.fusion import with_late_fusion
@@ -26,7 +27,6 @@ from vaclip.evaluation.thresholds import (
     validation_cases,
     validation_thresholds,
 )
-from vaclip.evaluation.verdict import Answer
 
 PATIENTS = [*range(3)] * 20
 ROLES = Roles("B0", "B3", map_only="K_map_only")

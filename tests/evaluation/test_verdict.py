@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from vaclip.evaluation.answers import Answer
+from vaclip.evaluation.closure import Closure
 from vaclip.evaluation.compare import Contrast, Score
 from vaclip.evaluation.data_card import NOT_RECORDED, Blinding
 from vaclip.evaluation.follow import Following
@@ -14,9 +16,10 @@ from vaclip.evaluation.inference import UNDEFINED, Interval, ResampledT, Standar
 from vaclip.evaluation.learning import Needed, Projection
 from vaclip.evaluation.roles import Roles
 from vaclip.evaluation.thresholds import AtThresholds
-from vaclip.evaluation.verdict import Answer, Evidence, verdict, with_needed
+from vaclip.evaluation.verdict import Evidence, verdict, with_needed
 
 ROLES = Roles("B0", "B3", "K_shuffled", "K_map_only", "B1")
+TAUGHT = replace(ROLES, taught="P2", untaught="P1", taught_shuffled="P_shuffled", prior="P_prior")
 FUSION = "B0+K_map_only"
 BETTER, WORSE, UNCLEAR, EQUAL = (0.2, 0.001), (-0.2, 0.001), (0.05, 0.3), (0.01, 0.6)
 NARROW = 0.01  # a standard error with which 0.01 is no difference
@@ -51,10 +54,24 @@ def score(mean, half=0.1):
     return Score({0: mean}, mean, math.nan, interval, interval, interval)
 
 
-def judged(*, chance=1 / 3, map_alone=None, auroc=None, same_maps=math.nan, roles=ROLES,
-           blinding=NOT_RECORDED, cut=None, **found):  # fmt: skip
-    """From bedside, gain, whose, fusion = (difference, p) or (difference, p, error)."""
+def judged(
+    *,
+    chance=1 / 3,
+    map_alone=None,
+    auroc=None,
+    same_maps=math.nan,
+    blinding=NOT_RECORDED,
+    cut=None,
+    closure=None,
+    roles=ROLES,
+    **found,
+):
+    """From bedside, gain, whose, fusion, ... = (difference, p) or (difference, p, error)."""
     pairs = {
+        "taught": (roles.taught, roles.untaught),
+        "shuffled": (roles.taught, roles.taught_shuffled),
+        "prior": (roles.taught, roles.prior),
+        "usual": (roles.taught, roles.baseline),
         "bedside": (roles.bedside, roles.baseline),
         "gain": (roles.method, roles.baseline),
         "whose": (roles.method, roles.shuffled),
@@ -64,10 +81,13 @@ def judged(*, chance=1 / 3, map_alone=None, auroc=None, same_maps=math.nan, role
     for name, (difference, p, *error) in found.items():
         more = {"error": error[0]} if error else {}
         made[pairs[name]] = contrast(*pairs[name], difference, p, **more)
-    primary = [pair for name, pair in pairs.items() if pair in made and name != "fusion"]
+    primary = [
+        pairs[name] for name in ("taught", "bedside", "gain", "whose") if pairs[name] in made
+    ]
     for pair, p in zip(primary, holm([made[pair].p for pair in primary]), strict=True):
         made[pair] = replace(made[pair], p_holm=p)
-    return verdict(made, roles, Evidence(chance, map_alone, auroc, same_maps, blinding, cut))
+    evidence = Evidence(chance, map_alone, auroc, same_maps, blinding, cut, closure)
+    return verdict(made, roles, evidence)
 
 
 def answers(found):
@@ -95,6 +115,66 @@ def test_bedside_says_what_it_was_answered_from():
     assert said.startswith("At the bedside, where nobody has drawn a map: ")
     assert "Yes. B1 is better than B0" in said
     assert "trained with maps and tested without; its attention is not taught" in said
+
+
+SURE = {"shuffled": BETTER, "prior": BETTER, "usual": BETTER}
+
+
+@pytest.mark.parametrize(
+    ("taught", "changed", "answer", "why"),
+    [
+        (BETTER, {}, Answer.YES, "P2 is better than P1"),
+        (BETTER, {}, Answer.YES, "It is also better than P_shuffled: P2 0.700, P_shuffled 0.500"),
+        (BETTER, {}, Answer.YES, "and not worse than B0"),
+        (BETTER, {"usual": (*EQUAL, NARROW)}, Answer.YES, "and not worse than B0"),
+        (WORSE, {}, Answer.NO, "P2 is worse than P1"),
+        ((*EQUAL, NARROW), {}, Answer.NO, "differ by less than 0.05"),
+        (UNCLEAR, {}, Answer.UNDECIDED, "a difference is not excluded"),
+        (NOTHING, {}, Answer.NOT_ASKED, "It needs P2 and P1"),
+        (BETTER, {"shuffled": (*EQUAL, NARROW)}, Answer.NO, "another patient's maps teach as much"),
+        (BETTER, {"shuffled": WORSE}, Answer.NO, "another patient's maps teach as much"),
+        (BETTER, {"shuffled": UNCLEAR}, Answer.UNDECIDED, "not excluded that another patient's"),
+        (BETTER, {"shuffled": (-0.2, 0.2)}, Answer.UNDECIDED, "not excluded that another"),
+        (BETTER, {"shuffled": None}, Answer.UNDECIDED, "not compared with a control by which"),
+        (BETTER, {"prior": (*EQUAL, NARROW)}, Answer.NO, "where everybody looks is as good"),
+        (BETTER, {"prior": UNCLEAR}, Answer.UNDECIDED, "where everybody looks is as good"),
+        (BETTER, {"prior": None}, Answer.UNDECIDED, "not compared with a control by which"),
+        (BETTER, {"usual": WORSE}, Answer.NO, "it is worse than B0"),
+        (BETTER, {"usual": (0.0, 1.0)}, Answer.UNDECIDED, "it may be worse than B0"),
+        (BETTER, {"usual": None}, Answer.UNDECIDED, "not compared with the baseline"),
+        # One certain no outweighs what is open.
+        (BETTER, {"shuffled": UNCLEAR, "prior": WORSE}, Answer.NO, "where everybody looks"),
+    ],
+)
+def test_bedside_of_a_taught_arm(taught, changed, answer, why):
+    found = {name: value for name, value in (SURE | changed).items() if value}
+    question = judged(roles=TAUGHT, taught=taught, bedside=BETTER, **found).questions[0]
+    assert question.name == "bedside"
+    assert question.answer is answer
+    assert why in question.sentences[0]
+
+
+def test_each_contrast_of_the_bedside_has_one_p_and_those_of_controls_are_their_own():
+    found = judged(roles=TAUGHT, taught=(0.2, 0.01), gain=(0.2, 0.02), **SURE).questions[0]
+    why = found.sentences[0]
+    assert why.count("p = ") + why.count("p < ") == 4
+    assert "corrected p = 0.020" in why
+    assert why.count("corrected") == 1
+
+
+def test_without_a_taught_arm_in_the_table_the_aligned_one_answers():
+    found = judged(roles=TAUGHT, bedside=BETTER)
+    assert "B1 is better than B0" in str(found.questions[0])
+
+
+def test_the_taught_arm_says_how_much_of_the_gain_it_has():
+    closed = Closure("P2", "B0", "B3", 0.62, Interval(0.31, 0.95))
+    question = judged(roles=TAUGHT, taught=BETTER, closure=closed, **SURE).questions[0]
+    assert question.sentences[1] == "P2 is given no map at test: it looks where it has learned to."
+    assert question.sentences[2] == (
+        "Of the way from B0 to B3, which is shown the map, P2 goes 0.62 "
+        "(95% interval 0.31 to 0.95)."
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 
 from vaclip.data.cache import cache_map
 from vaclip.data.dataset import ClipItem, map_array
+from vaclip.data.prior_map import with_prior
 from vaclip.errors import VaclipError
 from vaclip.maps import SHUFFLED, draw_control
 from vaclip.seeds import mix_seed
@@ -24,11 +25,11 @@ def with_control_maps(
     seed: int,
     root: Path,
 ) -> list[ClipItem]:
-    """Replaces the maps of clips; a clip without a map stays without.
+    """Replaces the maps of clips; a clip without a map stays without, but for ``prior``.
 
     Args:
         items: Clips.
-        groups: Patients of each split: maps are shuffled within it.
+        groups: Patients of each split, those of training first; maps are shuffled within a split.
         kind: One of `vaclip.maps.CONTROLS`.
         fps: Samples a second.
         seed: Of the shuffled ones and ``random``.
@@ -36,12 +37,16 @@ def with_control_maps(
 
     Returns:
         The clips in their order. ``map_id`` is that of the new map: the donor's for the shuffled
-        ones, the same for all for ``uniform`` and ``centre``, and each its own for ``random``.
+        ones, the same for all for ``prior``, ``uniform`` and ``centre``, and each its own for
+        ``random``.
 
     Raises:
         VaclipError: If only one patient of a split (of a class in it, for
-            ``shuffled_within_class``) has maps, so that there is nobody to take one from.
+            ``shuffled_within_class``) has maps, so that there is nobody to take one from; or if
+            no training patient has one, for ``prior``.
     """
+    if kind == "prior":
+        return with_prior(items, groups[0], root)
     replaced = {item.row: item for item in items}
     if kind in SHUFFLED:
         for own, own_seed, where in _shuffled_together(items, groups, kind, seed):

@@ -22,6 +22,7 @@ from vaclip.evaluation.clinical import (
     benefit_gains,
     clinical_use,
 )
+from vaclip.evaluation.closure import Closure, closure
 from vaclip.evaluation.compare import (
     HEADLINE,
     N_PERMUTATIONS,
@@ -43,7 +44,7 @@ from vaclip.evaluation.learning import (
     points_of,
 )
 from vaclip.evaluation.predictions import Predictions
-from vaclip.evaluation.roles import Roles
+from vaclip.evaluation.roles import Pair, Roles
 from vaclip.evaluation.scores import METRICS
 from vaclip.evaluation.sites import Sites, by_site
 from vaclip.evaluation.thresholds import at_thresholds
@@ -301,8 +302,22 @@ def reach_verdict(
         cut = at_thresholds(predictions, roles.method, roles.baseline)
     same = _same_maps(predictions, roles.method, roles.shuffled) if roles.shuffled else math.nan
     contrasts = {(c.first, c.second): c for family in families.values() for c in family}
-    evidence = Evidence(chance, alone, auroc, same, blinding, cut, following)
+    closed = _closure(predictions, roles, contrasts)
+    evidence = Evidence(chance, alone, auroc, same, blinding, cut, following, closed)
     return verdict(contrasts, roles, evidence)
+
+
+def _closure(
+    predictions: Predictions, roles: Roles, contrasts: Mapping[Pair, Contrast]
+) -> Closure | None:
+    """How much of the method's gain the taught arm has; None where an arm is missing."""
+    if roles.taught is None or not {roles.taught, roles.method} <= set(predictions.jobs):
+        return None
+    gains = [contrasts.get((arm, roles.baseline)) for arm in (roles.taught, roles.method)]
+    if gains[0] is None or gains[1] is None:
+        return None
+    apart = compare(predictions, roles.taught, roles.method, HEADLINE, **_NO_DRAWS)
+    return closure(gains[0], gains[1], apart)
 
 
 def _same_maps(predictions: Predictions, method: str, shuffled: str) -> float:

@@ -28,7 +28,7 @@ def plan_content(
     content = {
         "metric": HEADLINE,
         "margin": margin,
-        "primary": [pair for pair in roles.primary if set(pair) <= set(arms)],
+        "primary": roles.primary(arms),
         "arms": arms,
         "seeds": sorted(seeds),
         "folds": sorted(folds),

@@ -7,8 +7,8 @@ p is below 0.05. "Equal" means: the 90 % interval of the difference lies within 
 (two one-sided tests at 5 %, Schuirmann 1987), or both predict the very same. A *no* is never said
 because a p is large.
 
-**Bedside**: is a model that was trained with maps, and gets none at test, better than the baseline?
-*Yes*: better. *No*: the baseline is better, or both are equal. Else undecided.
+**Bedside**: is a model that was trained with maps, and gets none at test, better than one that was
+not? `vaclip.evaluation.bedside` has the rules.
 
 **Map at hand**: does the map add to the video? Primary contrast: method - baseline.
 
@@ -36,48 +36,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
+from vaclip.evaluation.answers import Answer, Question, defined, equal, numbers, plain_answer
+from vaclip.evaluation.bedside import aligned_question, taught_question
+from vaclip.evaluation.closure import Closure
 from vaclip.evaluation.compare import Contrast, Score
 from vaclip.evaluation.data_card import NOT_RECORDED, Blinding
 from vaclip.evaluation.follow import Following
-from vaclip.evaluation.inference import ALPHA, LEVEL, difference_interval
+from vaclip.evaluation.inference import ALPHA, LEVEL
 from vaclip.evaluation.learning import Needed, Projection, about
 from vaclip.evaluation.roles import Pair, Roles
 from vaclip.evaluation.thresholds import AtThresholds
 
 _SAME_MAPS = 0.5
-
-
-class Answer(StrEnum):
-    """What the rules say to a question."""
-
-    YES = "yes"
-    NO = "no"
-    UNDECIDED = "undecided"
-    NOT_ASKED = "not asked"
-
-
-@dataclass(frozen=True)
-class Question:
-    """A question and its answer."""
-
-    name: str
-    asks: str
-    answer: Answer
-    sentences: tuple[str, ...]
-    """The reason first, then what to know beside it."""
-    contrast: Contrast | None = None
-    """The primary one."""
-
-    @property
-    def needs_patients(self) -> bool:
-        """Whether it is undecided because its primary contrast is."""
-        undecided = self.answer is Answer.UNDECIDED and self.contrast is not None
-        return undecided and not self.contrast.p_holm < ALPHA
-
-    def __str__(self) -> str:
-        return " ".join([self.asks, f"{self.answer.capitalize()}.", *self.sentences])
 
 
 @dataclass(frozen=True)
@@ -93,6 +64,7 @@ class Evidence:
         blinding: What the annotators knew.
         cut: Method against baseline at thresholds from validation; None where there are none.
         following: How often the method follows another patient's map; None where it was not tested.
+        closure: How much of the method's gain the taught arm has; None without such an arm.
     """
 
     chance: float
@@ -102,6 +74,7 @@ class Evidence:
     blinding: Blinding = NOT_RECORDED
     cut: AtThresholds | None = None
     following: Following | None = None
+    closure: Closure | None = None
 
 
 @dataclass(frozen=True)
@@ -132,14 +105,17 @@ def verdict(contrasts: Mapping[Pair, Contrast], roles: Roles | None, evidence: E
         return Verdict(
             (), ("No verdict: nothing says which arm is the baseline and which the method.",)
         )
-    bedside = _of(contrasts, roles.bedside, roles.baseline)
-    gain = _of(contrasts, roles.method, roles.baseline)
-    fusion = _of(contrasts, roles.method, roles.fusion)
+    taught = (roles.taught or "", roles.untaught or "")
+    bedside = defined(contrasts, *taught) or defined(contrasts, roles.bedside, roles.baseline)
+    gain = defined(contrasts, roles.method, roles.baseline)
+    fusion = defined(contrasts, roles.method, roles.fusion)
     if fusion is not None:
         fusion = replace(fusion, p_holm=math.nan)  # asked only after a yes: nothing to correct for
-    whose = _of(contrasts, roles.method, roles.shuffled)
+    whose = defined(contrasts, roles.method, roles.shuffled)
     questions = (
-        _bedside(roles, bedside),
+        taught_question(roles, contrasts, evidence.closure)
+        if taught in contrasts
+        else aligned_question(roles, bedside),
         _map_at_hand(roles, gain, fusion, evidence),
         _whose_map(roles, whose, evidence.same_maps),
     )
@@ -191,20 +167,11 @@ def _patients(found: Projection) -> str:
     return f"{about(found.value)} ({LEVEL:.0%} interval {ends})"
 
 
-def _of(
-    contrasts: Mapping[Pair, Contrast], first: str | None, second: str | None
-) -> Contrast | None:
-    """Returns a contrast that is there and defined."""
-    contrast = contrasts.get((first, second)) if first and second else None
-    defined = contrast and math.isfinite(contrast.p) and math.isfinite(contrast.difference)
-    return contrast if defined else None
-
-
 def _beside(
     contrasts: Mapping[Pair, Contrast], roles: Roles, controls: Iterable[str | None]
 ) -> list[str]:
     """Names the controls that stand beside a question; nothing is decided by them."""
-    found = [c for name in controls if (c := _of(contrasts, roles.method, name))]
+    found = [c for name in controls if (c := defined(contrasts, roles.method, name))]
     if not found:
         return []
     each = "; ".join(
@@ -212,21 +179,6 @@ def _beside(
         for c in found
     )
     return [f"Beside it, {roles.method} less a control, with the {LEVEL:.0%} interval: {each}."]
-
-
-def _bedside(roles: Roles, primary: Contrast | None) -> Question:
-    asks = (
-        "At the bedside, where nobody has drawn a map: is a model that was trained with "
-        "clinicians' maps better than one that was not?"
-    )
-    if primary is None:
-        needed = f"{roles.bedside} and {roles.baseline}" if roles.bedside else (
-            "an arm that is trained with maps and tested without"
-        )  # fmt: skip
-        return Question("bedside", asks, Answer.NOT_ASKED, (f"It needs {needed}.",))
-    answer, why = _plain(primary, roles.margin)
-    used = f"{roles.bedside} is trained with maps and tested without; its attention is not taught."
-    return Question("bedside", asks, answer, (why, used), primary)
 
 
 def _map_at_hand(
@@ -239,7 +191,7 @@ def _map_at_hand(
             "more than one trained model."
         )
         return Question("map_at_hand", asks, Answer.NOT_ASKED, (needed,))
-    answer, why = _plain(primary, roles.margin)
+    answer, why = plain_answer(primary, roles.margin)
     if answer is Answer.YES:
         answer, why = _beyond_the_map(roles, why, fusion, evidence)
     told = (*_map_alone(roles, evidence), *_follows(roles, evidence.following))
@@ -257,9 +209,9 @@ def _beyond_the_map(
         )
     against = (
         f"the late fusion of {roles.baseline} and {roles.map_only}, which needs no guidance: "
-        f"{_numbers(fusion)}."
+        f"{numbers(fusion)}."
     )
-    if _equal(fusion, roles.margin) or (fusion.difference < 0 and fusion.p < ALPHA):
+    if equal(fusion, roles.margin) or (fusion.difference < 0 and fusion.p < ALPHA):
         why = "The gain is the diagnosis that the map holds:"
         return Answer.NO, f"{why} {gain} But it is no better than {against}"
     if fusion.p >= ALPHA:
@@ -271,8 +223,8 @@ def _beyond_the_map(
 
 def _moved_cut(roles: Roles, evidence: Evidence) -> str | None:
     """Why a gain is a shift of the cut; None where it is not shown to be one."""
-    if evidence.auroc is not None and _equal(evidence.auroc, roles.margin):
-        return f"the patients are ranked alike, by macro AUROC: {_numbers(evidence.auroc)}."
+    if evidence.auroc is not None and equal(evidence.auroc, roles.margin):
+        return f"the patients are ranked alike, by macro AUROC: {numbers(evidence.auroc)}."
     if evidence.cut is not None and evidence.cut.gone:
         cut, low, high = evidence.cut, evidence.cut.interval.low, evidence.cut.interval.high
         return (
@@ -310,7 +262,7 @@ def _whose_map(roles: Roles, primary: Contrast | None, same_maps: float) -> Ques
         control = roles.shuffled or "an arm that gets another patient's map"
         needed = f"It needs {roles.method} and {control}."
         return Question("whose_map", asks, Answer.NOT_ASKED, (needed,))
-    answer, why = _plain(primary, roles.margin)
+    answer, why = plain_answer(primary, roles.margin)
     alike = []
     if same_maps >= _SAME_MAPS:
         alike = [
@@ -318,44 +270,6 @@ def _whose_map(roles: Roles, primary: Contrast | None, same_maps: float) -> Ques
         ]
         answer = answer if answer is Answer.YES else Answer.UNDECIDED
     return Question("whose_map", asks, answer, (why, *alike), primary)
-
-
-def _plain(primary: Contrast, margin: float) -> tuple[Answer, str]:
-    """Answers by a contrast alone."""
-    found = _numbers(primary)
-    if primary.p_holm < ALPHA:
-        better = primary.difference > 0
-        return (Answer.YES if better else Answer.NO), (
-            f"{primary.first} is {'better' if better else 'worse'} than {primary.second}: {found}."
-        )
-    if _equal(primary, margin):
-        return Answer.NO, f"The two differ by less than {margin:g}: {found}."
-    return (
-        Answer.UNDECIDED,
-        f"Neither is shown to be better, and a difference is not excluded: {found}.",
-    )
-
-
-def _equal(contrast: Contrast, margin: float) -> bool:
-    if contrast.identical:
-        return True
-    interval = difference_interval(
-        contrast.difference, contrast.error, contrast.patients, level=1 - 2 * ALPHA
-    )
-    return interval.low > -margin and interval.high < margin
-
-
-def _numbers(contrast: Contrast) -> str:
-    """Values, difference, interval and p; the corrected p where there is one."""
-    single = math.isnan(contrast.p_holm)
-    p = contrast.p if single else contrast.p_holm
-    said = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-    return (
-        f"{contrast.first} {contrast.value_first:.3f}, {contrast.second} "
-        f"{contrast.value_second:.3f}, difference {contrast.difference:+.3f}, "
-        f"{LEVEL:.0%} interval {contrast.interval.low:+.3f} to {contrast.interval.high:+.3f}, "
-        f"{'' if single else 'corrected '}{said}"
-    )
 
 
 def _hole(contrast: Contrast) -> str:

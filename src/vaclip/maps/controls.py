@@ -6,8 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 SHUFFLED = ("shuffled", "shuffled_within_class")
-"""They take another patient's map (`vaclip.data.control_maps`); the others are drawn."""
-CONTROLS = (*SHUFFLED, "uniform", "centre", "random")
+"""They take another patient's map (`vaclip.data.control_maps`)."""
+CONTROLS = (*SHUFFLED, "prior", "uniform", "centre", "random")
+"""``prior`` is the mean map of the training patients (`vaclip.data.prior_map`); the others are
+drawn."""
 _CENTRE_WIDTH = 0.2  # standard deviation, in picture sides
 _RANDOM_WIDTH = 0.12  # of the blur, in picture sides
 _RANDOM_SECONDS = 1.0  # of the blur in time

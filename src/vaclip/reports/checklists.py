@@ -13,11 +13,11 @@ import yaml
 
 from vaclip import keys
 from vaclip.errors import counted
+from vaclip.evaluation.answers import Answer
 from vaclip.evaluation.evaluate import Evaluation
 from vaclip.evaluation.inference import Interval
 from vaclip.evaluation.labels import METRICS
 from vaclip.evaluation.plan import plan_sentences
-from vaclip.evaluation.verdict import Answer
 from vaclip.reports.gather import Source
 from vaclip.reports.typeset import NONE, Table, interval_text, markdown, number
 

@@ -146,6 +146,7 @@ def family_title(results: Evaluation, name: str) -> str:
     return {
         "primary": "The contrasts that the verdict rests on",
         "fusion": f"{results.roles.method} against the late fusion, which the verdict asks for too",
+        "bedside": f"{results.roles.taught} against its controls, which the verdict asks for too",
         "baseline": f"Every other arm against {results.roles.baseline}",
         "named": "Pairs named beforehand",
         "controls": f"{results.roles.method} against the control arms",
