@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -180,11 +181,9 @@ def test_predict_on_files_and_folders(home, trained, without_map):
     for _, row in table.iterrows():
         assert row[f"prob_{row['predicted']}"] == row[probs].max()
     assert json.loads((home / "out.json").read_text())[0]["predicted"] == table["predicted"][0]
-    table, failures = predict_videos(
-        load_predictor(checkpoint(without_map)), [cohort(home) / "videos"]
-    )
-    assert len(table) == len(videos)
-    assert not failures
+    found = predict_videos(load_predictor(checkpoint(without_map)), [cohort(home) / "videos"])
+    assert len(found.table) == len(videos)
+    assert not found.failures
 
 
 def test_a_broken_video_does_not_lose_the_others(home, without_map, tmp_path):
@@ -199,6 +198,34 @@ def test_a_broken_video_does_not_lose_the_others(home, without_map, tmp_path):
     assert "broken.mp4: cannot be decoded" in done.stderr
     assert "Traceback" not in done.stderr
     assert pd.read_csv(home / "kept.csv")["video"].tolist() == [str(tmp_path / "good.mp4")]
+
+
+def test_predicted_maps_are_written_as_arrays_and_over_the_videos(home, trained, tmp_path):
+    """A model that predicts its map, on a folder without labels, maps, or only videos."""
+    done = command(home, "vaclip", "train", *SMOKE, "experiment=P2", "run_dir=p2")
+    assert done.returncode == 0, done.stderr
+    videos = sorted((cohort(home) / "videos").iterdir())[:2]
+    for video in videos:
+        (tmp_path / video.name).write_bytes(video.read_bytes())
+    (tmp_path / "stray.mp4").write_bytes(b"no video")
+    words = ["vaclip", "predict", "--checkpoint", str(checkpoint(home / "p2")), str(tmp_path)]
+    done = command(home, *words, "--out", "looked")
+    assert done.returncode == 1  # of the stray alone
+    assert "stray.mp4" in done.stderr
+    assert "predicted" in done.stdout
+    table = pd.read_csv(home / "looked/predictions.csv")
+    assert table["map"].tolist() == ["predicted", "predicted"]
+    for row in table.itertuples():
+        file = home / "looked" / row.map_file
+        with np.load(file) as arrays:
+            assert arrays["map"].shape[0] == row.segments
+            sums = arrays["map"].sum(axis=(1, 2, 3))
+            assert (arrays["frames"], arrays["stride"]) == (8, 8)
+        np.testing.assert_allclose(sums, 1, rtol=1e-5)
+        assert file.with_suffix(".mp4").stat().st_size > 0
+    done = command(home, *words, "--map", "prior")
+    assert done.returncode == 1
+    assert "cannot be guided by --map prior; it can by predicted" in done.stderr
 
 
 def test_predict_equals_the_prediction_table_of_the_run(home, trained):

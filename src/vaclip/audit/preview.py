@@ -96,7 +96,7 @@ def _draw_sheet(study: Study, clips: Sequence[Clip], out: Path) -> None:
 
 def _write_video(study: Study, clips: Sequence[Clip], out: Path) -> None:
     annotators = study.annotators or ("nobody",)
-    heights = [_panel_size(clip)[0] for clip in clips]
+    heights = [panel_size(clip)[0] for clip in clips]
     height = _TITLE + max(heights) + max(heights) % 2
     font = ImageFont.truetype(findfont("DejaVu Sans"), 11)
     with atomic_file(out) as temporary, av.open(str(temporary), "w") as container:
@@ -137,7 +137,7 @@ def overlaid_clip(
     Raises:
         VaclipError: If the clip or a map cannot be read.
     """
-    size, end_s = _panel_size(clip), _end_s(clip)
+    size, end_s = panel_size(clip), _end_s(clip)
     finer = max(1, math.ceil(_frame_rate(clip) / fps))
     decoded = decode_clip(clip.video, fps=fps * finer, size=size, start_s=clip.start_s, end_s=end_s)
     own = [
@@ -189,7 +189,7 @@ def _end_s(clip: Clip) -> float:
     return min(clip.start_s + _LONGEST_S, clip.end_s or np.inf)
 
 
-def _panel_size(clip: Clip) -> tuple[int, int]:
+def panel_size(clip: Clip) -> tuple[int, int]:
     """Returns (height, width) of a clip in the preview: its aspect, the longer side 224."""
     height, width = decode_clip(
         clip.video, fps=1e-3, size=(16, 16), start_s=clip.start_s, end_s=_end_s(clip)

@@ -175,6 +175,19 @@ def _parser() -> argparse.ArgumentParser:
         metavar="STUDY",
         help="a study folder that names these videos and has their attention.csv",
     )
+    predict.add_argument(
+        "--map",
+        choices=["given", "predicted", "prior", "none"],
+        help="whose map guides the model: of --attention, the model's own, the mean map of its "
+        "training patients, nobody's (default: what it was trained for)",
+    )
+    predict.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="also write predictions.csv, and of each clip the map that the model predicts, as "
+        "array (.npz) and over its video (.mp4)",
+    )
     predict.add_argument("--csv", type=Path, metavar="FILE", help="also write the table as CSV")
     predict.add_argument("--json", type=Path, metavar="FILE", help="also write it as JSON")
     predict.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, ...")
@@ -242,7 +255,7 @@ def _predict(options: argparse.Namespace) -> int:
     find_videos(options.videos)
     if options.attention:
         load_study(options.attention, quiet=True)
-    from vaclip.commands.predict import prediction_view, write_predictions
+    from vaclip.commands.predict import prediction_view, write_folder, write_predictions
     from vaclip.console import progress_bar, speak
     from vaclip.runs.predict import load_predictor, predict_videos
 
@@ -250,14 +263,20 @@ def _predict(options: argparse.Namespace) -> int:
 
     predictor = load_predictor(options.checkpoint, options.device)
     with progress_bar("Predicting") as progress:
-        table, failures = predict_videos(
-            predictor, options.videos, attention=options.attention, progress=progress
+        found = predict_videos(
+            predictor,
+            options.videos,
+            attention=options.attention,
+            map_from=options.map,
+            progress=progress,
         )
-    write_predictions(table, csv=options.csv, json=options.json)
-    console.print(prediction_view(table))
-    for failure in failures:
+    write_predictions(found.table, csv=options.csv, json=options.json)
+    if options.out:
+        write_folder(found, predictor.data, options.out)
+    console.print(prediction_view(found.table))
+    for failure in found.failures:
         print(f"error: {failure}", file=sys.stderr)
-    return 1 if failures else 0
+    return 1 if found.failures else 0
 
 
 if __name__ == "__main__":

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
 from vaclip import keys
 from vaclip.files import atomic_file
+from vaclip.runs.predict import ClipPredictions
 
 
 def write_predictions(table: pd.DataFrame, *, csv: Path | None, json: Path | None) -> None:
@@ -20,6 +24,32 @@ def write_predictions(table: pd.DataFrame, *, csv: Path | None, json: Path | Non
     if json:
         with atomic_file(json) as temporary:
             table.to_json(temporary, orient="records", indent=2)
+
+
+def write_folder(found: ClipPredictions, data: dict[str, Any], out: Path) -> None:
+    """Writes predictions.csv, and each predicted map as an array and over its video.
+
+    Args:
+        found: Of `predict_videos`.
+        data: The ``data`` settings of the model.
+        out: The folder.
+    """
+    from vaclip.audit.predicted import draw_predicted  # here, because it brings Matplotlib
+
+    sampling = {name: data[name] for name in ("frames", "stride", "fps")}
+    files = []
+    for number, (clip, maps) in enumerate(zip(found.clips, found.maps, strict=True), start=1):
+        if maps is None:
+            continue
+        # Clips of two videos may be called alike, and a clip anything.
+        plain = re.sub(r"[^A-Za-z0-9_.]+", "-", Path(clip.clip_id).stem)[:60]
+        files.append(f"maps/{number:04d}-{plain}.npz")
+        array = out / files[-1]
+        with atomic_file(array) as temporary:
+            np.savez_compressed(temporary, map=maps, **sampling)
+        draw_predicted(clip, maps, array.with_suffix(".mp4"), **sampling)
+    table = found.table.assign(map_file=files) if files else found.table
+    write_predictions(table, csv=out / "predictions.csv", json=None)
 
 
 def prediction_view(table: pd.DataFrame) -> Table:

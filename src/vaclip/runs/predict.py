@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 import warnings
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,19 +17,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaclip import keys
-from vaclip.data.cache import SampleSettings, cache_clip, file_digest
+from vaclip.data.cache import SampleSettings, cache_clip
 from vaclip.data.dataset import ClipItem, SegmentDataset
+from vaclip.data.prior_map import prior_of_length
 from vaclip.errors import VaclipError
 from vaclip.features import FrozenEncoder
 from vaclip.features.cache import TokenSettings, cache_tokens
 from vaclip.media import find_videos
 from vaclip.metrics.retrieval import unit_rows
 from vaclip.models import VideoAttentionCLIP
+from vaclip.runs.named_clips import bare_study, clips_of
 from vaclip.runs.tokens import encoder_of_checkpoint
 from vaclip.study.load import load_study
 from vaclip.study.study import Clip, Study
 from vaclip.training.checkpoint import load_model
 from vaclip.training.inference import predict_segments
+
+MAPS = ("given", "predicted", "prior", "none")
+"""Whose map can guide a model at prediction: the clinicians', the model's own, the mean map of the
+training patients, or nobody's."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -45,6 +51,9 @@ class Predictor:
         annotators: Whose annotations it was trained on.
         aligned: Whether its embeddings were trained.
         device: Where it runs.
+        prior: The mean map of its training patients, (C, H, W) in 0 to 255; None where the run kept
+            none.
+        control: The control map that it was trained with; None for the clinicians'.
         encoder: The frozen one whose tokens it reads; None where it reads pixels.
         tokens: How clips are shown to it, and what of its tokens is kept.
     """
@@ -57,15 +66,38 @@ class Predictor:
     annotators: tuple[str, ...]
     aligned: bool
     device: str
+    prior: NDArray[np.uint8] | None = None
+    control: str | None = None
     encoder: FrozenEncoder | None = None
     tokens: TokenSettings | None = None
 
     def __repr__(self) -> str:
-        needs = "needs an attention map" if self.model.diagnosis_needs_map else "needs video alone"
+        needs = "needs an attention map" if self.map_choices[0] == "given" else "needs video alone"
         return f"Predictor({str(self.checkpoint)!r}: {', '.join(self.classes)}; {needs})"
 
+    @property
+    def map_choices(self) -> tuple[str, ...]:
+        """Whose maps it can be guided by, of `MAPS`; the first is what it was trained for."""
+        model = self.model
+        guided = model.guidance is not None or model.map_gate is not None
+        if model.classifier_source == "attn":
+            return ("given",)
+        if guided and model.map_source == "predicted":
+            return ("predicted",)
+        if guided and self.control == "prior":
+            return ("prior",)
+        if not guided and model.classifier_source == "video":
+            return ("none",)
+        able = ("predicted", "given") if model.map_source == "mixed" else ("given", "none")
+        return (*able, "prior") if guided and self.prior is not None else able
+
     def predict(
-        self, videos: Sequence[str | Path], *, attention: Study | str | Path | None = None
+        self,
+        videos: Sequence[str | Path],
+        *,
+        attention: Study | str | Path | None = None,
+        map_from: str | None = None,
+        maps: bool = False,
     ) -> pd.DataFrame:
         """Predicts the class of every clip, as `predict_videos` does.
 
@@ -74,17 +106,25 @@ class Predictor:
         Args:
             videos: Files, or folders whose video files are taken.
             attention: A study with the clips and annotations of these videos, or its folder.
+            map_from: Whose maps guide, see `predict_videos`.
+            maps: Whether to return the predicted maps too.
 
         Returns:
-            One row a clip, by ``clip_id``: ``video``, ``segments``, ``predicted``, and one
-            ``prob_...`` a class.
+            One row a clip, by ``clip_id``: ``video``, ``segments``, ``map``, ``predicted``, one
+            ``prob_...`` a class, and with ``maps`` ``predicted_map``, an array (segments, T', H',
+            W') of which each segment sums to 1.
 
         Raises:
-            VaclipError: As `predict_videos`.
+            VaclipError: As `predict_videos`; or if maps are asked for, and the model predicts none.
         """
-        table, failures = predict_videos(self, videos, attention=attention)
-        for failure in failures:
+        if maps and self.model.map_head is None:
+            raise VaclipError(
+                f"the model in {self.checkpoint} predicts no map; train one that does, such as P2"
+            )
+        found = predict_videos(self, videos, attention=attention, map_from=map_from)
+        for failure in found.failures:
             warnings.warn(failure, stacklevel=2)
+        table = found.table.assign(predicted_map=found.maps) if maps else found.table
         return table.set_index(keys.PRED_CLIP)
 
     def embed(self, study: Study | str | Path) -> pd.DataFrame:
@@ -121,13 +161,18 @@ class ClipPredictions(NamedTuple):
     """What `predict_videos` gives.
 
     Attributes:
-        table: One row a clip: ``clip_id``, ``video``, ``segments``, ``predicted``, and one
-            ``prob_...`` a class.
+        table: One row a clip: ``clip_id``, ``video``, ``segments``, ``map`` (whose map guided),
+            ``predicted``, and one ``prob_...`` a class.
         failures: One message for each clip that could not be predicted.
+        clips: The clip of each row.
+        maps: For each row the predicted map of all of its segments, (segments, T', H', W'); None
+            where the model predicts none.
     """
 
     table: pd.DataFrame
     failures: list[str]
+    clips: list[Clip]
+    maps: list[NDArray[np.float32] | None]
 
 
 def load_predictor(checkpoint: str | Path, device: str = "cpu") -> Predictor:
@@ -150,7 +195,8 @@ def load_predictor(checkpoint: str | Path, device: str = "cpu") -> Predictor:
     checkpoint = Path(checkpoint)
     model, about = load_model(checkpoint, device)
     config = about["config"]
-    if control := config["data"].get("control"):
+    control = config["data"].get("control")
+    if control not in (None, "prior"):
         raise VaclipError(
             f"{checkpoint} was trained with control maps (data.control={control}), to be compared "
             "with in a study; predict with an arm that saw the clinicians' maps"
@@ -164,6 +210,8 @@ def load_predictor(checkpoint: str | Path, device: str = "cpu") -> Predictor:
         tuple(about["annotators"]),
         config["loss"]["clip_weight"] > 0,
         device,
+        None if about.get("prior_map") is None else about["prior_map"].numpy(force=True),
+        control,
         *encoder_of_checkpoint(checkpoint, about),
     )
 
@@ -173,6 +221,7 @@ def predict_videos(
     videos: Sequence[str | Path],
     *,
     attention: Study | str | Path | None = None,
+    map_from: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ClipPredictions:
     """Predicts the class of every clip.
@@ -183,67 +232,64 @@ def predict_videos(
         attention: A study, or its folder, with the clips and annotations of these videos. A video
             is looked up by its path, else by its content, so that a copy is found and another
             file of the same name is not taken for it.
+        map_from: Whose map guides the model, of `Predictor.map_choices`; None for what it was
+            trained for. Of ``mixed`` maps the given ones are taken where ``attention`` has them.
         progress: Called with (done, total) after each clip.
 
     Returns:
-        The table, and what is wrong with the clips that are not in it. Segments without a
-        valid map are left out where the diagnosis needs one; ``segments`` counts the others.
+        The table, what is wrong with the clips that are not in it, and predicted maps. Segments
+        without a valid map are left out where the diagnosis needs one; ``segments`` counts the
+        others.
 
     Raises:
-        VaclipError: If maps are needed and there is no ``attention``, a video is not in its
-            study, or no clip at all can be predicted.
+        VaclipError: If the model cannot be guided like this, maps are needed and there is no
+            ``attention``, or no clip at all can be predicted.
     """
-    if predictor.model.diagnosis_needs_map and attention is None:
-        raise VaclipError(
-            f"the model in {predictor.checkpoint} was trained to look where a clinician looks, and "
-            "its diagnosis needs an attention map; give --attention STUDY, a study folder that "
-            "names these videos, or train a model without (experiment=B1)"
-        )
+    map_from = _map_choice(predictor, map_from, attention is not None)
     files = find_videos([Path(video) for video in videos])
     if attention is None:
-        study = _bare_study(files)
+        study = bare_study(files)
     else:
         study = attention if isinstance(attention, Study) else load_study(attention)
     annotators = _annotators(predictor, study)
-    rows: list[dict[str, Any]] = []
+    found: list[tuple[Clip, dict[str, Any], NDArray[np.float32] | None]] = []
     failures: list[str] = []
     with tempfile.TemporaryDirectory(prefix="vaclip-") as name:
         scratch = Path(name)
-        clips = list(study.clips) if attention is None else _clips_of(files, study, scratch)
+        clips = list(study.clips)
+        if attention is not None:
+            clips, failures = clips_of(files, study, scratch)
         for done, clip in enumerate(clips, start=1):
             try:
-                rows.append(_predict_clip(predictor, study, clip, annotators, scratch))
+                row = _predict_clip(predictor, study, clip, annotators, scratch, map_from)
+                found.append((clip, *row))
             except VaclipError as error:
                 failures.append(str(error))
             if progress:
                 progress(done, len(clips))
-    if not rows:
+    if not found:
         raise VaclipError("no clip can be predicted:\n  " + "\n  ".join(failures))
-    return ClipPredictions(pd.DataFrame(rows), failures)
+    predicted, rows, maps = map(list, zip(*found, strict=True))
+    return ClipPredictions(pd.DataFrame(rows), failures, predicted, maps)
 
 
-def _bare_study(files: Sequence[Path]) -> Study:
-    clips = tuple(Clip(str(file), file, "", "", where=str(file)) for file in files)
-    return Study(Path(), "", (), {}, (), clips, {})
-
-
-def _clips_of(files: Sequence[Path], study: Study, scratch: Path) -> list[Clip]:
-    by_path: dict[Path, list[Clip]] = defaultdict(list)
-    by_size: dict[int, list[Path]] = defaultdict(list)
-    for clip in study.clips:
-        if clip.video not in by_path:
-            by_size[clip.video.stat().st_size].append(clip.video)
-        by_path[clip.video].append(clip)
-    clips: list[Clip] = []
-    for file in files:
-        own = by_path.get(file.resolve())
-        for video in by_size[file.stat().st_size] if own is None else ():
-            if file_digest(video, scratch) == file_digest(file, scratch):
-                own = by_path[video]
-        if own is None:
-            raise VaclipError(f"{file}: clips.csv of the study {study.name} has no such video")
-        clips += own
-    return clips
+def _map_choice(predictor: Predictor, wanted: str | None, given: bool) -> str:
+    """Returns whose map guides, of `MAPS`."""
+    able = predictor.map_choices
+    if wanted is None:
+        wanted = "given" if given and "given" in able else able[0]
+    if wanted not in able:
+        raise VaclipError(
+            f"the model in {predictor.checkpoint} cannot be guided by --map {wanted}; it can by "
+            f"{', '.join(able)}"
+        )
+    if wanted == "given" and not given:
+        raise VaclipError(
+            f"the model in {predictor.checkpoint} was trained to look where a clinician looks, and "
+            "its diagnosis needs an attention map; give --attention STUDY, a study folder that "
+            "names these videos, or train a model that predicts the map itself (experiment=P2)"
+        )
+    return wanted
 
 
 def _annotators(predictor: Predictor, study: Study) -> tuple[str, ...]:
@@ -260,6 +306,7 @@ def _outputs(
     annotators: tuple[str, ...],
     scratch: Path,
     *names: str,
+    map_from: str = "given",
 ) -> list[Tensor]:
     """Runs the model on a clip, and returns a batch key or output for all of its segments each."""
     data = predictor.data
@@ -268,6 +315,12 @@ def _outputs(
         (cached,) = cache_tokens(
             [cached], predictor.encoder, predictor.tokens, scratch, device=predictor.device
         )
+    if map_from == "prior":
+        assert predictor.prior is not None
+        prior = prior_of_length(predictor.prior, cached.samples, scratch)
+        cached = dataclasses.replace(cached, attn=prior)
+    elif map_from != "given":
+        cached = dataclasses.replace(cached, attn=None)
     segments = SegmentDataset(
         [ClipItem(cached, 0, -1, -1, -1, -1)], data["frames"], data["stride"], predictor.channels
     )
@@ -282,28 +335,41 @@ def _outputs(
 
 
 def _predict_clip(
-    predictor: Predictor, study: Study, clip: Clip, annotators: tuple[str, ...], scratch: Path
-) -> dict[str, Any]:
-    logits, valid = _outputs(
-        predictor, study, clip, annotators, scratch, keys.LOGITS, keys.ATTN_VALID
+    predictor: Predictor,
+    study: Study,
+    clip: Clip,
+    annotators: tuple[str, ...],
+    scratch: Path,
+    map_from: str,
+) -> tuple[dict[str, Any], NDArray[np.float32] | None]:
+    """Returns the row of a clip, and its predicted map where there is one."""
+    names = [keys.LOGITS, keys.ATTN_VALID]
+    names += [keys.PREDICTED_MAP] if predictor.model.map_head is not None else []
+    logits, valid, *predicted = _outputs(
+        predictor, study, clip, annotators, scratch, *names, map_from=map_from
     )
     probs = logits.float().softmax(dim=1)
-    if predictor.model.diagnosis_needs_map:
+    if map_from == "given" and predictor.model.diagnosis_needs_map:
         probs = probs[valid]
     if not len(probs):
         raise VaclipError(
             f"clip '{clip.clip_id}' has no attention map by {', '.join(annotators) or 'anyone'}, "
             "and the model's diagnosis needs one; add it to attention.csv"
         )
+    used = {map_from}
+    if map_from == "given" and predictor.model.map_source == "mixed":
+        used = {"given" if own else "predicted" for own in valid.tolist()}
     mean = probs.mean(dim=0).tolist()
     named = {f"{keys.PRED_PROB_PREFIX}{c}": p for c, p in zip(predictor.classes, mean, strict=True)}
-    return {
+    row = {
         keys.PRED_CLIP: clip.clip_id,
         "video": str(clip.video),
         "segments": len(probs),
+        "map": " and ".join(sorted(used)),
         "predicted": predictor.classes[mean.index(max(mean))],
         **named,
     }
+    return row, predicted[0][:, 0].float().numpy() if predicted else None
 
 
 def _embed_clip(

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from vaclip.cohort.synthetic_gait import GaitCohort
 from vaclip.cohort.write_gait import cohort_folder
-from vaclip.config import Config, DataConfig, uses_maps
+from vaclip.config import Config, DataConfig, ModelConfig, uses_maps
 from vaclip.console import progress_bar
 from vaclip.data.cache import SampleSettings, cache_study, clip_cache, map_identities
 from vaclip.data.control_maps import with_control_maps
 from vaclip.data.datamodule import clip_items, fold_datasets
 from vaclip.data.dataset import ClipItem, SegmentDataset
+from vaclip.data.prior_map import prior_map
 from vaclip.data.splits import (
     SPLITS,
     SplitPlan,
@@ -224,6 +228,17 @@ def _with_controls(
         tested if tested.cached.clip.patient_id in fold["test"] else own
         for own, tested in zip(trained, replaced(prepared.test_items, test_control), strict=True)
     ]
+
+
+def training_prior(model: ModelConfig, items: Sequence[ClipItem]) -> torch.Tensor | None:
+    """Returns the mean map of training, (C, H, W), which can stand for that of a new patient.
+
+    None where no given map guides the model, or training has none.
+    """
+    given = model.map_guided and model.map_source != "predicted"
+    if not given or all(item.cached.attn is None for item in items):
+        return None
+    return torch.from_numpy(prior_map(items, {item.cached.clip.patient_id for item in items}))
 
 
 def training_augmentation(data: DataConfig) -> Augmentation | None:

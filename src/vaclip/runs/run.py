@@ -50,6 +50,7 @@ from vaclip.runs.prepare import (
     report_maps,
     split_plan,
     training_augmentation,
+    training_prior,
 )
 from vaclip.runs.results import fold_predictions, majority_guess, write_summary
 from vaclip.runs.tokens import encoder_arguments, frozen_encoder, with_tokens
@@ -294,6 +295,7 @@ def _run_fold(opened: OpenRun, fold: int) -> dict[str, Any]:
     batches = fold_data(config, datasets)
     weights = class_weights(config, datasets["train"], len(prepared.study.classes))
     module = build_module(config, prepared, weights)
+    module.metadata["prior_map"] = training_prior(config.model, datasets["train"].items)
     trainer = fold_trainer(config, folder)
     resumed = _last_checkpoint(checkpoint_path(folder, "last"))
     trainer.fit(module, datamodule=batches, ckpt_path=resumed, weights_only=True)
