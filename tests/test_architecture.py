@@ -23,6 +23,7 @@ TIERS = (
         "console",
         "plugins",
         "settings",
+        "contradictions",
         "config",
         "features_config",
         "compose",
@@ -39,7 +40,7 @@ TIERS = (
 OPEN_TIERS = (0, 6)
 SIBLINGS = {"data": {"study"}, "features": {"data", "study"}, "ablation": {"audit"}}
 # Rooms that may see the whole configuration.
-READS_CONFIG = {"runs", "audit", "ablation", "commands", "compose"}
+READS_CONFIG = {"contradictions", "runs", "audit", "ablation", "commands", "compose"}
 # Works on a prediction table, without torch and without a folder.
 EVALUATION_MAY_IMPORT = {"keys", "errors", "files", "metrics"}
 # What evaluation needs, reports need to render it.

@@ -304,6 +304,7 @@ BROKEN = [
     "trainer.limit_train_batches=some",
     "arm=a/b",
     "model.map_dropout=1.5",
+    "model.map_crossfit=1",
 ]
 
 
@@ -335,6 +336,9 @@ def test_a_value_out_of_range_names_its_key(override):
         (["model.lambda_map=1"], ["model.lambda_map=1.0", "map_source=given"]),
         (["model.map_temperature=0.5"], ["model.map_temperature=0.5", "map_source=given"]),
         (["model.map_dropout=0"], ["model.map_dropout=0.0", "map_source=given"]),
+        (["model.map_crossfit=2"], ["model.map_crossfit=2", "map_source=given"]),
+        (["experiment=P1", "model.map_crossfit=2"], ["map_crossfit=2", "needs model.lambda_map"]),
+        (["experiment=P2", "model.map_crossfit=2", "loss.clip_weight=1"], ["loss.clip_weight=0"]),
         (["model.map_source=mixed"], ["map_source=mixed", "map_dropout=1"]),
         (
             ["model.map_source=predicted", "model.map_guided=false"],
@@ -378,6 +382,7 @@ def test_a_group_is_no_setting_to_suggest(wrong):
         ["model.map_source=mixed", "model.map_dropout=0", "model.lambda_map=1"],
         ["model.map_source=predicted", "model.map_guided=false", "model.lambda_map=1"],
         ["model.map_guided_global=true"],
+        ["experiment=P2", "model.map_crossfit=3"],
     ],
 )
 def test_what_is_allowed(overrides):

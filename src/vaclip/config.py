@@ -16,6 +16,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
+from vaclip.contradictions import check_predicted_maps
 from vaclip.errors import VaclipError, did_you_mean
 from vaclip.features_config import FeaturesConfig, check_features
 from vaclip.settings import (
@@ -121,6 +122,7 @@ class ModelConfig:
     map_source: str = "given"
     map_temperature: float = setting(1.0, POSITIVE)
     map_dropout: float = setting(1.0, number(lambda x: 0 <= x <= 1, "in [0, 1]"))
+    map_crossfit: int = setting(0, number(lambda x: x == 0 or x >= 2, "0, or 2 or more"))
     clip_classifier_source: str = "video"
     backbone_width: int = setting(16, POSITIVE)
     lambda_token: float = setting(0.0, NOT_NEGATIVE)
@@ -369,35 +371,10 @@ def check_config(config: Config) -> None:
             "trainer.sync_batchnorm=true does not go with loss.grad_cache_chunk: processes may "
             "have different numbers of chunks, and would wait for each other for ever"
         )
-    _check_predicted_maps(model)
+    check_predicted_maps(model, config.loss.clip_weight)
     if data.combine != "stack" and model.attn_in_channels != 1:
         raise VaclipError(
             f"model.attn_in_channels is {model.attn_in_channels}, but data.combine="
             f"{data.combine} gives maps of one channel; data.combine=stack gives one an "
             "annotator"
         )
-
-
-def _check_predicted_maps(model: ModelConfig) -> None:
-    """Raises a VaclipError for settings of predicted maps that would do nothing together."""
-    if model.map_source == "given":
-        usual = ModelConfig()
-        for key in ("lambda_map", "map_temperature", "map_dropout"):
-            if getattr(model, key) != getattr(usual, key):
-                raise VaclipError(
-                    f"model.{key}={getattr(model, key)} does nothing with model.map_source=given; "
-                    "add model.map_source=predicted, or mixed"
-                )
-    elif not model.map_guided and (model.map_source == "mixed" or model.lambda_map == 0):
-        raise VaclipError(
-            f"model.map_source={model.map_source} predicts maps, and with model.map_guided=false "
-            "nothing is done with them; use model.map_guided=true, or model.map_source=predicted "
-            "with model.lambda_map above 0 to predict them as an exercise alone"
-        )
-    if model.map_source == "mixed" and model.map_dropout == 1:
-        raise VaclipError(
-            "model.map_source=mixed shows the model no given map in training with "
-            "model.map_dropout=1; use less, such as 0"
-        )
-    if model.map_guided_global and not model.map_guided:
-        raise VaclipError("model.map_guided_global=true does nothing with model.map_guided=false")

@@ -5,33 +5,8 @@ import numpy as np
 import pytest
 
 from conftest import write_video
-from vaclip.audit.predicted import draw_predicted, map_over_samples
+from vaclip.audit.predicted import draw_predicted
 from vaclip.study.study import Clip
-
-
-def naive(maps, samples, starts, frames):
-    """The mean over the segments of a sample, each at its token."""
-    found = np.zeros((samples, *maps.shape[2:]))
-    for sample in range(samples):
-        own = [
-            maps[n, (sample - start) * maps.shape[1] // frames]
-            for n, start in enumerate(starts)
-            if start <= sample < start + frames
-        ]
-        if own:
-            found[sample] = np.mean(own, axis=0)
-    return found / found.max()
-
-
-@pytest.mark.parametrize(
-    ("samples", "frames", "stride", "starts"),
-    [(16, 8, 8, [0, 8]), (20, 8, 4, [0, 4, 8, 12]), (19, 8, 8, [0, 8]), (22, 8, 8, [0, 8, 14]),
-     (5, 8, 8, [0])],
-)  # fmt: skip
-def test_maps_over_samples_against_a_naive_loop(samples, frames, stride, starts):
-    maps = np.random.default_rng(0).random((len(starts), 4, 3, 2)).astype(np.float32)
-    found = map_over_samples(maps, samples, frames, stride)
-    np.testing.assert_allclose(found, naive(maps, samples, starts, frames), rtol=1e-5)
 
 
 def test_the_video_is_red_where_and_when_the_model_looks(tmp_path):

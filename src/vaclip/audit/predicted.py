@@ -10,35 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vaclip.audit.preview import overlay, panel_size
-from vaclip.data.sampling import plan_segments
+from vaclip.data.predicted_maps import map_over_samples
 from vaclip.data.video import decode_clip
 from vaclip.files import atomic_file
 from vaclip.study.study import Clip
-
-
-def map_over_samples(
-    maps: NDArray[np.float32], samples: int, frames: int, stride: int
-) -> NDArray[np.float32]:
-    """Lays the maps of a clip's segments over its samples.
-
-    Args:
-        maps: (N, T', H', W'), a segment each.
-        samples: S.
-        frames: Length of a segment in samples.
-        stride: Distance between the starts of segments in samples.
-
-    Returns:
-        (S, H', W'), 1 at the largest value: the mean of the segments that hold a sample, each at
-        the token that does; 0 on samples that no segment holds.
-    """
-    total = np.zeros((samples, *maps.shape[2:]), np.float32)
-    count = np.zeros((samples, 1, 1), np.float32)
-    for own, start in zip(maps, plan_segments(samples, frames, stride), strict=True):
-        held = np.arange(start, min(start + frames, samples))
-        total[held] += own[(held - start) * len(own) // frames]
-        count[held] += 1
-    mean = total / np.maximum(count, 1)
-    return mean / mean.max()
 
 
 def draw_predicted(

@@ -35,6 +35,7 @@ class ClipItem:
         map_id: See `keys.MAP_ID`.
         session: See `keys.SESSION`.
         map_label: Class index of the patient whose map it has in place of its own; else None.
+        guide: .npy of the map that guides in training, see `keys.GUIDE_MAP`; None for none.
     """
 
     cached: CachedClip
@@ -44,6 +45,7 @@ class ClipItem:
     map_id: int
     session: int
     map_label: int | None = None
+    guide: Path | None = None
 
 
 class SegmentDataset(Dataset[dict[str, Tensor]]):
@@ -77,6 +79,7 @@ class SegmentDataset(Dataset[dict[str, Tensor]]):
     ) -> None:
         self.items = list(items)
         self.frames = frames
+        self.stride = stride
         self.channels = channels
         self.augmentation = augmentation
         self.seed = seed
@@ -89,6 +92,19 @@ class SegmentDataset(Dataset[dict[str, Tensor]]):
         ]
         self._opened: dict[Path, Tensor] = {}
 
+    def of(self, items: Sequence[ClipItem]) -> SegmentDataset:
+        """Returns the segments of other clips, made alike."""
+        return SegmentDataset(
+            items,
+            self.frames,
+            self.stride,
+            self.channels,
+            self.augmentation,
+            self.seed,
+            self.noise,
+            self.jitter,
+        )
+
     def __len__(self) -> int:
         return len(self.segments)
 
@@ -100,21 +116,24 @@ class SegmentDataset(Dataset[dict[str, Tensor]]):
         generator = None
         if epoch is not None and self.augmentation is not None:
             generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch, index))
-        if (tokens := item.cached.tokens) is not None:
+        tokens = item.cached.tokens
+        if tokens is not None:
             start = self._token_start(start, item.cached.samples, tokens.step, generator)
-            attn = self._map(item, start)
-            seen = {keys.VIDEO_TOKENS: self._tokens(tokens, start)}
-        else:
-            video, attn = self._video(item, start), self._map(item, start)
+        shown = {keys.ATTN_MAP: self._map(item, start)}
+        if item.guide is not None:
+            wanted = segment_samples(start, item.cached.samples, self.frames)
+            shown[keys.GUIDE_MAP] = self._read(item.guide, wanted, axis=1)
+        if tokens is None:
+            shown[keys.VIDEO] = self._video(item, start)
             if generator is not None and self.augmentation is not None:
-                height, width = video.shape[2:]
+                height, width = shown[keys.VIDEO].shape[2:]
                 crop = random_crop((height, width), self.augmentation, generator)
-                video, attn = crop.apply(video), crop.apply(attn)
-            seen = {keys.VIDEO: video}
+                shown = {name: crop.apply(own) for name, own in shown.items()}
+        else:
+            shown[keys.VIDEO_TOKENS] = self._tokens(tokens, start)
         return {
-            **seen,
-            keys.ATTN_MAP: attn,
-            keys.ATTN_VALID: attn.any().bool(),
+            **shown,
+            keys.ATTN_VALID: shown[keys.ATTN_MAP].any().bool(),
             keys.LABEL: torch.tensor(item.label),
             keys.PATIENT: torch.tensor(item.patient),
             keys.SESSION: torch.tensor(item.session),

@@ -224,6 +224,30 @@ def train_subset(
     return tuple(sorted(kept))
 
 
+def inner_parts(
+    patients: Sequence[str], labels: Mapping[str, Sequence[str]], parts: int, seed: int
+) -> list[tuple[str, ...]]:
+    """Deals training patients into parts, class by class, as evenly as possible.
+
+    Args:
+        patients: Of the training split.
+        labels: The labels of each patient's clips.
+        parts: How many.
+        seed: Of the dealing.
+
+    Raises:
+        VaclipError: If there are fewer patients than parts.
+    """
+    if len(patients) < parts:
+        raise VaclipError(
+            f"model.map_crossfit is {parts}, but a fold has {len(patients)} training patients; "
+            "use fewer"
+        )
+    order = np.random.default_rng(seed).permutation(sorted(patients))
+    dealt = sorted(map(str, order), key=lambda patient: sorted(set(labels[patient])))
+    return [tuple(sorted(dealt[number::parts])) for number in range(parts)]
+
+
 def patient_labels(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
     """Groups (patient, label) pairs, one a clip, by patient."""
     labels: dict[str, list[str]] = defaultdict(list)

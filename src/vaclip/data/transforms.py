@@ -71,13 +71,13 @@ def prepare_batch(
         generator: On the CPU; the source of all randomness.
 
     Returns:
-        The batch with ``video`` normalised and ``attn_map`` in [0, 1]; or with frozen tokens,
-        which have no light, as float.
+        The batch with ``video`` normalised and maps in [0, 1]; or with frozen tokens, which have no
+        light, as float.
     """
-    attn_map = batch[keys.ATTN_MAP].float().mul_(1 / 255)
+    shown = [name for name in (keys.ATTN_MAP, keys.GUIDE_MAP) if name in batch]
+    maps = {name: batch[name].float().mul_(1 / 255) for name in shown}
     if keys.VIDEO_TOKENS in batch:
-        tokens = batch[keys.VIDEO_TOKENS].float()
-        return {**batch, keys.VIDEO_TOKENS: tokens, keys.ATTN_MAP: attn_map}
+        return {**batch, keys.VIDEO_TOKENS: batch[keys.VIDEO_TOKENS].float(), **maps}
     video = batch[keys.VIDEO]
     gain, shift = torch.ones(2, len(video), 1, 1, 1, 1)
     shift = 0 * shift
@@ -90,7 +90,7 @@ def prepare_batch(
     factor = gain / (255 * STD)
     offset = (0.5 - 0.5 * gain + shift - MEAN) / STD
     normalised = video.float().mul_(factor.to(video.device)).add_(offset.to(video.device))
-    return {**batch, keys.VIDEO: normalised, keys.ATTN_MAP: attn_map}
+    return {**batch, keys.VIDEO: normalised, **maps}
 
 
 def model_inputs(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:

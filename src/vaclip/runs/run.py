@@ -21,14 +21,16 @@ from torch import Tensor
 from vaclip import keys
 from vaclip.config import Config
 from vaclip.console import say
+from vaclip.data.cache import clip_cache
 from vaclip.data.datamodule import FoldData, allow_open_files
 from vaclip.data.dataset import SegmentDataset
-from vaclip.data.splits import SplitPlan
+from vaclip.data.splits import SplitPlan, inner_parts, patient_labels
 from vaclip.errors import VaclipError
 from vaclip.features import EncoderInfo
 from vaclip.files import write_json
 from vaclip.models import VideoAttentionCLIP
 from vaclip.models.clip import part_packages
+from vaclip.runs.crossfit import crossfitted
 from vaclip.runs.folder import (
     checkpoint_path,
     compared_settings,
@@ -59,7 +61,7 @@ from vaclip.study.study import Study
 from vaclip.training.memory import keep_freed_memory
 from vaclip.training.module import Optimisation, VaclipModule
 
-OF_TRAINING = ("lambda_token", "lambda_map", "lambda_map_cc", "map_dropout")
+OF_TRAINING = ("lambda_token", "lambda_map", "lambda_map_cc", "map_dropout", "map_crossfit")
 """What is set beside the model and is none of its arguments."""
 _LOG = logging.getLogger(__name__)
 
@@ -292,6 +294,8 @@ def _run_fold(opened: OpenRun, fold: int) -> dict[str, Any]:
         return json.loads(done.read_text(encoding="utf-8"))
     started = time.monotonic()
     datasets = prepare_fold(config, prepared, opened.plan.folds[fold])
+    if config.model.map_crossfit:
+        datasets["train"] = _crossfitted(opened, datasets["train"], folder)
     batches = fold_data(config, datasets)
     weights = class_weights(config, datasets["train"], len(prepared.study.classes))
     module = build_module(config, prepared, weights)
@@ -321,6 +325,28 @@ def _run_fold(opened: OpenRun, fold: int) -> dict[str, Any]:
         predictions.save(folder)
         write_json(done, result)
     return result
+
+
+def _crossfitted(opened: OpenRun, train: SegmentDataset, folder: Path) -> SegmentDataset:
+    """Gives training segments maps by models that have not seen their patients."""
+    config = opened.config
+    clips = [item.cached.clip for item in train.items]
+    labels = patient_labels([(clip.patient_id, clip.label) for clip in clips])
+
+    def teach(segments: SegmentDataset) -> VideoAttentionCLIP:
+        module = build_module(config, opened.prepared)
+        trainer = silent_trainer(config, enable_checkpointing=False, limit_val_batches=0)
+        trainer.fit(module, datamodule=fold_data(config, {"train": segments}))
+        return module.model.eval()
+
+    return crossfitted(
+        train,
+        inner_parts([*labels], labels, config.model.map_crossfit, config.split.seed),
+        teach,
+        batch_size=config.data.batch_size,
+        folder=folder / "crossfit",
+        cache=clip_cache(config.data.cache_dir),
+    )
 
 
 def _last_checkpoint(checkpoint: Path) -> Path | None:

@@ -98,8 +98,11 @@ class VaclipModule(L.LightningModule):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         generator = torch.Generator().manual_seed(self._draw_seed(1 + batch_idx))
         batch = prepare_batch(batch, self.augmentation, generator)
-        given = self._shown_maps(len(batch[keys.LABEL]), generator)
-        terms = self._loss_terms(self._run_for_training(batch, given), batch)
+        seen, given = batch, self._shown_maps(len(batch[keys.LABEL]), generator)
+        if keys.GUIDE_MAP in batch:
+            given = torch.ones_like(batch[keys.ATTN_VALID])
+            seen = {**batch, keys.ATTN_MAP: batch[keys.GUIDE_MAP], keys.ATTN_VALID: given}
+        terms = self._loss_terms(self._run_for_training(seen, given), batch)
         self._stop_if_not_finite(terms, batch)
         logged = {f"train/{name}": value for name, value in terms.items()}
         # The terms average over processes without weights to what they are for all rows, so

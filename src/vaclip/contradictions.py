@@ -1,0 +1,59 @@
+"""Settings that would do nothing together."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from vaclip.errors import VaclipError
+
+if TYPE_CHECKING:
+    from vaclip.config import ModelConfig
+
+
+def check_predicted_maps(model: ModelConfig, clip_weight: float) -> None:
+    """Checks the settings of predicted maps.
+
+    Raises:
+        VaclipError: Naming the settings, and what to do.
+    """
+    if model.map_source == "given":
+        usual = {field.name: field.default for field in dataclasses.fields(model)}
+        for key in ("lambda_map", "map_temperature", "map_dropout", "map_crossfit"):
+            if getattr(model, key) != usual[key]:
+                raise VaclipError(
+                    f"model.{key}={getattr(model, key)} does nothing with model.map_source=given; "
+                    "add model.map_source=predicted, or mixed"
+                )
+    elif not model.map_guided and (model.map_source == "mixed" or model.lambda_map == 0):
+        raise VaclipError(
+            f"model.map_source={model.map_source} predicts maps, and with model.map_guided=false "
+            "nothing is done with them; use model.map_guided=true, or model.map_source=predicted "
+            "with model.lambda_map above 0 to predict them as an exercise alone"
+        )
+    if model.map_source == "mixed" and model.map_dropout == 1:
+        raise VaclipError(
+            "model.map_source=mixed shows the model no given map in training with "
+            "model.map_dropout=1; use less, such as 0"
+        )
+    if model.map_crossfit:
+        _check_crossfit(model, clip_weight)
+    if model.map_guided_global and not model.map_guided:
+        raise VaclipError("model.map_guided_global=true does nothing with model.map_guided=false")
+
+
+def _check_crossfit(model: ModelConfig, clip_weight: float) -> None:
+    """Raises a VaclipError where no clinician teaches the map that guides, or it has other uses."""
+    wanted = {
+        "model.map_source=predicted": model.map_source == "predicted",
+        "model.map_guided=true": model.map_guided,
+        "model.lambda_map above 0": model.lambda_map > 0,
+        "model.map_dropout=1": model.map_dropout == 1,
+        "model.clip_classifier_source=video": model.clip_classifier_source == "video",
+        "loss.clip_weight=0": clip_weight == 0,
+    }
+    if missing := [what for what, there in wanted.items() if not there]:
+        raise VaclipError(
+            f"model.map_crossfit={model.map_crossfit} is for models that are guided by a map which "
+            f"clinicians taught them, as P2; it needs {', '.join(missing)}"
+        )

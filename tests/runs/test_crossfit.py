@@ -1,0 +1,178 @@
+"""No training patient's map is predicted by a head that has seen the patient."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from composed import make_config
+from conftest import read_rows, write_rows, write_tiny_study
+from vaclip import VaclipError, keys
+from vaclip.data.cache import CachedClip
+from vaclip.data.dataset import ClipItem, SegmentDataset, map_array
+from vaclip.data.splits import inner_parts
+from vaclip.models import VideoAttentionCLIP
+from vaclip.runs.crossfit import crossfitted
+from vaclip.runs.run import run
+from vaclip.study.study import Clip
+
+# --- the parts -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("parts", [2, 3, 5])
+def test_parts_hold_every_patient_once_and_all_classes_alike(parts):
+    labels = {f"p{n}": ["abc"[n % 3]] for n in range(24)}
+    dealt = inner_parts(sorted(labels), labels, parts, seed=1)
+    assert sorted(patient for part in dealt for patient in part) == sorted(labels)
+    for name in "abc":
+        counts = [sum(labels[patient] == [name] for patient in part) for part in dealt]
+        assert max(counts) - min(counts) <= 1
+    assert dealt == inner_parts(sorted(labels)[::-1], labels, parts, seed=1)
+    assert dealt != inner_parts(sorted(labels), labels, parts, seed=2)
+
+
+def test_there_are_no_more_parts_than_patients():
+    with pytest.raises(VaclipError, match=r"map_crossfit is 3, but a fold has 2 training patients"):
+        inner_parts(["a", "b"], {"a": ["x"], "b": ["x"]}, 3, 0)
+
+
+# --- who predicts whom ---------------------------------------------------------------------------
+
+PATIENTS, SIDE, FRAMES = 6, 32, 4
+
+
+def make_segments(root: Path) -> SegmentDataset:
+    items = []
+    for row in range(2 * PATIENTS):
+        patient = row % PATIENTS
+        for name in ("frames", "map"):
+            (root / name).mkdir(exist_ok=True)
+        frames, attn = (root / name / f"{row}.npy" for name in ("frames", "map"))
+        np.save(frames, np.zeros((6, SIDE, SIDE, 3), np.uint8))
+        np.save(attn, np.ones((1, 6, SIDE, SIDE), np.uint8))
+        clip = Clip(f"c{row}", frames, f"p{patient}", "a")
+        items.append(ClipItem(CachedClip(clip, frames, 6, attn), row, 0, patient, row, row))
+    return SegmentDataset(items, FRAMES, 2, seed=3)
+
+
+class Witness(nn.Module):
+    """Predicts a map that is there exactly on the cells of the patients that it has seen."""
+
+    def __init__(self, seen: set[int]) -> None:
+        super().__init__()
+        self.seen = seen
+        self.weight = nn.Parameter(torch.zeros(()))
+
+    def forward(self, video, attn_map, attn_valid, *, embed):
+        cells = torch.zeros(len(video), 1, 1, 2, PATIENTS // 2)
+        cells.flatten(1)[:, sorted(self.seen)] = 1 / len(self.seen)
+        return {keys.PREDICTED_MAP: cells + 0 * self.weight}
+
+
+def test_no_patient_is_predicted_by_who_has_seen_them(tmp_path):
+    segments = make_segments(tmp_path)
+    parts = [("p0", "p3"), ("p1", "p4"), ("p2", "p5")]
+    taught = []
+
+    def teach(others):
+        taught.append({item.patient for item in others.items})
+        assert (others.frames, others.stride, others.seed) == (FRAMES, 2, 3)
+        return Witness(taught[-1])
+
+    def crossfit():
+        return crossfitted(
+            segments, parts, teach, batch_size=5, folder=tmp_path / "kept", cache=tmp_path
+        )
+
+    found = crossfit()
+    assert len(taught) == 3
+    assert [item.row for item in found.items] == [item.row for item in segments.items]
+    for item in found.items:
+        shown = map_array(item.guide)
+        assert shown.shape == (1, 6, SIDE, SIDE)
+        part = next(part for part in parts if f"p{item.patient}" in part)
+        for patient in range(PATIENTS):
+            row, column = divmod(patient, PATIENTS // 2)
+            cell = shown[0, :, 16 * row + 8, (2 * column + 1) * SIDE // PATIENTS]
+            assert (cell == (0 if f"p{patient}" in part else 255)).all()
+    again = crossfit()
+    assert len(taught) == 3, "what a stopped run has predicted is not trained anew"
+    assert [item.guide for item in again.items] == [item.guide for item in found.items]
+
+
+# --- in a run ------------------------------------------------------------------------------------
+
+CROSSFIT = (
+    "experiment=P2", "model.map_crossfit=2", "data=folder", "split.folds=3", "trainer.max_epochs=1",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two runs; in the study of the second, one training patient was annotated otherwise."""
+    home = tmp_path_factory.mktemp("crossfit")
+    folders = []
+    for name in ("one", "other"):
+        study = write_tiny_study(home / name)
+        if name == "other":
+            rows = read_rows(study / "attention.csv")
+            for row in rows:
+                if row["clip_id"] == changed(folders[0]):
+                    row["value"] = "ground"
+            write_rows(study / "attention.csv", rows)
+        settings = (*CROSSFIT, f"data.root={study}", f"data.cache_dir={home / 'cache'}")
+        folders.append(run(make_config(home / f"runs_{name}", *settings)).folder / "fold_0")
+    return folders
+
+
+def parts_of(folder):
+    return [dict(np.load(file)) for file in sorted((folder / "crossfit").glob("*.npz"))]
+
+
+def changed(folder):
+    """A training clip of the first part, by name; rows are in the order of clips.csv."""
+    row = int(min(parts_of(folder)[0], key=int))
+    study = Path(folder).parents[2] / "one"
+    return read_rows(study / "clips.csv")[row]["clip_id"]
+
+
+def test_a_patients_own_annotation_makes_no_difference_to_the_map_that_guides(runs):
+    """It does to the maps of the patients in the other part, whose head it taught."""
+    one, other = map(parts_of, runs)
+    assert [sorted(part) for part in one] == [sorted(part) for part in other]
+    assert not set(one[0]) & set(one[1])
+    for row in one[0]:
+        np.testing.assert_array_equal(one[0][row], other[0][row])
+    assert all((one[1][row] != other[1][row]).any() for row in one[1])
+
+
+def test_training_is_guided_by_the_crossfitted_map_and_the_test_by_the_models_own(
+    runs, tmp_path, monkeypatch
+):
+    calls = []
+    forward = VideoAttentionCLIP.forward
+
+    def watched(self, video, attn_map, attn_valid=None, **more):
+        calls.append((self.training, attn_map, attn_valid, more.get("map_given")))
+        return forward(self, video, attn_map, attn_valid, **more)
+
+    monkeypatch.setattr(VideoAttentionCLIP, "forward", watched)
+    study = runs[0].parents[2] / "one"
+    cache = runs[0].parents[2] / "cache"
+    run(make_config(tmp_path, *CROSSFIT, f"data.root={study}", f"data.cache_dir={cache}"))
+    phases = [training for training, *_ in calls]
+    turns = [i for i, (a, b) in enumerate(pairwise(phases), start=1) if a and not b]
+    assert len(turns) == 3  # two models that teach, and the fold's own
+    own = [call for call in calls[turns[1] :] if call[0]]
+    assert own
+    for _, attn_map, valid, given in own:
+        assert valid.all()
+        assert given.all()
+        levels = [len(row.unique()) for row in attn_map]
+        assert max(levels) <= 2 * 4 * 4 * 2 + 1, "one level a token, not a clinician's Gaussian"
+    assert all(given is None for training, _, _, given in calls if not training)
