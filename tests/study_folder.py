@@ -20,7 +20,7 @@ SKILL = {
     "B0": 0.6, "B1": 0.8, "B2": 1.2, "B3": 1.8, "B4": 1.7, "C1": 1.0, "C2": 1.3,
     "C3_linear": 1.8, "C3_sigmoid": 1.6, "K_shuffled": 0.5, "K_uniform": 0.7, "K_centre": 0.7,
     "K_random": 0.5, "K_map_only": 0.9, "K_withheld": 0.8, "K_shuffled_within_class": 0.7,
-    "K_swapped": 0.3,
+    "K_swapped": 0.3, "P1": 0.7, "P2": 1.5, "P_shuffled": 0.6, "P_prior": 0.8,
 }  # fmt: skip
 AXES = {
     "train_fraction": ("0.25", "0.5"),
@@ -33,6 +33,7 @@ ANNOTATORS = ("md1", "md2")
 ROLES = {
     "baseline": "B0", "method": "B3", "shuffled": "K_shuffled", "map_only": "K_map_only",
     "withheld": "K_withheld", "swapped": "K_swapped",
+    "taught": "P2", "untaught": "P1", "taught_shuffled": "P_shuffled", "prior": "P_prior",
     "controls": [arm for arm in SKILL if arm.startswith("K_")],
     "pairs": [["B3", "B1"], ["B3", "B2"], ["B4", "B3"], ["B3", "C1"], ["B3", "C2"],
               ["B3", "C3_linear"], ["B3", "C3_sigmoid"]],

@@ -119,3 +119,25 @@ def test_an_axis_that_is_no_number_is_an_error(tmp_path):
     pd.concat([table, odd]).to_parquet(folder / keys.PREDICTIONS_FILE)
     with pytest.raises(VaclipError, match="train_fraction=half, which is no number"):
         judged(read_folder(folder), **FAST)
+
+
+def test_the_bedside_is_answered_by_the_taught_arm_and_its_controls(tmp_path):
+    arms = ("B0", "B3", "P1", "P2", "P_shuffled", "P_prior")
+    results = judged(read_folder(write_study(tmp_path, arms=arms, variants=False)), **FAST)
+    found = {name: [(c.first, c.second) for c in own] for name, own in results.families.items()}
+    assert found["primary"] == [("P2", "P1"), ("B3", "B0")]
+    assert found["bedside"] == [("P2", "P_shuffled"), ("P2", "P_prior")]
+    question = results.verdict.questions[0]
+    assert question.contrast is not None
+    assert (question.contrast.first, question.contrast.second) == ("P2", "P1")
+    gains = [
+        results.scores["patient"][arm].scores[HEADLINE].mean
+        - results.scores["patient"]["B0"].scores[HEADLINE].mean
+        for arm in ("P2", "B3")
+    ]
+    whole = next(c for c in results.families["primary"] if c.first == "B3")
+    said = question.sentences[-1]
+    if whole.interval.low > 0:
+        assert f"P2 goes {gains[0] / gains[1]:.2f} (95% interval" in said
+    else:
+        assert "cannot be told: B3 is not clearly better than B0" in said

@@ -169,23 +169,23 @@ def test_training_chooses_whose_segments_the_given_map_guides(source):
 
 
 @EVERY_GUIDANCE
-def test_the_global_path_is_the_average_with_the_plain_mean(guided):
-    inputs = batch()
-    plain, alone = build("given", None).eval(), build(guided=guided).eval()
-    both = build(guided=guided, map_guided_global=True).eval()
-    for model in (alone, both):
-        model.load_state_dict(plain.state_dict(), strict=False)
-    both.load_state_dict(alone.state_dict())
-    features = []
-    for model in (plain, alone, both):
-        pooled = []
-        hook = model.video_feature.register_forward_pre_hook(
-            lambda _, x, seen=pooled: seen.append(x[0])
-        )
-        model(*inputs)
-        hook.remove()
-        features += pooled
-    torch.testing.assert_close(features[2], (features[0] + features[1]) / 2)
+def test_the_global_path_is_the_plain_mean_and_the_difference_to_it(guided):
+    model = build(guided=guided, map_guided_global=True).eval()
+    seen = {}
+    linear = model.video_feature[0]
+    for name, layer in (("mean", linear), ("difference", model.guided_feature)):
+        layer.register_forward_pre_hook(lambda _, x, name=name: seen.update({name: x[0]}))
+    video, attn_map, valid = batch()
+    outputs = model(video, attn_map, valid)
+    tokens = outputs[keys.VIDEO_TOKENS]
+    torch.testing.assert_close(seen["mean"], tokens.mean(dim=(2, 3, 4)))
+    own = guiding_map(outputs[keys.PREDICTED_MAP], attn_map, torch.zeros_like(valid))
+    pooled = model.guidance(tokens, own, torch.ones_like(valid)).pooled
+    torch.testing.assert_close(seen["difference"], pooled - seen["mean"])
+    both = torch.cat([seen["mean"], seen["difference"]], dim=1)
+    weight = torch.cat([linear.weight, model.guided_feature.weight], dim=1)
+    expected = (both @ weight.T + linear.bias).clamp_min(0)
+    torch.testing.assert_close(outputs[keys.VIDEO_FEAT], expected)
 
 
 def test_without_any_map_the_global_path_is_the_model_without_guidance():
@@ -223,6 +223,7 @@ def test_freeze_unused_freezes_exactly_what_gets_no_gradient(
     source, guided, classifier, clip_weight, lambda_map
 ):
     arguments = {"clip_classifier_source": classifier, "backbone_width": 2}
+    arguments["map_guided_global"] = guided is not None
     missed = backward(build(source, guided, **arguments), clip_weight, lambda_map)
     model = build(source, guided, **arguments)
     model.freeze_unused(align=clip_weight > 0, token_loss=False, map_loss=lambda_map > 0)

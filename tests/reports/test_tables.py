@@ -127,6 +127,13 @@ def test_what_more_patients_would_give_has_an_interval_or_a_reason(found):
     assert outlook.needed_table(found[1]) is None  # nothing is undecided
 
 
+def test_what_the_bedside_rests_on_has_a_table(tmp_path):
+    arms = ("B0", "B3", "P1", "P2", "P_shuffled", "P_prior")
+    table = tables.contrast_tables(*made(tmp_path, arms=arms, variants=False))["bedside"]
+    assert table.caption.startswith("P2 against its controls, which the verdict asks for too: ")
+    assert [row[0].split()[-1] for row in table.rows] == ["P_shuffled", "P_prior"]
+
+
 def test_an_arm_without_alignment_is_left_out_of_retrieval(found):
     for table in tables.retrieval_tables(*found):
         assert {row[0] for row in table.rows} == set(ARMS) - {"B0"}

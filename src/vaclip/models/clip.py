@@ -33,7 +33,7 @@ class VideoAttentionCLIP(nn.Module):
             that predicts a map.
         map_guided_sigmoid_gate: For ``spatiotemporal``: a learned instead of a linear gate.
         map_guided_global: Whether the plain mean of the tokens is kept beside the guided one: the
-            diagnosis then reads the average of both.
+            video feature then reads that mean, and by how much the guided one differs from it.
         map_source: Whose map guides: the ``given`` one; one that the model ``predicted`` from its
             tokens, whatever is given; or ``mixed``, the given one where it is valid and not
             constant, else the predicted one.
@@ -87,7 +87,6 @@ class VideoAttentionCLIP(nn.Module):
                 )
         self.classifier_source = clip_classifier_source
         self.map_source = map_source
-        self.map_guided_global = map_guided_global
         self.video_encoder = ENCODERS.build(
             clip_backbone, width=backbone_width, **(backbone_options or {})
         )
@@ -114,6 +113,9 @@ class VideoAttentionCLIP(nn.Module):
         if map_source != "given":
             self.map_head = MapHead(channels, map_guided_hidden_dim, map_temperature)
         self.video_feature = nn.Sequential(nn.Linear(channels, clip_feature_dim), nn.ReLU())
+        self.guided_feature: nn.Linear | None = None
+        if map_guided_global and self.guidance is not None:
+            self.guided_feature = nn.Linear(channels, clip_feature_dim, bias=False)
         self.attn_encoder = AttentionEncoder(attn_in_channels, clip_feature_dim)
         self.video_projection = ProjectionHead(clip_feature_dim, clip_embed_dim)
         self.attn_projection = ProjectionHead(clip_feature_dim, clip_embed_dim)
@@ -144,7 +146,7 @@ class VideoAttentionCLIP(nn.Module):
         if self.classifier_source == "video":
             unused.append(self.attn_encoder)
         if self.classifier_source == "attn":
-            unused += [self.video_feature, self.guidance, self.map_gate]
+            unused += [self.video_feature, self.guided_feature, self.guidance, self.map_gate]
             unused.append(None if token_loss or map_loss else self.video_encoder)
         for module in unused:
             if module is not None:
@@ -182,12 +184,10 @@ class VideoAttentionCLIP(nn.Module):
             outputs[keys.VIDEO_TOKENS] = tokens
         if self.map_head is not None and tokens is not None:
             outputs[keys.PREDICTED_MAP] = self.map_head(tokens)
+        guided = None
         if self.guidance is not None and tokens is not None:
             guided = self._guide(tokens, attn_map, attn_valid, map_given, outputs)
-            # An average, not a longer vector: no parameter more than without guidance, and where
-            # the map says nothing the feature is exactly that of the unguided model.
-            pooled = 0.5 * (guided + pooled) if self.map_guided_global else guided
-        video_feat = self.video_feature(pooled)
+        video_feat = self._video_feature(pooled, guided)
         if self.map_gate is not None:
             video_feat = video_feat * self.map_gate(attn_map, attn_valid)
         outputs[keys.VIDEO_FEAT] = video_feat
@@ -218,6 +218,15 @@ class VideoAttentionCLIP(nn.Module):
         if gate is not None:
             outputs[keys.VIDEO_GATE] = gate
         return pooled
+
+    def _video_feature(self, mean: Tensor, guided: Tensor | None) -> Tensor:
+        """Returns (B, F) of the plain mean and the guided one, (B, D) each."""
+        if self.guided_feature is None or guided is None:
+            return self.video_feature(mean if guided is None else guided)
+        # The difference, for what a patient's tokens have in common everywhere is not in it; and
+        # where the map says nothing it is 0, as without guidance.
+        linear, activation = self.video_feature
+        return activation(linear(mean) + self.guided_feature(guided - mean))
 
     def _diagnosis_feature(self, outputs: dict[str, Tensor], attn_valid: Tensor) -> Tensor:
         if self.classifier_source == "video":
