@@ -4,15 +4,13 @@
 
 Of the default cohort where no study folder is given. Some clips are decoded, changed, encoded anew
 and compared with their originals; all clips of different patients are compared with each other.
-Then 3,000 clips of noise are compared, for time and memory.
+What comparing many clips costs: tables.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-import time
-import tracemalloc
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -91,7 +89,10 @@ def measure(root: Path, clips: int, seed: int) -> None:
     for side in SIDES:
         duplicates.SIDE, duplicates.BITS = side, side * side - 1
         hashes = [duplicates.frame_hashes(own) for own in frames]
-        apart = duplicates.clip_distances(hashes)[np.triu(patient[:, None] != patient)]
+        apart = np.array([
+            duplicates.clip_distance(hashes[i], hashes[j])
+            for i, j in zip(*np.nonzero(np.triu(patient[:, None] != patient)), strict=True)
+        ])  # fmt: skip
         quantiles = np.quantile(apart, [0, 0.001, 0.01])
         print(
             f"\n{study.name}, {side} x {side}: {len(apart)} pairs of different patients, "
@@ -101,7 +102,7 @@ def measure(root: Path, clips: int, seed: int) -> None:
         print("\n| copy | median | largest | found |\n|---|---|---|---|")
         for what in dict.fromkeys(what for _, what, _ in made):
             far = np.array([
-                duplicates.clip_distances([hashes[n], duplicates.frame_hashes(copy)])[0, 1]
+                duplicates.clip_distance(hashes[n], duplicates.frame_hashes(copy))
                 for n, own, copy in made
                 if own == what
             ])  # fmt: skip
@@ -115,17 +116,8 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=24, help="how many are copied")
     parser.add_argument("--seed", type=int, default=0, help="of the cohort, and of which clips")
     options = parser.parse_args()
-    used = duplicates.SIDE, duplicates.BITS
     for root in options.studies or [cohort_folder(GaitCohort(seed=options.seed), cache_root())]:
         measure(root, options.clips, options.seed)
-    duplicates.SIDE, duplicates.BITS = used
-    random = np.random.default_rng(0)
-    noise = [random.choice(np.array([-1, 1], np.int8), (64, used[1])) for _ in range(3000)]
-    tracemalloc.start()
-    begin = time.perf_counter()
-    duplicates.clip_distances(noise)
-    spent, (_, most) = time.perf_counter() - begin, tracemalloc.get_traced_memory()
-    print(f"\n3,000 clips of 64 frames: {spent:.0f} s, at most {most / 2**20:.0f} MiB more")
 
 
 if __name__ == "__main__":

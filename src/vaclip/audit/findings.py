@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vaclip.audit import pitfalls
 from vaclip.audit.coverage import sparse_maps
-from vaclip.audit.duplicates import clip_distances, duplicates, frame_hashes, same_recording
+from vaclip.audit.duplicates import duplicates, frame_hashes, near_pairs, same_recording
 from vaclip.audit.map_features import MAP, map_features
 from vaclip.audit.pitfalls import ALPHA
 from vaclip.audit.shortcuts import (
@@ -194,14 +194,16 @@ def _annotations(data: DataConfig, study: Study) -> NDArray[np.float64]:
 def _duplicates(data: DataConfig, prepared: PreparedStudy) -> list[Finding]:
     clips = [item.cached.clip for item in prepared.items]
     root = clip_cache(data.cache_dir)
-    same = same_recording(
-        [file_digest(clip.video, root) for clip in clips], [(c.start_s, c.end_s) for c in clips]
-    )
+    clip_ids, patients = [c.clip_id for c in clips], [c.patient_id for c in clips]
+    labels = [c.label for c in clips]
+    # Clips of one patient and class may look alike.
+    groups = pd.factorize(pd.Series(zip(patients, labels, strict=True)))[0].tolist()
+    files = [file_digest(clip.video, root) for clip in clips]
+    same = same_recording(files, [(c.start_s, c.end_s) for c in clips], groups)
     hashes = []
     with progress_bar("Looking for duplicates") as progress:
         for number, item in enumerate(prepared.items, start=1):
             hashes.append(frame_hashes(np.load(item.cached.frames, mmap_mode="r")))
             progress(number, len(clips))
-        distances = clip_distances(hashes, progress)
-    clip_ids, patients = [c.clip_id for c in clips], [c.patient_id for c in clips]
-    return duplicates(clip_ids, patients, [c.label for c in clips], same, distances)
+        near = near_pairs(hashes, groups, progress)
+    return duplicates(clip_ids, patients, labels, same, near)
