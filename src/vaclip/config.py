@@ -91,6 +91,7 @@ class DataConfig:
     batch_size: int = setting(16, POSITIVE)
     num_workers: int = setting(0, NOT_NEGATIVE)
     cache_dir: str | None = None
+    decode_limit_s: float = setting(3600.0, POSITIVE)
     augment: AugmentConfig = setting(AugmentConfig)
 
 

@@ -111,11 +111,15 @@ def atomic_folder(path: Path) -> Generator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def read_arrays(path: Path) -> Any:
+def read_arrays(path: Path, *, mapped: bool = False) -> Any:
     """Reads an .npy file as an array, an .npz file as a dictionary of arrays.
 
     Nothing that the file holds is run: arrays of objects are refused. Nothing is allocated before
     what the file claims to hold is found to be there, and small enough.
+
+    Args:
+        path: The file.
+        mapped: Whether the array of an .npy file stays on disk, and is read as it is used.
 
     Raises:
         VaclipError: If it is neither, damaged, or has more than `LARGEST_ARRAYS`.
@@ -134,7 +138,7 @@ def read_arrays(path: Path) -> Any:
                 return dict(arrays)
         with path.open("rb") as file:
             _check_array(file, path.stat().st_size)
-        return np.load(path, allow_pickle=False)
+        return np.load(path, allow_pickle=False, mmap_mode="r" if mapped else None)
     except _ARRAY_ERRORS as error:
         raise VaclipError(f"{path.name}: cannot be read as an array: {error}") from error
 
@@ -252,6 +256,41 @@ def inside_folder(root: Path, name: str, what: str = "the study folder") -> Path
     if Path(name).is_absolute() or not path.is_relative_to(root.resolve()):
         raise VaclipError(f"'{name}' leaves {what}; use a path relative to it, to a file inside it")
     return path
+
+
+class FolderFiles:
+    """Finds the files that a study names, and asks for each folder once: a network is slow.
+
+    Args:
+        root: The study folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._folders: dict[str, tuple[Path, frozenset[str]] | None] = {}
+
+    def find(self, name: str) -> tuple[Path, bool]:
+        """Returns the path as `inside_folder` does, and whether there is such a file.
+
+        Raises:
+            VaclipError: As `inside_folder`.
+        """
+        folder, _, file = name.rpartition("/")
+        if folder not in self._folders:
+            self._folders[folder] = self._ask(folder)
+        asked = self._folders[folder]
+        if asked and file in asked[1] and not name.startswith("/"):
+            return asked[0] / file, True
+        path = inside_folder(self._root, name)  # missing, a link, or a name of another spelling
+        return path, path.is_file()
+
+    def _ask(self, folder: str) -> tuple[Path, frozenset[str]] | None:
+        try:
+            path = inside_folder(self._root, folder)
+            with os.scandir(path) as entries:
+                return path, frozenset(e.name for e in entries if e.is_file(follow_symlinks=False))
+        except (OSError, VaclipError):  # what is wrong is told of the file
+            return None
 
 
 def cache_root(setting: str | None = None) -> Path:

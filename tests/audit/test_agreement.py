@@ -207,7 +207,7 @@ def test_drawings_are_no_categories(tiny_study, tmp_path):
 def test_clips_in_the_cache_are_not_decoded_again(tiny_study, tmp_path, monkeypatch):
     study = load_study(tiny_study(patients_per_class=1))
     cache_study(study, settings("ann", "bob"), tmp_path, workers=1)
-    monkeypatch.setattr(cache, "decode_clip", None)
+    monkeypatch.setattr(cache, "decode_spans", None)
     (pair,) = annotator_agreement(study, settings("ann", "bob"), tmp_path, workers=1)
     assert len(pair.clip_ids) == 3
 

@@ -210,7 +210,7 @@ def test_a_video_is_decoded_once(root, monkeypatch):
     decoded = []
     monkeypatch.setattr(
         "vaclip.audit.inspect.timed_frames",
-        lambda path: (decoded.append(path.name), timed_frames(path))[1],
+        lambda path, limit_s: (decoded.append(path.name), timed_frames(path, limit_s))[1],
     )
     check(root, workers=1)
     assert decoded == ["steady-0-0.mkv"]

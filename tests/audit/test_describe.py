@@ -84,7 +84,7 @@ def test_the_command_writes_what_it_shows_as_json(tiny_study, tmp_path, capsys):
 def test_the_clips_are_those_that_training_finds(tiny_study, tmp_path, monkeypatch):
     root = tiny_study(1).rename(tmp_path / "a study, (mine) = 'new'")  # Hydra would read this
     describe(root, SMALL, workers=1)
-    monkeypatch.setattr("vaclip.data.cache.decode_clip", None)
+    monkeypatch.setattr("vaclip.data.cache.decode_spans", None)
     data = compose_settings(SMALL, root=root).data
     prepared = prepare_study(data, open_study(data), workers=1)  # nothing is decoded again
     assert len(prepared.items) == 3

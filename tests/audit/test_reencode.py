@@ -30,7 +30,7 @@ from vaclip.data.video import decode_clip
 from vaclip.errors import VaclipError
 from vaclip.maps.keypoints import load_keypoints
 from vaclip.maps.shapes import Key, Shapes, Track, load_shapes
-from vaclip.maps.source import render_annotator
+from vaclip.maps.source import annotator_drawer
 from vaclip.study.load import load_study
 
 TIMES = [0, 0.1, 0.2, 0.7, 0.75, 1.2]  # of pictures whose grey level tells which they are
@@ -102,7 +102,7 @@ def drawn(study, clip_id, annotator, fps=20):
     own = [
         annotation for annotation in study.annotations[clip_id] if annotation.annotator == annotator
     ]
-    attn = render_annotator(own, study.annotated(clip), decoded.grid((16, 16)))
+    attn = annotator_drawer(own, study.annotated(clip))(decoded.grid((16, 16)))
     return decoded.frames[:, 4, 4, 0].astype(int), attn
 
 

@@ -131,8 +131,8 @@ def test_second_call_decodes_and_draws_nothing(root, cache, monkeypatch):
     def fail(*_, **__):
         raise AssertionError("made twice")
 
-    monkeypatch.setattr(cache_module, "decode_clip", fail)
-    monkeypatch.setattr(cache_module, "render_annotator", fail)
+    monkeypatch.setattr(cache_module, "decode_spans", fail)
+    monkeypatch.setattr(cache_module, "draw_map", fail)
     assert fill(root, cache) == first
 
 
@@ -145,6 +145,50 @@ def test_same_video_under_another_name_is_decoded_once(root, cache):
     before = entries(cache)
     fill(root, cache)
     assert entries(cache) == before
+
+
+def spans_of_one_video(root, spans):
+    rows = read_rows(root / "clips.csv")
+    first = {name: rows[0][name] for name in ("video", "keypoints")}
+    clips = [
+        {"clip_id": row["clip_id"], **first, "patient_id": row["patient_id"], "label": row["label"]}
+        | {"start_s": start_s, "end_s": end_s}
+        for row, (start_s, end_s) in zip(rows, spans, strict=True)
+    ]
+    write_rows(root / "clips.csv", clips)
+
+
+def test_clips_of_one_video_are_decoded_in_one_pass(root, cache, monkeypatch):
+    spans_of_one_video(root, [("1.0", "1.5"), ("0.2", ""), ("1.0", "1.5")])
+    asked = []
+    real = cache_module.decode_spans
+    monkeypatch.setattr(
+        cache_module,
+        "decode_spans",
+        lambda path, spans, **how: (asked.append((path.name, spans)), real(path, spans, **how))[1],
+    )
+    cached = fill(root, cache)
+    assert asked == [("steady-0-0.mkv", [(1.0, 1.5), (0.2, None)])]  # equal spans are one entry
+    whole = decode_clip(cached[0].clip.video, fps=10, size=(16, 16)).frames
+    for one, part in zip(cached, (slice(10, 15), slice(2, 20), slice(10, 15)), strict=True):
+        np.testing.assert_array_equal(np.load(one.frames), whole[part])
+        assert np.load(one.attn).shape[1] == one.samples == len(whole[part])
+
+
+def test_a_clip_that_cannot_be_decoded_spares_the_others_of_its_video(root, cache):
+    spans_of_one_video(root, [("1.0", "1.5"), ("5", "6"), ("0.2", "")])
+    with pytest.raises(VaclipError) as caught:
+        fill(root, cache)
+    assert str(caught.value).startswith("1 clip(s) of tiny cannot be used:")
+    assert "clips.csv:3: clip 'limping-0-0': steady-0-0.mkv: 20 frames, none of them between 5" in (
+        str(caught.value)
+    )
+    assert len(entries(cache, "clips")) == 2
+
+
+def test_decoding_for_too_long_is_told_of_the_clip(root, cache):
+    with pytest.raises(VaclipError, match=r"clip 'steady-0-0': .*longer than 1e-09 s"):
+        fill(root, cache, limit_s=1e-9)
 
 
 def test_progress_counts_every_clip(root, cache):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from conftest import grey_pictures, turned_by_a_quarter, write_audio, write_video
 from vaclip.data import video
-from vaclip.data.video import decode_clip, timed_frames
+from vaclip.data.video import DecodedClip, decode_clip, decode_spans, timed_frames
 from vaclip.errors import VaclipError
 
 LEVELS = list(range(10, 210, 10))  # 20 frames, 10 grey levels apart
@@ -370,3 +371,95 @@ def test_a_box_of_64_bits_is_walked_over(tmp_path):
     path.write_bytes(struct.pack(">I4sQ4x", 1, b"free", 20) + path.read_bytes())
     with pytest.raises(VaclipError, match="its tables claim"):
         decode(path)
+
+
+# --- several clips of one video ------------------------------------------------------------------
+
+SPANS = [(0.5, 1.0), (0.0, None), (1.9, 2.0), (0.55, 1.73), (0.5, 1.0), (1.0, 9.0), (7.0, 8.0)]
+
+
+def outcome(result):
+    """What a clip is, or what is said of it."""
+    if not isinstance(result, DecodedClip):
+        return str(result)
+    return {
+        name: value.tolist() if isinstance(value, np.ndarray) else value
+        for name, value in vars(result).items()
+    }
+
+
+def one_by_one(path, spans, **options):
+    results = []
+    for start_s, end_s in spans:
+        try:
+            results.append(decode(path, start_s=start_s, end_s=end_s, **options))
+        except VaclipError as error:
+            results.append(error)
+    return [outcome(result) for result in results]
+
+
+def together(path, spans, **options):
+    found = dict(decode_spans(path, spans, **{"fps": 10, "size": (16, 16), **options}))
+    return [outcome(found[number]) for number in range(len(spans))]
+
+
+@pytest.mark.parametrize("fps", [3, 10, 25])
+def test_clips_of_one_video_are_the_same_in_one_pass(tmp_path, fps):
+    path = write_video(tmp_path / "a.mkv", grey_pictures(range(0, 240, 12)))  # 2 s
+    found = together(path, SPANS, fps=fps)
+    assert found == one_by_one(path, SPANS, fps=fps)
+    assert found[-1] == "a.mkv: 20 frames, none of them between 7 s and 8 s"
+
+
+def test_a_video_that_breaks_off_spares_the_clips_before(tmp_path):
+    cut = tmp_path / "cut.avi"
+    write_video(cut, np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3), np.uint8))
+    content = cut.read_bytes()
+    cut.write_bytes(content[: len(content) // 2])
+    spans = [(0.0, 1.0), (0.5, 5.9), (4.0, None)]
+    found = together(cut, spans)
+    assert found == one_by_one(cut, spans)
+    assert [isinstance(one, str) for one in found] == [False, True, True]
+
+
+def test_a_clip_that_is_too_long_spares_the_others(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "a.mkv", grey_pictures(range(20)))
+    monkeypatch.setattr(video, "LARGEST_CLIP", 10 * 16 * 16 * 3)
+    found = together(path, [(0.0, None), (0.5, 1.0)])
+    assert found == one_by_one(path, [(0.0, None), (0.5, 1.0)])
+    assert "the clip is longer than 1 s" in found[0]
+    assert found[1]["frame_count"] == 10
+
+
+def test_the_video_is_left_when_the_last_clip_ended(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "a.mkv", grey_pictures(range(20)))
+    seen = []
+    real = video.timed_frames
+    monkeypatch.setattr(
+        video,
+        "timed_frames",
+        lambda *how: ((seen.append(until), (frame, until))[1] for frame, until in real(*how)),
+    )
+    together(path, [(0.0, 0.5), (0.2, 0.7)])
+    assert len(seen) == 7
+
+
+# --- time ----------------------------------------------------------------------------------------
+
+
+def test_decoding_that_takes_too_long_is_stopped(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "a.mkv", grey_pictures(range(20)))
+    clock = iter(range(1000))
+    monkeypatch.setattr(video, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    said = "a.mkv: decoding was stopped after 5 frames, because it took longer than 5 s"
+    with pytest.raises(VaclipError, match=said):
+        decode(path, limit_s=5)
+    assert len(decode(path, limit_s=21).frames) == 20
+
+
+def test_what_is_done_with_the_frames_does_not_count(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "a.mkv", grey_pictures(range(20)))
+    now = [0.0]
+    monkeypatch.setattr(video, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    for _ in timed_frames(path, 5):
+        now[0] += 100

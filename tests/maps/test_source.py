@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 from annotation_files import write_gaze, write_shapes
 from vaclip.errors import VaclipError
+from vaclip.maps import source as module
 from vaclip.maps.gaze import Gaze
 from vaclip.maps.shapes import Key, Shapes, Track
 from vaclip.maps.source import (
@@ -16,9 +19,10 @@ from vaclip.maps.source import (
     Annotation,
     Grid,
     Region,
+    annotator_drawer,
     combine_annotators,
+    draw_map,
     map_source,
-    render_annotator,
 )
 
 FRAMES = 6
@@ -150,18 +154,74 @@ def annotations(*names, annotator="ann"):
 
 def test_annotations_add_up_and_are_cut_at_one(tmp_path):
     clip = AnnotatedClip("c", tmp_path, regions=BOXES)
-    total = render_annotator(annotations("left", "top", "pixel"), clip, GRID)
+    total = annotator_drawer(annotations("left", "top", "pixel"), clip)(GRID)
     wanted = np.zeros((8, 10))
     wanted[:, :5] += 1
     wanted[:4] += 1
     np.testing.assert_array_equal(total, np.broadcast_to(np.minimum(wanted, 1), (5, 8, 10)))
-    quarters = render_annotator(annotations("pixel", "pixel"), clip, GRID)
+    quarters = annotator_drawer(annotations("pixel", "pixel"), clip)(GRID)
     assert quarters[:, 0, 0] == pytest.approx(0.5, abs=1e-6)
     assert quarters.sum() == pytest.approx(2.5, abs=1e-5)
 
 
 def test_no_annotation_draws_nothing(tmp_path):
-    assert not render_annotator([], AnnotatedClip("c", tmp_path), GRID).any()
+    assert not annotator_drawer([], AnnotatedClip("c", tmp_path))(GRID).any()
+
+
+# --- in parts ------------------------------------------------------------------------------------
+
+SAMPLES = 3000
+LONG = Grid(np.arange(SAMPLES) // 2, np.arange(SAMPLES) / 8, 1 / 8, SAMPLES // 2, True, (48, 60),
+            (24, 30), 0.1)  # fmt: skip
+
+
+def long_annotations(tmp_path):
+    """One annotation of each kind that moves, for as long as the grid lasts."""
+    random = np.random.default_rng(0)
+    np.save(tmp_path / "map.npy", random.random((SAMPLES // 2, 12, 15)))
+    joints = random.uniform(0, 48, (SAMPLES // 2, 17, 2))
+    np.savez(tmp_path / "joints.npz", keypoints=joints)
+    keys = (Key(0, ((3.0, 3.0), (20.0, 20.0))), Key(SAMPLES // 2, ((30.0, 20.0), (55.0, 40.0))))
+    write_shapes(tmp_path / "shapes.json", Shapes((48, 60), (Track("", "box", keys),)))
+    begins = np.sort(random.uniform(0, SAMPLES / 8, 400))
+    looked = np.stack([begins, begins + 0.5, *random.uniform(0, 48, (2, 400))], axis=1)
+    write_gaze(tmp_path / "gaze.json", Gaze((48, 60), looked))
+    return {
+        "map": "map.npy",
+        "shapes": "shapes.json",
+        "gaze": "gaze.json",
+        "region": "hips",
+    }, AnnotatedClip(
+        "c", tmp_path, tmp_path / "joints.npz", {"hips": Region(keypoints=("left_hip", "nose"))}
+    )
+
+
+@pytest.mark.parametrize("how", ["mean", "max", "stack"])
+def test_a_map_in_parts_is_the_map_of_the_whole(how, tmp_path, monkeypatch):
+    values, clip = long_annotations(tmp_path)
+    own = [[Annotation("ann", kind, value)] for kind, value in values.items()]
+    own.append([])
+    whole = [annotator_drawer(one, clip)(LONG) if one else None for one in own]
+    wanted = np.rint(combine_annotators(whole, how) * 255)
+    monkeypatch.setattr(module, "_AT_ONCE", 7 * 24 * 30)  # 7 samples at a time
+    drawn = draw_map(own, clip, LONG, how)
+    assert drawn.dtype == np.uint8
+    np.testing.assert_array_equal(drawn, wanted)
+
+
+@pytest.mark.parametrize("kind", ["map", "shapes", "gaze", "region"])
+def test_drawing_takes_little_more_than_the_map(kind, tmp_path):
+    values, clip = long_annotations(tmp_path)
+    grid = replace(LONG, size=(96, 96))
+    own = [[Annotation(name, kind, values[kind])] for name in ("ann", "bob")]
+    draw_map(
+        own, clip, replace(grid, frame_index=grid.frame_index[:1], time_s=grid.time_s[:1]), "mean"
+    )
+    tracemalloc.start()
+    drawn = draw_map(own, clip, grid, "mean")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak - drawn.nbytes < 0.5 * drawn.nbytes  # 27 MB
 
 
 # --- several annotators --------------------------------------------------------------------------

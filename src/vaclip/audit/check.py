@@ -16,6 +16,7 @@ from vaclip.audit import pitfalls
 from vaclip.audit.coverage import percent_range, sparse_maps
 from vaclip.audit.inspect import VideoFacts, inspect_video, time_disagreement
 from vaclip.data.sampling import SLACK_S
+from vaclip.data.video import DECODE_LIMIT_S
 from vaclip.errors import VaclipError, counted
 from vaclip.maps.keypoints import load_keypoints
 from vaclip.maps.source import Grid, Timing, map_source
@@ -127,6 +128,7 @@ def check(
     study: Study | str | Path,
     *,
     workers: int = -1,
+    limit_s: float = DECODE_LIMIT_S,
     progress: Callable[[int, int], None] | None = None,
 ) -> StudyCheck:
     """Reads a study folder anew, decodes every video once and draws every map.
@@ -134,6 +136,7 @@ def check(
     Args:
         study: A study, or its folder.
         workers: Processes; -1 for one a core.
+        limit_s: Seconds that the decoding of one video may take.
         progress: Called with (done, total) clips after each video.
 
     Examples:
@@ -145,17 +148,14 @@ def check(
     if read is None:
         return StudyCheck(None, tuple(problems), ())
     # Missing files and those outside of the folder were reported already.
-    inside = read.root.resolve()
+    lost = {problem.clip_id for problem in problems if problem.where.endswith(":video")}
     by_video: dict[Path, list[Clip]] = {}
     for clip in read.clips:
-        if clip.video.is_file() and clip.video.resolve().is_relative_to(inside):
-            by_video.setdefault(clip.video.resolve(), []).append(clip)
+        if clip.clip_id not in lost:
+            by_video.setdefault(clip.video, []).append(clip)
     total = sum(map(len, by_video.values()))
     pool = joblib.Parallel(n_jobs=workers, return_as="generator", pre_dispatch="4*n_jobs")
-    jobs = (
-        joblib.delayed(check_video)([(read.only(clip), clip) for clip in clips])
-        for clips in by_video.values()
-    )
+    jobs = (joblib.delayed(check_video)(read.only(clips), limit_s) for clips in by_video.values())
     checked: dict[str, CheckedClip] = {}
     for found in pool(jobs):
         checked |= {one.clip.clip_id: one for one in found}
@@ -177,10 +177,10 @@ def _sparse_maps(checked: Sequence[CheckedClip]) -> list[Problem]:
     return [Problem("warning", "attention.csv", f"{one.what}; {one.advice}") for one in found]
 
 
-def check_video(clips: Sequence[tuple[Study, Clip]]) -> list[CheckedClip]:
-    """Decodes the video that some clips share, and compares it with what is said of each."""
-    facts = inspect_video(clips[0][1].video)
-    return [_check_clip(study, clip, facts) for study, clip in clips]
+def check_video(study: Study, limit_s: float) -> list[CheckedClip]:
+    """Decodes the video that all clips share, and compares it with what is said of each."""
+    facts = inspect_video(study.clips[0].video, limit_s)
+    return [_check_clip(study, clip, facts) for clip in study.clips]
 
 
 def _check_clip(study: Study, clip: Clip, facts: VideoFacts) -> CheckedClip:

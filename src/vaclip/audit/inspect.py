@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from vaclip.data.sampling import SLACK_S
-from vaclip.data.video import quarter_turns, timed_frames, upright_size
+from vaclip.data.video import DECODE_LIMIT_S, quarter_turns, timed_frames, upright_size
 from vaclip.errors import VaclipError
 from vaclip.media import open_video
 
@@ -129,7 +129,7 @@ def time_disagreement(times_s: NDArray[np.float64], rate: float) -> Disagreement
     return Disagreement(int(beyond[0]), worst, float(off[worst]))
 
 
-def inspect_video(path: Path) -> VideoFacts:
+def inspect_video(path: Path, limit_s: float = DECODE_LIMIT_S) -> VideoFacts:
     """Decodes a video once; what is wrong with it is told by the result's ``failure``."""
     try:
         with open_video(path) as container:
@@ -139,7 +139,7 @@ def inspect_video(path: Path) -> VideoFacts:
     seen = _Pictures()
     failure = None
     try:
-        for frame, shown_until_s in timed_frames(path):
+        for frame, shown_until_s in timed_frames(path, limit_s):
             seen.add(frame, shown_until_s)
     except VaclipError as error:
         failure = str(error)

@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from vaclip.data.video import decode_clip
 from vaclip.errors import VaclipError
 from vaclip.files import atomic_file
-from vaclip.maps.source import Grid, render_annotator
+from vaclip.maps.source import Grid, annotator_drawer
 from vaclip.media import open_video
 from vaclip.study.load import load_study
 from vaclip.study.study import Clip, Study
@@ -146,7 +146,7 @@ def overlaid_clip(
     ]
 
     def maps(grid: Grid) -> list[NDArray[np.float32]]:
-        return [render_annotator(one, study.annotated(clip), grid) for one in own]
+        return [annotator_drawer(one, study.annotated(clip))(grid) for one in own]
 
     shown = np.stack([attn.any(axis=(1, 2)) for attn in maps(decoded.grid(_LOOK))])
     taken = best_of_each(shown.sum(axis=0), finer)

@@ -23,6 +23,9 @@ def add_data_commands(commands: Any) -> None:
     check.add_argument(
         "--quarantine", action="store_true", help="leave clips with errors out, by excluded.csv"
     )
+    check.add_argument(
+        "--decode-limit", type=float, metavar="S", help="seconds that one video may take (3600)"
+    )
     check.set_defaults(run=_check)
     reencode = actions.add_parser("reencode", help="copy a study, with seekable videos")
     reencode.add_argument("study", type=Path, metavar="PATH")
@@ -49,11 +52,13 @@ def add_data_commands(commands: Any) -> None:
 def _check(options: argparse.Namespace) -> int:
     from vaclip.audit.check import check, write_facts
     from vaclip.console import progress_bar, say, speak
+    from vaclip.data.video import DECODE_LIMIT_S
     from vaclip.study.exclusions import quarantine
 
     speak()
+    limit_s = options.decode_limit or DECODE_LIMIT_S
     with progress_bar("Decoding clips") as progress:
-        found = check(options.study, progress=progress)
+        found = check(options.study, limit_s=limit_s, progress=progress)
     for problem in found.found:
         say(str(problem))
     for note in found.notes:

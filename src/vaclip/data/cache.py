@@ -21,7 +21,7 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
-from vaclip.data.video import decode_clip
+from vaclip.data.video import DECODE_LIMIT_S, DecodedClip, decode_spans
 from vaclip.errors import VaclipError
 from vaclip.files import atomic_file, atomic_folder, cache_root, content_digest, json_digest
 from vaclip.maps.source import (
@@ -29,9 +29,8 @@ from vaclip.maps.source import (
     KINDS,
     Annotation,
     Grid,
-    combine_annotators,
+    draw_map,
     map_source,
-    render_annotator,
 )
 from vaclip.study.study import Clip, Study
 
@@ -113,16 +112,18 @@ def cache_study(
     root: Path,
     *,
     workers: int = -1,
+    limit_s: float = DECODE_LIMIT_S,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[CachedClip]:
-    """Makes every entry of a study that is not there yet.
+    """Makes every entry of a study that is not there yet; a video of several clips is decoded once.
 
     Args:
         study: The study.
         settings: How to sample.
         root: The cache folder.
         workers: Processes; -1 for one a core.
-        progress: Called with (done, total) after each clip.
+        limit_s: Seconds that the decoding of one video may take.
+        progress: Called with (done, total) clips after each video.
 
     Returns:
         One item a clip, in the study's order.
@@ -130,20 +131,26 @@ def cache_study(
     Raises:
         VaclipError: If clips cannot be read; the message names every one of them.
     """
+    by_video: dict[Path, list[Clip]] = {}
+    for clip in study.clips:
+        by_video.setdefault(clip.video, []).append(clip)
     jobs = (
-        joblib.delayed(_try_cache_clip)(study.only(clip), clip, settings, root)
-        for clip in study.clips
+        joblib.delayed(cache_video)(study.only(clips), settings, root, limit_s)
+        for clips in by_video.values()
     )
     pool = joblib.Parallel(n_jobs=workers, return_as="generator", pre_dispatch="4*n_jobs")
+    made: dict[str, CachedClip | VaclipError] = {}
+    for clips, results in zip(by_video.values(), pool(jobs), strict=True):
+        made |= {clip.clip_id: result for clip, result in zip(clips, results, strict=True)}
+        if progress:
+            progress(len(made), len(study.clips))
     cached: list[CachedClip] = []
     failures: list[str] = []
-    for done, result in enumerate(pool(jobs), start=1):
-        if isinstance(result, str):
-            failures.append(result)
-        else:
+    for clip in study.clips:
+        if isinstance(result := made[clip.clip_id], CachedClip):
             cached.append(result)
-        if progress:
-            progress(done, len(study.clips))
+        else:
+            failures.append(f"{clip.where}: clip '{clip.clip_id}': {result}")
     if failures:
         listed = "\n".join(f"  {failure}" for failure in failures)
         raise VaclipError(
@@ -154,48 +161,91 @@ def cache_study(
     return cached
 
 
-def _try_cache_clip(
-    study: Study, clip: Clip, settings: SampleSettings, root: Path
-) -> CachedClip | str:
-    try:
-        return cache_clip(study, clip, settings, root)
-    except VaclipError as error:
-        return f"{clip.where}: clip '{clip.clip_id}': {error}"
-
-
 def cache_clip(study: Study, clip: Clip, settings: SampleSettings, root: Path) -> CachedClip:
     """Makes a clip's entries where they are not there yet.
 
     Raises:
         VaclipError: If its video or a map cannot be read.
     """
-    source = {
-        "version": _VERSION,
-        "video": file_digest(clip.video, root),
-        "span": [clip.start_s, clip.end_s],
-        "fps": settings.fps,
-        "size": settings.size,
+    (made,) = cache_video(study.only([clip]), settings, root)
+    if isinstance(made, VaclipError):
+        raise made
+    return made
+
+
+def cache_video(
+    study: Study, settings: SampleSettings, root: Path, limit_s: float = DECODE_LIMIT_S
+) -> list[CachedClip | VaclipError]:
+    """Makes the entries of clips of one video, which is decoded once, and only if it has to be.
+
+    Args:
+        study: A study whose clips share a video.
+        settings: How to sample.
+        root: The cache folder.
+        limit_s: Seconds that decoding may take.
+
+    Returns:
+        Each clip, or why it cannot be used.
+    """
+    clips, video = study.clips, study.clips[0].video
+    try:
+        digest = file_digest(video, root)
+    except VaclipError as error:
+        return [error] * len(clips)
+    how = {"version": _VERSION, "video": digest, "fps": settings.fps, "size": settings.size}
+    entries = [
+        entry_path(root, "clips", how | {"span": [clip.start_s, clip.end_s]}) for clip in clips
+    ]
+    metas: dict[Path, dict[str, Any] | VaclipError | None] = {
+        entry: read_entry(entry, ("frames", "frame_index")) for entry in dict.fromkeys(entries)
     }
-    entry = entry_path(root, "clips", source)
-    meta: dict[str, Any] | None = read_entry(entry, ("frames", "frame_index"))
-    if meta is None:
-        decoded = decode_clip(
-            clip.video,
-            fps=settings.fps,
-            size=settings.size,
-            start_s=clip.start_s,
-            end_s=clip.end_s,
-        )
-        meta = {
-            "study": study.name,
-            "frame_count": decoded.frame_count,
-            "whole_video": decoded.whole_video,
-            "source_size": decoded.source_size,
-            "samples": len(decoded.frames),
-        }
-        arrays = {"frames": decoded.frames, "frame_index": decoded.frame_index}
-        write_entry(entry, arrays, meta)
-    attn = _cache_map(study, clip, settings, root, entry, meta)
+    spans = {
+        entry: (clip.start_s, clip.end_s)
+        for entry, clip in zip(entries, clips, strict=True)
+        if metas[entry] is None
+    }
+    if spans:
+        missing, wanted = list(spans), list(spans.values())
+        fps, size = settings.fps, settings.size
+        for number, clip in decode_spans(video, wanted, fps=fps, size=size, limit_s=limit_s):
+            entry = missing[number]
+            metas[entry] = (
+                clip if isinstance(clip, VaclipError) else _write_clip(entry, clip, study.name)
+            )
+    return [
+        _cached_clip(study, clip, settings, root, entry, metas[entry])
+        for entry, clip in zip(entries, clips, strict=True)
+    ]
+
+
+def _write_clip(entry: Path, decoded: DecodedClip, study: str) -> dict[str, Any]:
+    meta = {
+        "study": study,
+        "frame_count": decoded.frame_count,
+        "whole_video": decoded.whole_video,
+        "source_size": decoded.source_size,
+        "samples": len(decoded.frames),
+    }
+    arrays = {"frames": decoded.frames, "frame_index": decoded.frame_index}
+    write_entry(entry, arrays, meta)
+    return meta
+
+
+def _cached_clip(
+    study: Study,
+    clip: Clip,
+    settings: SampleSettings,
+    root: Path,
+    entry: Path,
+    meta: dict[str, Any] | VaclipError | None,
+) -> CachedClip | VaclipError:
+    assert meta is not None  # each span that was missing had a result
+    if isinstance(meta, VaclipError):
+        return meta
+    try:
+        attn = _cache_map(study, clip, settings, root, entry, meta)
+    except VaclipError as error:
+        return error
     return CachedClip(clip, entry / "frames.npy", meta["samples"], attn)
 
 
@@ -244,13 +294,8 @@ def _cache_map(
             settings.size,
             settings.keypoint_sigma,
         )
-        drawn = [
-            render_annotator(own, annotated, grid) if own else None
-            for own in (_of(chosen, annotator) for annotator in settings.annotators)
-        ]
-        combined = combine_annotators(drawn, settings.combine)
-        assert combined is not None  # `chosen` is not empty
-        return np.rint(combined * 255).astype(np.uint8)
+        own = [_of(chosen, annotator) for annotator in settings.annotators]
+        return draw_map(own, annotated, grid, settings.combine)
 
     return cache_map(root, source, draw, study.name)
 

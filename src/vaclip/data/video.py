@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from vaclip.media import failure, open_video
 
 LONGEST_VIDEO_S = 24 * 3600.0
 """A time stamp beyond is taken for damage."""
+DECODE_LIMIT_S = 3600.0
+"""Seconds that the decoding of one video may take, where no setting says it."""
 LARGEST_CLIP = 2 << 30
 """Bytes that the samples of a clip may have: an hour at 10 a second has 1.3 GiB at 112 x 112."""
 _FALLBACK_FPS = 25.0  # where a container states no rate and its frames carry no time
@@ -67,6 +70,7 @@ def decode_clip(
     size: tuple[int, int],
     start_s: float = 0.0,
     end_s: float | None = None,
+    limit_s: float = DECODE_LIMIT_S,
 ) -> DecodedClip:
     """Decodes a clip's samples.
 
@@ -81,44 +85,112 @@ def decode_clip(
         size: (H, W) of the result.
         start_s: Where the clip begins, in seconds from the first frame.
         end_s: Where it ends (exclusive); None for the end of the video.
+        limit_s: As of `timed_frames`.
 
     Raises:
         VaclipError: If the file is missing, holds no video, breaks off with an error, has no
-            frame between ``start_s`` and ``end_s``, or more samples than `LARGEST_CLIP`.
+            frame between ``start_s`` and ``end_s``, more samples than `LARGEST_CLIP`, or takes
+            too long.
     """
-    sampler = FrameSampler(fps, start_s, end_s)
-    reformatter = VideoReformatter()  # one for the file: setting one up costs as much as using it
-    pictures: list[NDArray[np.uint8]] = []
-    frame_index: list[int] = []
-    count, source_size, whole = 0, (0, 0), True
+    spans = decode_spans(path, [(start_s, end_s)], fps=fps, size=size, limit_s=limit_s)
+    for _, result in spans:
+        if isinstance(result, DecodedClip):
+            return result
+        raise result
+    raise AssertionError("each span has a result")
+
+
+def decode_spans(
+    path: Path,
+    spans: Sequence[tuple[float, float | None]],
+    *,
+    fps: float,
+    size: tuple[int, int],
+    limit_s: float = DECODE_LIMIT_S,
+) -> Iterator[tuple[int, DecodedClip | VaclipError]]:
+    """Decodes several clips of one video in one pass, each as `decode_clip` would.
+
+    Args:
+        path: The video.
+        spans: (start_s, end_s) of each clip.
+        fps: Samples a second.
+        size: (H, W) of the result.
+        limit_s: As of `timed_frames`.
+
+    Yields:
+        The number of a clip, and the clip or why it cannot be decoded: once each, as they end.
+    """
     most = max(1, LARGEST_CLIP // (size[0] * size[1] * 3))
-    for frame, shown_until_s in timed_frames(path):
-        fills = sampler.fills(shown_until_s)
-        if len(pictures) + fills > most:
-            raise VaclipError(
-                f"{path.name}: the clip is longer than {most / fps:.0f} s, and would not fit into "
-                "memory; cut it with start_s and end_s, or lower data.fps or data.size"
+    waiting = [_Span(n, FrameSampler(fps, *span), path, most) for n, span in enumerate(spans)]
+    waiting.sort(key=lambda span: span.sampler.start_s, reverse=True)
+    reformatter = VideoReformatter()  # one for the file: setting one up costs as much as using it
+    shown: list[_Span] = []
+    count, source_size = 0, (0, 0)
+    try:
+        for frame, shown_until_s in timed_frames(path, limit_s):
+            while waiting and waiting[-1].sampler.start_s < shown_until_s:
+                shown.append(waiting.pop())
+            source_size = upright_size(frame)
+            filled = [(span, span.sampler.fills(shown_until_s)) for span in shown]
+            if any(fills for _, fills in filled):
+                picture = upright_picture(frame, size, reformatter)
+                for span, fills in filled:
+                    span.add(picture, count, fills)
+            count += 1
+            for span in [span for span in shown if span.ended]:
+                shown.remove(span)
+                yield span.number, span.result(count, source_size, whole=False)
+            if not (shown or waiting):
+                return
+    except VaclipError as error:
+        for span in (*shown, *waiting):
+            yield span.number, error
+        return
+    for span in (*shown, *waiting):
+        yield span.number, span.result(count, source_size, whole=True)
+
+
+class _Span:
+    """Collects the samples of one clip."""
+
+    def __init__(self, number: int, sampler: FrameSampler, path: Path, most: int) -> None:
+        self.number, self.sampler, self._name, self._most = number, sampler, path.name, most
+        self._pictures: list[NDArray[np.uint8]] = []
+        self._frame_index: list[int] = []
+        self._too_long = False
+
+    @property
+    def ended(self) -> bool:
+        return self._too_long or self.sampler.done
+
+    def add(self, picture: NDArray[np.uint8], frame: int, fills: int) -> None:
+        self._too_long |= len(self._pictures) + fills > self._most
+        if not self._too_long:
+            self._pictures += [picture] * fills
+            self._frame_index += [frame] * fills
+
+    def result(
+        self, count: int, source_size: tuple[int, int], *, whole: bool
+    ) -> DecodedClip | VaclipError:
+        """Returns the clip, after ``count`` frames of the video."""
+        fps, start_s, end_s = self.sampler.fps, self.sampler.start_s, self.sampler.end_s
+        if self._too_long:
+            return VaclipError(
+                f"{self._name}: the clip is longer than {self._most / fps:.0f} s, and would not "
+                "fit into memory; cut it with start_s and end_s, or lower data.fps or data.size"
             )
-        source_size = upright_size(frame)
-        if fills:
-            pictures += [upright_picture(frame, size, reformatter)] * fills
-            frame_index += [count] * fills
-        count += 1
-        if sampler.done:
-            whole = False
-            break
-    if not pictures:
-        span = f"between {start_s:g} s and {'its end' if end_s is None else f'{end_s:g} s'}"
-        raise VaclipError(f"{path.name}: {count} frames, none of them {span}")
-    return DecodedClip(
-        frames=np.stack(pictures),
-        frame_index=np.asarray(frame_index, np.int64),
-        time_s=start_s + np.arange(len(pictures)) / fps,
-        sample_s=1 / fps,
-        frame_count=count,
-        whole_video=whole,
-        source_size=source_size,
-    )
+        if not self._pictures:
+            span = f"between {start_s:g} s and {'its end' if end_s is None else f'{end_s:g} s'}"
+            return VaclipError(f"{self._name}: {count} frames, none of them {span}")
+        return DecodedClip(
+            frames=np.stack(self._pictures),
+            frame_index=np.asarray(self._frame_index, np.int64),
+            time_s=start_s + np.arange(len(self._pictures)) / fps,
+            sample_s=1 / fps,
+            frame_count=count,
+            whole_video=whole,
+            source_size=source_size,
+        )
 
 
 def quarter_turns(frame: VideoFrame) -> int:
@@ -158,15 +230,19 @@ def picture_size(path: Path) -> tuple[int, int]:
     raise VaclipError(f"{path.name}: holds no picture")
 
 
-def timed_frames(path: Path) -> Iterator[tuple[VideoFrame, float]]:
+def timed_frames(path: Path, limit_s: float = DECODE_LIMIT_S) -> Iterator[tuple[VideoFrame, float]]:
     """Yields each frame with the time at which the next appears, in seconds from the first.
 
     Frames without a time stamp, or with one that does not grow, follow the previous one by
     the nominal frame duration.
 
+    Args:
+        path: The video.
+        limit_s: Seconds that decoding may take, without what is done with the frames.
+
     Raises:
-        VaclipError: If the file is missing, holds no video, breaks off with an error, or states
-            a time beyond `LONGEST_VIDEO_S`.
+        VaclipError: If the file is missing, holds no video, breaks off with an error, states
+            a time beyond `LONGEST_VIDEO_S`, or takes too long.
     """
     count = 0
     with open_video(path) as container:
@@ -175,7 +251,7 @@ def timed_frames(path: Path) -> Iterator[tuple[VideoFrame, float]]:
         held: VideoFrame | None = None
         held_s = first_s = 0.0
         try:
-            for frame in container.decode(stream):
+            for frame in _within(container.decode(stream), limit_s, path):
                 stamp = frame.time
                 if held is None:
                     first_s = stamp or 0.0
@@ -190,6 +266,29 @@ def timed_frames(path: Path) -> Iterator[tuple[VideoFrame, float]]:
             raise failure(path.name, error, count) from error
         if held is not None:
             yield held, _plausible(held_s + _duration_s(held, nominal_s), count, path)
+
+
+def _within(frames: Iterator[VideoFrame], limit_s: float, path: Path) -> Iterator[VideoFrame]:
+    """Yields frames until decoding them took too long.
+
+    Raises:
+        VaclipError: If it did.
+    """
+    spent_s, count = 0.0, 0
+    while True:
+        begun_s = time.monotonic()
+        frame = next(frames, None)
+        spent_s += time.monotonic() - begun_s
+        if frame is None:
+            return
+        if spent_s > limit_s:
+            raise VaclipError(
+                f"{path.name}: decoding was stopped after {count} frames, because it took longer "
+                f"than {limit_s:g} s; re-encode the file smaller, or raise data.decode_limit_s "
+                "(vaclip data check: --decode-limit)"
+            )
+        yield frame
+        count += 1
 
 
 def _plausible(time_s: float, count: int, path: Path) -> float:

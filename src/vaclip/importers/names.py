@@ -7,9 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from vaclip.errors import did_you_mean
-
-_MANY = 500  # names, among which to look for a similar one takes too long
+from vaclip.study.suggestions import Suggestions
 
 
 class VideoNames:
@@ -39,6 +37,7 @@ class VideoNames:
             self._paths[1][str(below.parent / below.stem)].add(video)
             self._files[0][path.name].add(video)
             self._files[1][path.stem].add(video)
+        self._near = Suggestions([*self._ids, *self._files[0]])
 
     def find(self, name: str, *, of_video: bool = False) -> list[str]:
         """Returns the clips that are meant; none where nothing or more than one video fits.
@@ -76,8 +75,7 @@ class VideoNames:
         if not found:
             named = self._named(name)
             what = "more than one video is" if named else "no clip or video is"
-            known = [] if named else [*self._ids, *self._files[0]]
-            hint = did_you_mean(name, known) if len(known) < _MANY else ""
+            hint = "" if named else self._near.hint(name)
             unmatched.append(f"{where}: {what} named '{name}'.{hint}")
         return found
 

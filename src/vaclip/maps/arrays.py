@@ -10,31 +10,40 @@ from numpy.typing import NDArray
 
 from vaclip.errors import VaclipError
 from vaclip.files import LARGEST_ARRAYS, inside_folder, read_arrays
-from vaclip.maps.source import AnnotatedClip, FileMap, Grid, Timing
+from vaclip.maps.source import AnnotatedClip, Drawer, FileMap, Grid, Timing
+
+_AT_ONCE = 1 << 17  # pixels whose range is checked
 
 
 class ArrayMap(FileMap):
     """Reads a map file: one picture for the whole clip, or one a frame of the video."""
 
     def look_at(self, path: Path, value: str) -> None:
-        if not path.is_file():
-            raise VaclipError(f"there is no file '{value}' in the study folder")
+        return  # it is large
 
     def timing(self, value: str, clip: AnnotatedClip) -> Timing | None:
         frames = len(load_map(inside_folder(clip.root, value), value))
         return Timing("frame", frames) if frames > 1 else None
 
     def render(self, value: str, clip: AnnotatedClip, grid: Grid) -> NDArray[np.float32]:
-        frames = _in_unit_range(load_map(inside_folder(clip.root, value), value), value)
-        if len(frames) != 1:
+        return self.drawer(value, clip)(grid)
+
+    def drawer(self, value: str, clip: AnnotatedClip) -> Drawer:
+        frames = load_map(inside_folder(clip.root, value), value)
+        _check_range(frames, value)
+
+        def draw(grid: Grid) -> NDArray[np.float32]:
+            if len(frames) == 1:
+                resized = resize_area(_in_unit_range(frames), grid.size)
+                return np.broadcast_to(resized, (len(grid.frame_index), *grid.size))
             grid.check_length(len(frames), f"map '{value}'")
-            frames = frames[grid.frame_index]
-        resized = resize_area(frames, grid.size)
-        return np.broadcast_to(resized, (len(grid.frame_index), *grid.size))
+            return resize_area(_in_unit_range(frames[grid.frame_index]), grid.size)
+
+        return draw
 
 
 def load_map(path: Path, name: str) -> NDArray[Any]:
-    """Reads a map as (T, H, W) in its own number format.
+    """Reads a map as (T, H, W) in its own number format; an .npy file is mapped into memory.
 
     An .npz file holds the array ``map``, or only one array.
 
@@ -43,7 +52,7 @@ def load_map(path: Path, name: str) -> NDArray[Any]:
     """
     if path.suffix.lower() not in (".npy", ".npz"):
         return _load_grey_video(path, name)
-    loaded = read_arrays(path)
+    loaded = read_arrays(path, mapped=True)
     if isinstance(loaded, dict):
         if "map" not in loaded and len(loaded) != 1:
             raise VaclipError(f"map '{name}' holds {len(loaded)} arrays and none is named 'map'")
@@ -88,19 +97,28 @@ def _load_grey_video(path: Path, name: str) -> NDArray[np.uint8]:
     return np.stack(frames)
 
 
-def _in_unit_range(frames: NDArray[Any], name: str) -> NDArray[np.float32]:
+def _check_range(frames: NDArray[Any], name: str) -> None:
+    """Raises a VaclipError where a value is no share of attention; looks at a part at a time."""
     if frames.dtype == np.uint8:
-        return frames.astype(np.float32) / 255
-    frames = frames.astype(np.float32)
-    if not np.isfinite(frames).all():
-        index = np.argwhere(~np.isfinite(frames))[0].tolist()
-        raise VaclipError(f"map '{name}' holds a value that is not finite, first at {index}")
-    if frames.min() < 0 or frames.max() > 1:
+        return
+    step = max(1, _AT_ONCE // frames[0].size)
+    least, most = np.inf, -np.inf
+    for first in range(0, len(frames), step):
+        part = frames[first : first + step].astype(np.float32)
+        if not np.isfinite(part).all():
+            frame, *place = np.argwhere(~np.isfinite(part))[0].tolist()
+            index = [first + frame, *place]
+            raise VaclipError(f"map '{name}' holds a value that is not finite, first at {index}")
+        least, most = min(least, part.min()), max(most, part.max())
+    if least < 0 or most > 1:
         raise VaclipError(
-            f"map '{name}' ranges from {frames.min():g} to {frames.max():g}; "
+            f"map '{name}' ranges from {least:g} to {most:g}; "
             "save it in [0, 1], or as uint8 in [0, 255]"
         )
-    return frames
+
+
+def _in_unit_range(frames: NDArray[Any]) -> NDArray[np.float32]:
+    return frames.astype(np.float32) / (255 if frames.dtype == np.uint8 else 1)
 
 
 def resize_area(frames: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:

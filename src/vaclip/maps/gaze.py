@@ -21,7 +21,15 @@ from numpy.typing import NDArray
 
 from vaclip.errors import VaclipError
 from vaclip.files import inside_folder
-from vaclip.maps.source import AnnotatedClip, FileMap, Grid, Timing, is_number, read_annotation
+from vaclip.maps.source import (
+    AnnotatedClip,
+    Drawer,
+    FileMap,
+    Grid,
+    Timing,
+    is_number,
+    read_annotation,
+)
 
 _NARROWEST = 0.1  # pixels
 MOST_FIXATIONS = 1_000_000
@@ -59,8 +67,11 @@ class GazeMap(FileMap):
         return Timing("second", ends_s=float(ends.max())) if len(ends) else None
 
     def render(self, value: str, clip: AnnotatedClip, grid: Grid) -> NDArray[np.float32]:
+        return self.drawer(value, clip)(grid)
+
+    def drawer(self, value: str, clip: AnnotatedClip) -> Drawer:
         gaze = load_gaze(inside_folder(clip.root, value), value)
-        return draw_fixations(gaze, grid)
+        return lambda grid: draw_fixations(gaze, grid)
 
 
 def draw_fixations(gaze: Gaze, grid: Grid) -> NDArray[np.float32]:

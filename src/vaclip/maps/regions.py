@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from vaclip.errors import VaclipError, did_you_mean
 from vaclip.maps.keypoints import load_keypoints
-from vaclip.maps.source import AnnotatedClip, Grid, MapSource
+from vaclip.maps.source import AnnotatedClip, Drawer, Grid, MapSource
 
 
 class RegionMap(MapSource):
@@ -33,21 +33,31 @@ class RegionMap(MapSource):
         return [clip.keypoints] if joints and clip.keypoints else []
 
     def render(self, value: str, clip: AnnotatedClip, grid: Grid) -> NDArray[np.float32]:
+        return self.drawer(value, clip)(grid)
+
+    def drawer(self, value: str, clip: AnnotatedClip) -> Drawer:
         region = clip.regions[value]
         if region.box is not None:
-            picture = draw_box(region.box, grid.size)
-            return np.repeat(picture[None], len(grid.frame_index), axis=0)
-        assert clip.keypoints is not None  # `problem` was asked on load
-        keypoints = load_keypoints(clip.keypoints)
-        grid.check_length(len(keypoints), clip.keypoints.name)
+            box = region.box
+            return lambda grid: np.broadcast_to(
+                draw_box(box, grid.size), (len(grid.frame_index), *grid.size)
+            )
+        path = clip.keypoints
+        assert path is not None  # `problem` was asked on load
+        keypoints = load_keypoints(path)
         if keypoints.shape[1] != len(clip.keypoint_names):
             raise VaclipError(
-                f"{clip.keypoints.name} has {keypoints.shape[1]} joints, but the study has "
+                f"{path.name} has {keypoints.shape[1]} joints, but the study has "
                 f"{len(clip.keypoint_names)} joint names; list them as 'keypoint_names' in "
                 "study.yaml"
             )
         joints = [clip.keypoint_names.index(name) for name in region.keypoints]
-        return draw_joints(keypoints[grid.frame_index][:, joints], grid)
+
+        def draw(grid: Grid) -> NDArray[np.float32]:
+            grid.check_length(len(keypoints), path.name)
+            return draw_joints(keypoints[grid.frame_index][:, joints], grid)
+
+        return draw
 
 
 def draw_box(box: tuple[float, float, float, float], size: tuple[int, int]) -> NDArray[np.float32]:

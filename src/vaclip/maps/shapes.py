@@ -28,7 +28,15 @@ from numpy.typing import NDArray
 from vaclip.errors import VaclipError
 from vaclip.files import inside_folder
 from vaclip.maps.outlines import Key, Points, draw_shape
-from vaclip.maps.source import AnnotatedClip, FileMap, Grid, Timing, is_number, read_annotation
+from vaclip.maps.source import (
+    AnnotatedClip,
+    Drawer,
+    FileMap,
+    Grid,
+    Timing,
+    is_number,
+    read_annotation,
+)
 
 TYPES = ("box", "ellipse", "polygon", "polyline", "points", "mask")
 UNITS = ("frame", "second")
@@ -85,13 +93,20 @@ class ShapesMap(FileMap):
         return Timing(shapes.unit, frames, shapes.fps)
 
     def render(self, value: str, clip: AnnotatedClip, grid: Grid) -> NDArray[np.float32]:
+        return self.drawer(value, clip)(grid)
+
+    def drawer(self, value: str, clip: AnnotatedClip) -> Drawer:
         shapes = load_shapes(inside_folder(clip.root, value), value)
-        _check_size(shapes.size, grid.source_size, value)
-        moments = _moments(shapes, grid, value)
-        pictures = np.zeros((len(moments), *grid.size), np.float32)
-        for track in shapes.tracks:
-            _draw(track, moments, shapes.size, grid, pictures)
-        return pictures
+        return lambda grid: _pictures(shapes, grid, value)
+
+
+def _pictures(shapes: Shapes, grid: Grid, value: str) -> NDArray[np.float32]:
+    _check_size(shapes.size, grid.source_size, value)
+    moments = _moments(shapes, grid, value)
+    pictures = np.zeros((len(moments), *grid.size), np.float32)
+    for track in shapes.tracks:
+        _draw(track, moments, shapes.size, grid, pictures)
+    return pictures
 
 
 def _check_size(said: tuple[int, int], real: tuple[int, int], value: str) -> None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vaclip.errors import VaclipError
-from vaclip.files import inside_folder, read_json
+from vaclip.files import FolderFiles, inside_folder, read_json
 from vaclip.plugins import Registry
 
 T = TypeVar("T")
+_AT_ONCE = 1 << 17  # pixels of a part of a map
 COCO_17 = tuple(
     "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow "
     "right_elbow left_wrist right_wrist left_hip right_hip left_knee right_knee left_ankle "
@@ -54,6 +55,15 @@ class AnnotatedClip:
     keypoints: Path | None = None
     regions: dict[str, Region] = field(default_factory=dict)
     keypoint_names: tuple[str, ...] = COCO_17
+    files: FolderFiles | None = None
+
+    def find(self, name: str) -> tuple[Path, bool]:
+        """Returns the path of a file of the study, and whether it is there.
+
+        Raises:
+            VaclipError: If the name leaves the study folder.
+        """
+        return (self.files or FolderFiles(self.root)).find(name)
 
 
 KEYPOINT_SIGMA: Final = 0.06
@@ -84,6 +94,14 @@ class Grid:
     size: tuple[int, int]
     keypoint_sigma: float = KEYPOINT_SIGMA
 
+    def parts(self) -> Iterator[tuple[slice, Grid]]:
+        """Yields some samples after the other: few enough to draw them in little memory."""
+        step = max(1, _AT_ONCE // (self.size[0] * self.size[1]))
+        for first in range(0, len(self.frame_index), step):
+            some = slice(first, first + step)
+            part = replace(self, frame_index=self.frame_index[some], time_s=self.time_s[some])
+            yield some, part
+
     def check_length(self, length: int, what: str) -> None:
         """Raises a VaclipError where a per-frame annotation does not fit the video's frames."""
         fits = length == self.frame_count if self.whole_video else length >= self.frame_count
@@ -92,6 +110,10 @@ class Grid:
                 f"{what} has {length} frames, but the video gives {self.frame_count}; "
                 "annotate the same file that clips.csv names"
             )
+
+
+Drawer: TypeAlias = Callable[[Grid], NDArray[np.float32]]
+"""Gives (S, H, W) in [0, 1] for a grid of S samples."""
 
 
 @dataclass(frozen=True)
@@ -137,9 +159,19 @@ class MapSource(ABC):
     def render(self, value: str, clip: AnnotatedClip, grid: Grid) -> NDArray[np.float32]:
         """Returns the map, (S, H, W) in [0, 1].
 
+        Each sample is drawn for itself: a long map is asked for in parts, `Grid.parts`.
+
         Raises:
             VaclipError: If the file behind ``value`` cannot serve as a map of this clip.
         """
+
+    def drawer(self, value: str, clip: AnnotatedClip) -> Drawer:
+        """Returns what `render` does, after reading once what all parts of a map need.
+
+        Raises:
+            VaclipError: As `render`.
+        """
+        return lambda grid: self.render(value, clip, grid)
 
 
 class FileMap(MapSource):
@@ -147,14 +179,17 @@ class FileMap(MapSource):
 
     def problem(self, value: str, clip: AnnotatedClip) -> str | None:
         try:
-            self.look_at(inside_folder(clip.root, value), value)
+            path, there = clip.find(value)
+            if not there:
+                return f"there is no file '{value}' in the study folder"
+            self.look_at(path, value)
         except VaclipError as error:
             return str(error)
         return None
 
     @abstractmethod
     def look_at(self, path: Path, value: str) -> None:
-        """Raises a VaclipError where the file is missing or, if it is small, damaged."""
+        """Raises a VaclipError where the file, if it is small, is damaged."""
 
     def files(self, value: str, clip: AnnotatedClip) -> list[Path]:
         return [inside_folder(clip.root, value)]
@@ -205,14 +240,41 @@ def map_source(kind: str) -> MapSource:
     return KINDS.build(kind)
 
 
-def render_annotator(
-    annotations: Sequence[Annotation], clip: AnnotatedClip, grid: Grid
-) -> NDArray[np.float32]:
-    """Returns one annotator's map, (S, H, W): the sum of their annotations, cut off at 1."""
-    total = np.zeros((len(grid.frame_index), *grid.size), np.float32)
-    for annotation in annotations:
-        total += map_source(annotation.kind).render(annotation.value, clip, grid)
-    return np.minimum(total, 1.0, out=total)
+def annotator_drawer(annotations: Sequence[Annotation], clip: AnnotatedClip) -> Drawer:
+    """Returns what draws one annotator's map: the sum of their annotations, cut off at 1."""
+    drawers = [map_source(one.kind).drawer(one.value, clip) for one in annotations]
+
+    def draw(grid: Grid) -> NDArray[np.float32]:
+        total = np.zeros((len(grid.frame_index), *grid.size), np.float32)
+        for one in drawers:
+            total += one(grid)
+        return np.minimum(total, 1.0, out=total)
+
+    return draw
+
+
+def draw_map(
+    annotators: Sequence[Sequence[Annotation]], clip: AnnotatedClip, grid: Grid, how: str
+) -> NDArray[np.uint8]:
+    """Draws the map of a clip, a part at a time.
+
+    Args:
+        annotators: The annotations of each annotator; one of them has some.
+        clip: The clip.
+        grid: Where and when.
+        how: See `combine_annotators`.
+
+    Returns:
+        (C, S, H, W), 255 for the most attention.
+    """
+    drawers = [annotator_drawer(own, clip) if own else None for own in annotators]
+    channels = len(annotators) if how == "stack" else 1
+    drawn = np.empty((channels, len(grid.frame_index), *grid.size), np.uint8)
+    for some, part in grid.parts():
+        combined = combine_annotators([draw(part) if draw else None for draw in drawers], how)
+        assert combined is not None  # somebody annotated the clip
+        drawn[:, some] = np.rint(combined * 255)
+    return drawn
 
 
 def combine_annotators(

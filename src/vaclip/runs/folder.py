@@ -38,6 +38,7 @@ NOT_COMPARED = ABOUT | frozenset(
         "data.root",  # where it lies: what it holds is compared by study.json
         "data.cache_dir",
         "features.limit_gb",
+        "data.decode_limit_s",
         "trainer.enable_progress_bar",
     }
 )

@@ -92,7 +92,10 @@ def _cached_items(
     root = clip_cache(data.cache_dir)
     settings = sample_settings(data, annotators)
     with progress_bar("Decoding clips (once)") as progress:
-        cached = cache_study(study, settings, root, workers=workers, progress=progress)
+        limit_s = data.decode_limit_s
+        cached = cache_study(
+            study, settings, root, workers=workers, limit_s=limit_s, progress=progress
+        )
     return clip_items(study, cached, map_identities(study, settings, root))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vaclip.errors import VaclipError, did_you_mean
-from vaclip.files import inside_folder
+from vaclip.files import FolderFiles
 from vaclip.maps.source import COCO_17, Annotation, MapSource, Region, map_source
 from vaclip.study.spelling import (
     PATIENTS,
@@ -35,6 +35,7 @@ from vaclip.study.study import (
     Study,
 )
 from vaclip.study.study_yaml import read_blinding, read_head, read_region
+from vaclip.study.suggestions import Suggestions
 from vaclip.study.tables import Row, read_table
 
 _SHOWN = 20
@@ -90,6 +91,7 @@ class _Reader:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.problems: list[Problem] = []
+        self.files = FolderFiles(root)
         self.excluded: dict[str, Exclusion] = {}
         self.left_out: set[str] = set()  # what clips.csv has of them
 
@@ -234,11 +236,11 @@ class _Reader:
     def _file(self, where: str, column: str, row: Row) -> Path:
         name = row[column]
         try:
-            path = inside_folder(self.root, name)
+            path, there = self.files.find(name)
         except VaclipError as error:
             self.error(f"{where}:{column}", str(error), row["clip_id"])
             return self.root  # no file, whatever the name is: it may be too long to look for
-        if not path.is_file():
+        if not there:
             what = f"there is no file '{name}' in the study folder"
             self.error(f"{where}:{column}", what, row["clip_id"])
         return path
@@ -248,6 +250,7 @@ class _Reader:
             self.warn("attention.csv", "there is none: only models without maps can be trained")
             return {}
         clips = {clip.clip_id: clip for clip in study.clips}
+        near = Suggestions(clips)
         annotations: dict[str, list[Annotation]] = defaultdict(list)
         seen: dict[tuple[str, ...], str] = {}
         for where, row in self._rows("attention.csv", ANNOTATION_COLUMNS):
@@ -258,11 +261,11 @@ class _Reader:
             seen[cells] = where
             clip_id, annotator, kind, value = cells
             if clip_id not in clips:
-                hint = did_you_mean(clip_id, clips)
-                self.error(f"{where}:clip_id", f"clips.csv has no clip '{clip_id}'.{hint}")
+                what = f"clips.csv has no clip '{clip_id}'.{near.hint(clip_id)}"
+                self.error(f"{where}:clip_id", what)
             elif not (source := self._map_source(kind, where, clip_id)):
                 continue
-            elif what := source.problem(value, study.annotated(clips[clip_id])):
+            elif what := source.problem(value, study.annotated(clips[clip_id], self.files)):
                 self.error(f"{where}:value", what, clip_id)
             else:
                 annotations[clip_id].append(Annotation(annotator, kind, value))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import html
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from vaclip.errors import counted
+from vaclip.files import FolderFiles
 from vaclip.maps.source import AnnotatedClip, Annotation, Region
 
 if TYPE_CHECKING:
@@ -155,14 +157,24 @@ class Study:
         """Every patient, sorted."""
         return tuple(sorted({clip.patient_id for clip in self.clips}))
 
-    def only(self, clip: Clip) -> Study:
-        """Returns the study with one clip, small enough to send to another process."""
-        own = self.annotations.get(clip.clip_id)
-        annotations = {} if own is None else {clip.clip_id: own}
-        return dataclasses.replace(self, clips=(clip,), annotations=annotations)
+    def only(self, clips: Sequence[Clip]) -> Study:
+        """Returns the study with some clips alone, small enough to send to another process."""
+        ids = [clip.clip_id for clip in clips if clip.clip_id in self.annotations]
+        annotations = {clip_id: self.annotations[clip_id] for clip_id in ids}
+        return dataclasses.replace(self, clips=tuple(clips), annotations=annotations, excluded=())
 
-    def annotated(self, clip: Clip) -> AnnotatedClip:
-        """Returns what the map kinds may know of a clip."""
+    def annotated(self, clip: Clip, files: FolderFiles | None = None) -> AnnotatedClip:
+        """Returns what the map kinds may know of a clip.
+
+        Args:
+            clip: The clip.
+            files: Of the study folder, where many clips are looked at.
+        """
         return AnnotatedClip(
-            clip.clip_id, self.root, clip.keypoints, self.regions, self.keypoint_names
+            clip.clip_id,
+            self.root,
+            clip.keypoints,
+            self.regions,
+            self.keypoint_names,
+            files,
         )
