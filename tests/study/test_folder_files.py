@@ -81,4 +81,5 @@ def test_more_files_are_asked_for_as_often(tiny_study, monkeypatch):
             (root / f"maps/{number}.npy").touch()
             row |= {"kind": "map", "value": f"maps/{number}.npy"}
         write_rows(root / "attention.csv", rows)
+    read_study(few)  # looks for packages that add kinds
     assert asked(many, monkeypatch) == asked(few, monkeypatch)

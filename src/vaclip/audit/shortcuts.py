@@ -13,6 +13,7 @@ import av
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
 from sklearn.linear_model import Ridge
 
 from vaclip.data.splits import make_plan, patient_labels
@@ -177,8 +178,7 @@ def _scores(
         own, place = np.unique(unit[test], return_inverse=True)
         known = targets[unit[train]].reshape(len(train), -1)
         model = Ridge(solver="cholesky").fit(design[train], known, weight[train])
-        mean = np.zeros((len(own), len(test)))
-        mean[place, np.arange(len(test))] = weight[test]
+        mean = coo_array((weight[test], (place, np.arange(len(test)))))  # of a patient's clips
         guess = (mean @ model.predict(design[test])).reshape(len(own), -1, classes)
         share = targets[part != number, 0].mean(axis=0)
         # Rounded, so that ties are the same on every machine.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from PIL import Image, ImageDraw
 from vaclip.maps.regions import draw_box
 from vaclip.maps.source import Grid
 
+_SHORT = 0.1  # of the Gaussian's width: the error moves no pixel by half a grey level
+_AT_ONCE = 1 << 15  # pairs of a place and a segment whose distance is computed
+_SMALLEST = 16  # places that are not halved any more
 _FINER = 4  # outlines are filled on a grid this much finer, then averaged
 
 Points = tuple[tuple[float, float], ...]
@@ -93,16 +96,76 @@ def _strokes(
     height, width = grid.size
     y = (np.arange(height) + 0.5)[:, None] * size[0] / height
     x = (np.arange(width) + 0.5)[None, :] * size[1] / width
-    pairs = list(pairwise(points)) if joined and len(points) > 1 else [(p, p) for p in points]
-    nearest = np.full(grid.size, np.inf)
-    for start, end in pairs:
-        along = end - start
-        length = float(along @ along)
-        share = ((x - start[0]) * along[0] + (y - start[1]) * along[1]) / (length or 1.0)
-        share = np.clip(share, 0, 1)
-        squared = (x - start[0] - share * along[0]) ** 2 + (y - start[1] - share * along[1]) ** 2
-        np.minimum(nearest, squared, out=nearest)
-    return np.exp(-0.5 * nearest / (grid.keypoint_sigma * size[0]) ** 2).astype(np.float32)
+    sigma = grid.keypoint_sigma * size[0]
+    if not joined or len(points) == 1:
+        nearest = _nearest_short(y, x, points, np.zeros_like(points))
+    else:
+        along = np.diff(points, axis=0)
+        short = np.hypot(*along.T) <= _SHORT * sigma
+        nearest = np.minimum(
+            _nearest_short(y, x, points[:-1][short], along[short]),
+            _nearest_long(y, x, np.hstack([points[:-1], along])[~short]),
+        )
+    return np.exp(-0.5 * nearest / sigma**2).astype(np.float32)
+
+
+def _nearest_short(
+    y: NDArray[np.float64],
+    x: NDArray[np.float64],
+    starts: NDArray[np.float64],
+    along: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Returns what `_nearest_long` does, of a segment with the nearest end.
+
+    It is too large by at most the square of half a segment.
+    """
+    from scipy.spatial import KDTree  # here, so that reading a study does not wait for it
+
+    if not len(starts):
+        return np.full((y.size, x.size), np.inf)
+    places = np.stack(np.broadcast_arrays(x, y), axis=-1).reshape(-1, 2)
+    _, which = KDTree(np.concatenate([starts, starts + along])).query(places)
+    segments = np.hstack([starts, along])[which % len(starts)]
+    return _squared(places[:, 1], places[:, 0], segments).reshape(y.size, x.size)
+
+
+def _nearest_long(
+    y: NDArray[np.float64], x: NDArray[np.float64], segments: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Returns (H, W), the squared distance of each place to the nearest segment.
+
+    Halves of the picture are looked at by themselves: what is far from its middle, next to the
+    segment that is nearest there, is nearest nowhere in it.
+
+    Args:
+        y: (H, 1).
+        x: (1, W).
+        segments: (N, 4): x and y of the start, and from there to the end.
+    """
+    places = y.size * x.size
+    if not len(segments):
+        return np.full((y.size, x.size), np.inf)
+    if places * len(segments) <= _AT_ONCE or places <= _SMALLEST:
+        return _squared(y[..., None], x[..., None], segments).min(axis=2)
+    middle = (y[0, 0] + y[-1, 0]) / 2, (x[0, 0] + x[0, -1]) / 2
+    across = math.hypot(y[-1, 0] - y[0, 0], x[0, -1] - x[0, 0])
+    distance = np.sqrt(_squared(*middle, segments))
+    segments = segments[distance <= distance.min() + across * (1 + 1e-9)]
+    if y.size >= x.size:
+        half = y.size // 2
+        parts = [_nearest_long(part, x, segments) for part in (y[:half], y[half:])]
+        return np.vstack(parts)
+    half = x.size // 2
+    return np.hstack([_nearest_long(y, p, segments) for p in (x[:, :half], x[:, half:])])
+
+
+def _squared(y: Any, x: Any, segments: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the squared distance of places to segments, along the last axis."""
+    x0, y0, along_x, along_y = segments.T
+    length = along_x**2 + along_y**2
+    dx, dy = x - x0, y - y0
+    share = np.clip((dx * along_x + dy * along_y) / np.where(length, length, 1.0), 0, 1)
+    return (dx - share * along_x) ** 2 + (dy - share * along_y) ** 2
 
 
 def _mask_picture(key: Key, size: tuple[int, int]) -> NDArray[np.uint8]:

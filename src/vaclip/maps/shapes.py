@@ -153,10 +153,8 @@ def shape_at(track: Track, moment: float) -> Key | None:
     if (after.points, after.turn) == (last.points, last.turn):
         return last
     share = (moment - last.at) / (after.at - last.at)
-    points = tuple(
-        (x + share * (u - x), y + share * (v - y))
-        for (x, y), (u, v) in zip(last.points, after.points, strict=True)
-    )
+    begin, end = np.array(last.points), np.array(after.points)
+    points = tuple(map(tuple, (begin + share * (end - begin)).tolist()))
     # The shorter way round, as annotation tools turn.
     arc = (after.turn - last.turn + 180) % 360 - 180
     return Key(moment, points, last.turn + share * arc)
