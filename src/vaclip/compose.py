@@ -122,6 +122,12 @@ def explain(error: Exception) -> VaclipError:
     if isinstance(error, MissingConfigException) and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         options = [option for option in error.options if not option.startswith("_")]
+        for other in ("experiment", "debug", "study", "data"):
+            if other != group and name in _loader(None).get_group_options(other):
+                meant = f"{other}={name}"
+                if other == "debug":
+                    meant += f" of vaclip train, study={name} of vaclip study"
+                return VaclipError(f"there is no {group}={name}; you may mean {meant}")
         if group == "experiment":
             return unknown_arm(name, options)
         hint = did_you_mean(name, options)

@@ -318,9 +318,22 @@ def all_keys(schema: type[Config] = Config) -> list[str]:
     return [key for key, _, _ in all_settings(schema())]
 
 
+def keys_like(word: str, schema: type[Config] = Config) -> list[str]:
+    """Returns the settings whose own name is a word, or ends with it.
+
+    Examples:
+        >>> keys_like("epochs")
+        ['trainer.max_epochs']
+    """
+    names = {key: key.rpartition(".")[2] for key in all_keys(schema)}
+    exact = [key for key, name in names.items() if name == word]
+    return exact or [key for key, name in names.items() if name.endswith(f"_{word}")]
+
+
 def unknown_key(key: str, schema: type[Config] = Config) -> VaclipError:
     """Returns the error for a setting that there is not."""
-    hint = did_you_mean(key, all_keys(schema))
+    near = keys_like(key, schema)
+    hint = f" Did you mean '{near[0]}'?" if near else did_you_mean(key, all_keys(schema))
     return VaclipError(f"unknown setting '{key}'.{hint} `vaclip config` lists all.")
 
 

@@ -155,6 +155,19 @@ def test_sound(tmp_path):
     assert not any("cut off" in what for what in video_warnings(facts))  # the sound is longer
 
 
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4"])
+def test_a_recording_that_begins_late_is_not_cut_off(tmp_path, name):
+    codec = "ffv1" if name.endswith("mkv") else "libx264"
+    times = [2.5 + number / 10 for number in range(10)]
+    path = write_video(
+        tmp_path / name, grey_pictures(range(10), 32, 32), times_s=times, codec=codec
+    )
+    facts = inspect_video(path)
+    assert facts.frames == 10
+    assert facts.duration_stated_s == pytest.approx(facts.duration_s, abs=0.11)
+    assert not any("cut off" in what for what in video_warnings(facts))
+
+
 def test_no_time_stamps(tmp_path):
     facts = inspect_video(encode(tmp_path / "a.h264", "libx264", "yuv420p", options={"bf": "0"}))
     assert facts.untimed >= 9

@@ -33,7 +33,8 @@ def run(folder: Path, code: str, *words: str) -> subprocess.CompletedProcess[str
         ("data preview nowhere", "no such file in nowhere; is this a study folder?"),
         ("data reencode nowhere --into x", "no such file in nowhere; is this a study folder?"),
         ("data import cvat nowhere --into x", "there is no file or folder 'nowhere'"),
-        ("predict --checkpoint nowhere.ckpt a.mp4", "there is no checkpoint nowhere.ckpt"),
+        ("predict --checkpoint nowhere.ckpt a.mp4", "the checkpoint nowhere.ckpt is not there"),
+        ("predict --checkpoint . a.mp4", "the checkpoint . is a folder; name a file, such as RUN/"),
         ("predict --checkpoint there.ckpt nowhere.mp4", "there is no file or folder nowhere.mp4"),
         (
             "predict --checkpoint there.ckpt there.mp4 --attention nowhere",
@@ -42,6 +43,18 @@ def run(folder: Path, code: str, *words: str) -> subprocess.CompletedProcess[str
         ("report nowhere", "nowhere has no predictions.parquet"),
         ("train data=folder data.root=nowhere", "is this a study folder?"),
         ("train experiment=B33", "Did you mean 'B3'?"),
+        ("train --epochs 5", "no flag --epochs. Settings are KEY=VALUE: trainer.max_epochs=5"),
+        ("train --lr=1e-3 seed=1", "no flag --lr. Settings are KEY=VALUE: optim.lr=1e-3"),
+        ("study --nonsense", "no flag --nonsense. Settings are KEY=VALUE; `vaclip config` lists"),
+        ("train epochs=5", "unknown setting 'epochs'. Did you mean 'trainer.max_epochs'?"),
+        ("study limit=1", "unknown setting 'limit'. `vaclip config` lists all."),
+        (
+            "train experiment=quick",
+            "there is no experiment=quick; you may mean debug=quick of vaclip "
+            "train, study=quick of vaclip study",
+        ),
+        ("train debug=B3", "there is no debug=B3; you may mean experiment=B3"),
+        ("study study=B3", "there is no study=B3; you may mean experiment=B3"),
         ("train --config-dir nowhere", "nowhere"),
         ("study data=folder data.root=nowhere", "is this a study folder?"),
         ("study study.arms=[B0,B33]", "Did you mean 'B3'?"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -270,8 +271,39 @@ def test_a_annotation_needs_somebody_and_a_known_region(tmp_path, three):
             Rules(),
         )
     unknown = Export(annotations=(NewAnnotation("a_1", "eve", "knee", "m.csv:2"),))
-    with pytest.raises(VaclipError, match=r"1 annotation.*\n  m.csv:2: 'knee'\nDefine it"):
+    with pytest.raises(VaclipError, match=r"^1 region that study"):
         plan_import(tmp_path, [three, unknown], Rules())
+
+
+def test_unknown_regions_are_told_once_each_with_what_to_type(tmp_path, three):
+    named = [("a_1", "knee"), ("a_2", "knee"), ("a_1", "the mouth"), ("a_2", "left hip")]
+    said = tuple(
+        NewAnnotation(clip, "eve", region, f"m.csv:{line}")
+        for line, (clip, region) in enumerate(named, start=2)
+    )
+    rules = Rules(regions={"left_hip": Region(box=(0.0, 0.0, 0.5, 0.5))})
+    with pytest.raises(VaclipError) as caught:
+        plan_import(tmp_path, [three, Export(annotations=said)], rules)
+    assert str(caught.value).splitlines() == [
+        "3 regions that study.yaml does not have:",
+        "  'knee' (2 annotations, first m.csv:2).",
+        "  'left hip' (1 annotation, first m.csv:5). Did you mean 'left_hip'?",
+        "  'the mouth' (1 annotation, first m.csv:4).",
+        "Define them with --region knee=JOINT,... --region 'left hip'=JOINT,... --region "
+        "'the mouth'=JOINT,... (or X0,Y0,X1,Y1 for a box), or use other names with "
+        "--rename-region OLD=NEW",
+    ]
+    renamed = {"knee": "left_hip", "the mouth": "left_hip", "left hip": "left_hip"}
+    plan = plan_import(
+        tmp_path,
+        [three, Export(annotations=said)],
+        dataclasses.replace(rules, renamed_regions=renamed),
+    )
+    assert {(row["clip_id"], row["value"]) for row in plan.annotations} == {
+        ("a_1", "left_hip"),
+        ("a_2", "left_hip"),
+    }
+    assert len(plan.annotations) == 2
 
 
 def test_a_region_keeps_its_meaning(tmp_path, three):

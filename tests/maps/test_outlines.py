@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -17,9 +19,7 @@ def naive(points, joined):
     """The definition, a segment after the other."""
     rows, columns = np.mgrid[0 : GRID.size[0], 0 : GRID.size[1]]
     place = np.stack([(columns + 0.5) * 2, (rows + 0.5) * 2], axis=-1)
-    pairs = (
-        zip(points[:-1], points[1:], strict=True) if joined else zip(points, points, strict=True)
-    )
+    pairs = pairwise(points) if joined else zip(points, points, strict=True)
     nearest = np.full(GRID.size, np.inf)
     for start, end in pairs:
         along = end - start

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 
 import pytest
@@ -293,6 +294,49 @@ def test_missing_column(root, column):
     assert only(root).startswith(f"clips.csv:1: the header lacks {column} ")
 
 
+def test_a_path_of_another_system(root):
+    edit_row(root, "clips.csv", 2, video="videos\\a.mkv")
+    assert only(root).endswith("in the study folder: write / between folders, not \\")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("classses: [a, b]", "study.yaml:classses: there is no such key. Did you mean 'classes'?"),
+        ("Regions: {}", "study.yaml:Regions: there is no such key. Did you mean 'regions'?"),
+        ("classes: [a, b]", "study.yaml: line 17: the key 'classes' stands there twice"),
+    ],
+)
+def test_a_key_that_is_misspelt_or_stands_twice(root, line, said):
+    text = (root / "study.yaml").read_text()
+    (root / "study.yaml").write_text(f"{text}{line}\n")
+    assert re.sub(r"line \d+", "line 17", only(root)) == said
+
+
+def test_a_note_of_ones_own_in_the_head_is_no_mistake(root):
+    text = (root / "study.yaml").read_text()
+    (root / "study.yaml").write_text(f"{text}contact: ward 7\nregion_notes: drawn by hand\n")
+    assert messages(root) == []
+
+
+def test_one_warning_is_told_and_two_are_counted(root, caplog):
+    (root / "attention.csv").unlink()
+    with caplog.at_level("WARNING"):
+        load_study(root)
+    assert [record.getMessage() for record in caplog.records] == [
+        "attention.csv: there is none: only models without maps can be trained"
+    ]
+    rows = read_rows(root / "clips.csv")
+    rows[0]["patient_id"] = rows[-1]["patient_id"]
+    write_rows(root / "clips.csv", rows)
+    caplog.clear()
+    with caplog.at_level("WARNING"):
+        load_study(root)
+    assert [record.getMessage() for record in caplog.records] == [
+        "2 warnings about the study; `vaclip data check` shows them"
+    ]
+
+
 def test_column_named_twice(root):
     text = (root / "clips.csv").read_text().replace("keypoints,frames", "keypoints,keypoints")
     (root / "clips.csv").write_text(text)
@@ -355,7 +399,8 @@ def test_link_within_the_folder_is_fine(root):
 @pytest.mark.parametrize("column", ["start_s", "end_s"])
 def test_bad_time(root, column, cell):
     add_column(root, column, "", cell)
-    assert only(root) == f"clips.csv:3:{column}: '{cell}' is not a time in seconds from 0"
+    said = f"clips.csv:3:{column}: '{cell}' is not a time in seconds from 0"
+    assert only(root) == said + ": write the decimals after a point" * ("," in cell)
 
 
 def test_end_before_start(root):

@@ -37,6 +37,23 @@ PROBLEMS = [
     ("a,b,a\n1,2,3\n", "clips.csv:1", "the header names a column twice (it is: a, b, a)", 0),
     ("a,b\n1,2\n1,2,3\n4,5\n", "clips.csv:3", "3 cells under a header of 2; quote", 2),
     ("a,b\n1\n4,5\n", "clips.csv:2", "1 cells under a header of 2; quote", 1),
+    ("a,b\n1,2,,\n4,5\n", "clips.csv:2", "4 cells under a header of 2; delete the stray commas", 1),
+    (
+        "a,b\n1,2,5\n",
+        "clips.csv:2",
+        "3 cells under a header of 2; quote values that hold a comma, and "
+        "write decimals after a point",
+        0,
+    ),
+    ("a,b,\n1,2,\n", "clips.csv:1", "the header has a column without a name: delete the stray", 0),
+    ("a;b\n1;2\n", "clips.csv:1", "the header is parted by ';', not by commas: save it as CSV", 0),
+    ("a\tb\n1\t2\n", "clips.csv:1", "the header is parted by tabulators, not by commas", 0),
+    (
+        "a,b\n1,2\n".encode("utf-16"),
+        "clips.csv",
+        "cannot be read as a UTF-8 CSV file: it is UTF-16: save it as CSV UTF-8, parted by commas",
+        0,
+    ),
     ('a,b\n1,2\n"3,4\n', "clips.csv", "cannot be read as a UTF-8 CSV file", 1),
     (b"a,b\n1,\xff\n", "clips.csv", "cannot be read as a UTF-8 CSV file", 0),
 ]

@@ -61,7 +61,7 @@ def test_a_part_that_is_not_installed_is_named_with_its_package(tmp_path):
 
 def test_a_device_that_is_not_there_is_refused(tmp_path):
     path = save(tmp_path / "best.ckpt", VideoAttentionCLIP(**ARGUMENTS))
-    with pytest.raises(VaclipError, match="on device 'nowhere'"):
+    with pytest.raises(VaclipError, match="there is no device 'nowhere' here"):
         load_model(path, "nowhere")
 
 

@@ -167,8 +167,12 @@ def _stated(container: InputContainer) -> dict[str, Any]:
 
 
 def _stated_duration(container: InputContainer, tag: str) -> float | None:
-    """Returns the duration of the pictures; Matroska writes it into a tag, as 00:00:04.000."""
+    """Returns the duration of the pictures; Matroska writes it into a tag, as 00:00:04.000.
+
+    There it is the time of their end: a recording that was cut may begin late.
+    """
     stream = container.streams.video[0]
+    begin_s = float((stream.start_time or 0) * stream.time_base) if stream.time_base else 0.0
     if not container.format.name.startswith(_STATE_DURATIONS):
         return None
     if stream.duration and stream.time_base:
@@ -176,9 +180,9 @@ def _stated_duration(container: InputContainer, tag: str) -> float | None:
     parts = tag.split(":")
     if len(parts) == 3 and all(part.replace(".", "", 1).isdecimal() for part in parts):
         hours, minutes, seconds = map(float, parts)
-        return 3600 * hours + 60 * minutes + seconds
+        return 3600 * hours + 60 * minutes + seconds - begin_s
     if container.duration and not container.streams.audio:
-        return container.duration / 1e6
+        return container.duration / 1e6 - begin_s
     return None
 
 

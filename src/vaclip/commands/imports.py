@@ -12,7 +12,7 @@ from vaclip.errors import VaclipError
 from vaclip.importers import IMPORTERS
 from vaclip.importers.merge import plan_import
 from vaclip.importers.plan import Plan, Rules
-from vaclip.importers.tables.table import add_column_options, read_clips
+from vaclip.importers.tables.table import add_column_options, new_name, read_clips
 from vaclip.importers.write import carry_out
 from vaclip.maps.source import Region
 from vaclip.study.study import CLIP_COLUMNS
@@ -77,9 +77,11 @@ def _add_common_options(parser: argparse.ArgumentParser) -> None:
     add("--classes", metavar="A,B,...", help="the study's classes in label order")
     add("--region", action="append", default=[], metavar="NAME=JOINT,...",
         help="define a region: joints, or x0,y0,x1,y1 as fractions; repeatable")  # fmt: skip
+    add("--rename-region", action="append", default=[], metavar="OLD=NEW",
+        help="another name for a region in annotations; repeatable")  # fmt: skip
     conflicts = parser.add_argument_group("where the export and the study do not fit")
     conflicts.add_argument("--skip-unmatched", action="store_true",
-                           help="leave out what belongs to no clip")  # fmt: skip
+                           help="leave out what has no clip, or no video")  # fmt: skip
     conflicts.add_argument("--replace", action="store_true",
                            help="new rows take the place of different ones")  # fmt: skip
     conflicts.add_argument("--add", action="store_true",
@@ -95,7 +97,14 @@ def import_rules(options: argparse.Namespace) -> Rules:
         tuple(name.strip() for name in options.classes.split(",")) if options.classes else None
     )
     regions = dict(_region(word) for word in options.region)
-    return Rules(classes, regions, options.replace, options.add, options.skip_unmatched)
+    return Rules(
+        classes,
+        regions,
+        dict(new_name(word, "--rename-region") for word in options.rename_region),
+        options.replace,
+        options.add,
+        options.skip_unmatched,
+    )
 
 
 def _region(word: str) -> tuple[str, Region]:

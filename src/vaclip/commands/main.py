@@ -20,7 +20,7 @@ from vaclip import __version__
 from vaclip.commands.cache import add_cache_command
 from vaclip.commands.data import add_data_commands
 from vaclip.commands.settings import add_settings_commands, complete_key
-from vaclip.commands.words import home_path, require_study
+from vaclip.commands.words import home_path, refuse_flags, require_study
 from vaclip.errors import VaclipError, system_message
 from vaclip.keys import PREDICTIONS_FILE
 from vaclip.signals import stoppable
@@ -74,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if words[:1] in (["train"], ["study"], ["features"]) and not (helps or completes):
         with user_errors():
             require_study(words)
+            refuse_flags(words)
         # Everything after it is Hydra's.
         sys.argv = [f"vaclip {words[0]}", *words[1:]]
         runpy.run_module(f"vaclip.commands.{words[0]}", run_name="__main__", alter_sys=True)
@@ -248,10 +249,10 @@ def _predict(options: argparse.Namespace) -> int:
     from vaclip.study.load import load_study
 
     if not options.checkpoint.is_file():
-        raise VaclipError(
-            f"there is no checkpoint {options.checkpoint}; a run has "
-            "RUN/fold_0/checkpoints/best.ckpt"
-        )
+        inside = sorted(options.checkpoint.glob("**/best.ckpt"))
+        what = "is a folder; name a file" if options.checkpoint.is_dir() else "is not there"
+        example = inside[0] if inside else "RUN/fold_0/checkpoints/best.ckpt"
+        raise VaclipError(f"the checkpoint {options.checkpoint} {what}, such as {example}")
     find_videos(options.videos)
     if options.attention:
         load_study(options.attention, quiet=True)

@@ -11,6 +11,10 @@ from vaclip.files import user_path
 PATH_SETTINGS = frozenset({"data.root", "data.cache_dir", "features.source", "run_dir", "runs_dir"})
 """Settings that name a file or folder, which may be called anything."""
 _CONFIG_DIR = ("--config-dir", "-cd")
+_FLAGS = (
+    "--help --hydra-help --version --cfg --resolve --package --run --multirun --config-dir --info "
+    "--config-path --config-name --shell-completion --experimental-rerun --dry-run"
+).split()
 
 
 def home_path(word: str) -> str:
@@ -95,3 +99,18 @@ def _for_hydra(value: str) -> bool:
     """Whether the value of a path is written in Hydra's own way: quoted, null, or with ${...}."""
     in_quotes = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
     return in_quotes or value == "null" or "${" in value
+
+
+def refuse_flags(words: Sequence[str]) -> None:
+    """Refuses a flag that is a setting, to which Hydra would answer with its usage."""
+    for number, word in enumerate(words[1:], start=1):
+        flag, equals, value = word.partition("=")
+        if not flag.startswith("--") or any(known.startswith(flag) for known in _FLAGS):
+            continue
+        from vaclip.config import StudyRunConfig, keys_like
+
+        if not equals:
+            value = next((w for w in words[number + 1 : number + 2] if w[:1] != "-"), "VALUE")
+        near = keys_like(flag.strip("-").replace("-", "_"), StudyRunConfig)
+        meant = f": {near[0]}={value}" if near else "; `vaclip config` lists them"
+        raise VaclipError(f"there is no flag {flag}. Settings are KEY=VALUE{meant}")

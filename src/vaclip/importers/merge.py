@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaclip.data.video import timed_frames, upright_size
-from vaclip.errors import VaclipError
+from vaclip.errors import VaclipError, counted
 from vaclip.files import content_digest
 from vaclip.importers.base import Export, NewAnnotation, NewClip, NewPose
 from vaclip.importers.names import VideoNames
@@ -33,6 +33,7 @@ from vaclip.maps.source import COCO_17, Region
 from vaclip.study.spelling import PATIENTS, confused_patients, look_alikes, spelt_alike
 from vaclip.study.study import ANNOTATION_COLUMNS
 from vaclip.study.study_yaml import read_region
+from vaclip.study.suggestions import Suggestions
 from vaclip.study.tables import Row
 
 ANNOTATIONS, KEYPOINTS = "annotations", "keypoints"
@@ -295,6 +296,7 @@ def _add_annotations(
     videos = {row["clip_id"]: row["video"] for row in plan.clips}
     new: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     where: dict[tuple[str, str, str], str] = {}
+    regions: dict[str, list[str]] = defaultdict(list)
     for annotation in annotations:
         if not annotation.annotator.strip():
             raise VaclipError(f"{annotation.where}: nobody is named; say --annotator NAME")
@@ -303,12 +305,15 @@ def _add_annotations(
         if not clip_ids:
             continue
         kind, value = _value(plan, annotation, videos[clip_ids[0]])
+        if kind == "region":
+            value = rules.renamed_regions.get(value, value)
+            regions[value].append(annotation.where)
         for clip_id in clip_ids:
             said = new[clip_id, annotation.annotator.strip(), kind]
             where.setdefault((clip_id, annotation.annotator.strip(), kind), annotation.where)
             if value not in said:
                 said.append(value)
-    _check_regions(plan, new, where)
+    _check_regions(plan, regions)
     old: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for row in plan.annotations:
         old[row["clip_id"], row["annotator"], row["kind"]].append(row["value"])
@@ -350,24 +355,21 @@ def _value(plan: Plan, annotation: NewAnnotation, video: str) -> tuple[str, str]
     return kind, path
 
 
-def _check_regions(
-    plan: Plan,
-    new: dict[tuple[str, str, str], list[str]],
-    where: dict[tuple[str, str, str], str],
-) -> None:
+def _check_regions(plan: Plan, named: dict[str, list[str]]) -> None:
+    """Refuses regions that the study does not have; ``named``: where each is named."""
     known = plan.head.get("regions") or {}
-    wrong = [
-        f"{where[key]}: '{value}'"
-        for key, values in new.items()
-        for value in values
-        if key[2] == "region" and value not in known
-    ]
-    if wrong:
+    unknown = {name: places for name, places in sorted(named.items()) if name not in known}
+    if unknown:
+        near = Suggestions(known)
+        lines = [
+            f"'{name}' ({counted(len(places), 'annotation')}, first {places[0]}).{near.hint(name)}"
+            for name, places in unknown.items()
+        ]
+        defined = " ".join(f"--region {shlex.quote(name)}=JOINT,..." for name in unknown)
         raise VaclipError(
-            _listed(
-                f"{len(wrong)} annotation(s) name a region that study.yaml does not have", wrong
-            )
-            + "\nDefine it there, or with --region NAME=joint,..."
+            _listed(f"{counted(len(lines), 'region')} that study.yaml does not have", lines)
+            + f"\nDefine them with {defined} (or X0,Y0,X1,Y1 for a box), or use other names with "
+            "--rename-region OLD=NEW"
         )
 
 

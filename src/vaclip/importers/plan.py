@@ -24,6 +24,7 @@ class Rules:
     Attributes:
         classes: The study's classes in label order; None takes those of the clips, sorted.
         regions: Regions to define beside those of the export.
+        renamed_regions: New names of regions in annotations by old ones.
         replace: Rows of the same clip (and annotator and kind) give way to the new ones.
         add: Annotations count beside those that an annotator has made already.
         skip_unmatched: Leave out what belongs to no clip, rather than refuse the whole.
@@ -31,6 +32,7 @@ class Rules:
 
     classes: tuple[str, ...] | None = None
     regions: dict[str, Region] = field(default_factory=dict)
+    renamed_regions: dict[str, str] = field(default_factory=dict)
     replace: bool = False
     add: bool = False
     skip_unmatched: bool = False

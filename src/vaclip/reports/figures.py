@@ -24,6 +24,7 @@ from vaclip.evaluation.evaluate import Curves, Evaluation
 from vaclip.evaluation.inference import ALPHA, Interval
 from vaclip.evaluation.labels import SIDES
 from vaclip.files import atomic_file
+from vaclip.reports.fonts import USUAL, font_families, shown_names
 from vaclip.reports.gather import Source
 from vaclip.reports.tables import contrast_name, family_title
 from vaclip.reports.typeset import number, p_text
@@ -35,7 +36,7 @@ WIDTH: Final = 7.2  # inches
 _STYLE: Final[dict[Any, Any]] = {
     "svg.hashsalt": "vaclip",
     "svg.fonttype": "path",
-    "font.family": ["STIXGeneral", "DejaVu Sans"],
+    "font.family": list(USUAL),
     "font.size": 11,
     "text.parse_math": False,
     "axes.unicode_minus": True,
@@ -253,13 +254,16 @@ def _noise(source: Source, results: Evaluation) -> Canvas | None:
 
 def _confusion(source: Source, results: Evaluation) -> Canvas:
     scores, classes = results.scores["patient"], source.predictions.classes
+    families, lacking = font_families(classes)
+    mpl.rcParams["font.family"] = families
+    shown = shown_names(classes, lacking, 10)
     columns = min(3, len(scores))
     rows = math.ceil(len(scores) / columns)
     side = WIDTH / 3
     canvas = Canvas(figsize=(side * columns, (side + 0.35) * rows))
     axes = canvas.subplots(rows, columns, squeeze=False).ravel()
     for ax, (arm, found) in zip(axes, scores.items(), strict=False):
-        _matrix(ax, found, classes)
+        _matrix(ax, found, shown)
         ax.set_title(arm)
     for ax in axes[len(scores) :]:
         ax.set_visible(False)
@@ -276,9 +280,8 @@ def _matrix(ax: Axes, found: ArmScores, classes: Sequence[str]) -> None:
     for (row, column), count in np.ndenumerate(counts):
         shown = f"{share[row, column]:.0%}\n{count}"
         ax.text(column, row, shown, ha="center", va="center", fontsize=size)
-    short = [name if len(name) < 11 else name[:9] + "…" for name in classes]
-    ax.set_xticks(range(len(classes)), short, fontsize=9)
-    ax.set_yticks(range(len(classes)), short, fontsize=9, rotation=90, va="center")
+    ax.set_xticks(range(len(classes)), classes, fontsize=9)
+    ax.set_yticks(range(len(classes)), classes, fontsize=9, rotation=90, va="center")
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
 

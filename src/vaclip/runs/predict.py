@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaclip import keys
-from vaclip.data.cache import SampleSettings, cache_clip
+from vaclip.data.cache import SampleSettings, cache_clip, cache_video
 from vaclip.data.dataset import ClipItem, SegmentDataset
 from vaclip.data.prior_map import prior_of_length
 from vaclip.errors import VaclipError
@@ -259,7 +259,13 @@ def predict_videos(
         clips = list(study.clips)
         if attention is not None:
             clips, failures = clips_of(files, study, scratch)
+        settings = SampleSettings.from_settings(predictor.data, annotators)
+        by_video: dict[Path, list[Clip]] = defaultdict(list)
+        for clip in clips:
+            by_video[clip.video].append(clip)
         for done, clip in enumerate(clips, start=1):
+            if own := by_video.pop(clip.video, []):
+                cache_video(study.only(own), settings, scratch)
             try:
                 row = _predict_clip(predictor, study, clip, annotators, scratch, map_from)
                 found.append((clip, *row))

@@ -34,7 +34,7 @@ from vaclip.study.study import (
     Problem,
     Study,
 )
-from vaclip.study.study_yaml import read_blinding, read_head, read_region
+from vaclip.study.study_yaml import misspelt_keys, read_blinding, read_head, read_region
 from vaclip.study.suggestions import Suggestions
 from vaclip.study.tables import Row, read_table
 
@@ -67,8 +67,10 @@ def load_study(root: str | Path, *, quiet: bool = False) -> Study:
             f"the study in {root} has {len(errors)} error(s):\n{listed}{more}\n"
             f"`vaclip data check {shlex.quote(str(root))}` lists all of them."
         )
-    if problems and not quiet:
-        _LOG.warning("%d warning(s) about the study; `vaclip data check` shows them", len(problems))
+    if len(problems) == 1 and not quiet:
+        _LOG.warning("%s: %s", problems[0].where, problems[0].what)
+    elif problems and not quiet:
+        _LOG.warning("%d warnings about the study; `vaclip data check` shows them", len(problems))
     return study
 
 
@@ -107,6 +109,8 @@ class _Reader:
         except VaclipError as error:
             self.error("study.yaml", str(error))
             return None
+        for key, meant in misspelt_keys(head).items():
+            self.error(f"study.yaml:{key}", f"there is no such key. Did you mean '{meant}'?")
         classes = self._classes(head.get("classes"))
         names = self._keypoint_names(head.get("keypoint_names", list(COCO_17)))
         regions = self._regions(head.get("regions") or {}, names)
@@ -229,6 +233,7 @@ class _Reader:
             value = math.nan
         if not math.isfinite(value) or value < 0:
             what = f"'{text}' is not a time in seconds from 0"
+            what += ": write the decimals after a point" if "," in text else ""
             self.error(f"{where}:{column}", what, row["clip_id"])
             return None
         return value
@@ -242,6 +247,7 @@ class _Reader:
             return self.root  # no file, whatever the name is: it may be too long to look for
         if not there:
             what = f"there is no file '{name}' in the study folder"
+            what += ": write / between folders, not \\" if "\\" in name else ""
             self.error(f"{where}:{column}", what, row["clip_id"])
         return path
 

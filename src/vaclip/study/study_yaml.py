@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,33 @@ _YAML_ERRORS = (
 )  # fmt: skip
 
 
+KEYS = ("name", "classes", "regions", "keypoint_names", "annotation")
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML would keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in seen:
+                    line = key.start_mark.line + 1
+                    raise VaclipError(f"line {line}: the key '{key.value}' stands there twice")
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def misspelt_keys(head: dict[str, Any]) -> dict[str, str]:
+    """Returns what unknown keys of study.yaml most likely mean; notes of one's own mean nothing."""
+    near = {
+        str(key): difflib.get_close_matches(str(key).casefold(), KEYS, n=1, cutoff=0.75)
+        for key in head
+        if key not in KEYS
+    }
+    return {key: meant[0] for key, meant in near.items() if meant}
+
+
 def read_head(root: Path) -> dict[str, Any]:
     """Returns the content of study.yaml.
 
@@ -27,7 +55,7 @@ def read_head(root: Path) -> dict[str, Any]:
     if not path.is_file():
         raise VaclipError(f"there is no such file in {root}; is this a study folder?")
     try:
-        head = yaml.safe_load(path.read_text(encoding="utf-8"))
+        head = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except _YAML_ERRORS as error:
         raise VaclipError(f"cannot be read as YAML: {error}") from error
     if not isinstance(head, dict):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable
-
-from vaclip.errors import did_you_mean
 
 _COMPARED = 500_000  # names, letter by letter, for all unknown ones together
 
@@ -39,8 +38,9 @@ class Suggestions:
         for stem in (whole, self._ends.get(whole, ""), *endings):
             if stem in self._stems:
                 return f" Did you mean '{self._stems[stem]}'?"
-        self._left -= len(self._known)
-        return did_you_mean(word, self._known) if self._left >= 0 else ""
+        self._left -= len(self._stems)
+        near = difflib.get_close_matches(whole, self._stems, n=1) if self._left >= 0 else []
+        return f" Did you mean '{self._stems[near[0]]}'?" if near else ""
 
     def _sort(self) -> None:
         """Sorts the names by their stem, and the stems by how they end, if they alone do."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,10 @@ from vaclip.files import atomic_file
 Row = dict[str, str]
 Report = Callable[[str, str], None]
 """Told where a table has a problem, ``file:line``, and what is wrong."""
+
+
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_SAVE = "save it as CSV UTF-8, parted by commas"
 
 
 class Table(NamedTuple):
@@ -57,9 +62,7 @@ def _lines(path: Path, required: Sequence[str], report: Report) -> Iterator[tupl
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = csv.reader(file, strict=True)
             header = [cell.strip() for cell in next(lines, [])]
-            missing = [column for column in required if column not in header]
-            if missing or len(set(header)) < len(header):
-                what = f"lacks {', '.join(missing)}" if missing else "names a column twice"
+            if what := _header_problem(header, required):
                 report(f"{name}:1", f"the header {what} (it is: {', '.join(header)})")
                 return
             yield f"{name}:1", header
@@ -67,11 +70,30 @@ def _lines(path: Path, required: Sequence[str], report: Report) -> Iterator[tupl
                 where, cells = f"{name}:{lines.line_num}", [cell.strip() for cell in line]
                 if any(cells) and len(cells) != len(header):
                     what = f"{len(cells)} cells under a header of {len(header)}"
-                    report(where, f"{what}; quote values that hold a comma")
+                    report(where, f"{what}; {_advice(cells, len(header))}")
                 elif any(cells):
                     yield where, cells
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        report(name, f"cannot be read as a UTF-8 CSV file: {error}")
+        utf_16 = isinstance(error, UnicodeDecodeError) and error.object.startswith(_UTF_16)
+        reason = f"it is UTF-16: {_SAVE}" if utf_16 else error
+        report(name, f"cannot be read as a UTF-8 CSV file: {reason}")
+
+
+def _header_problem(header: Sequence[str], required: Sequence[str]) -> str | None:
+    if len(header) == 1 and (other := next((c for c in ";\t|" if c in header[0]), None)):
+        shown = "tabulators" if other == "\t" else f"'{other}'"
+        return f"is parted by {shown}, not by commas: {_SAVE}"
+    if "" in header:
+        return "has a column without a name: delete the stray comma, or name the column"
+    if missing := [column for column in required if column not in header]:
+        return f"lacks {', '.join(missing)}"
+    return "names a column twice" if len(set(header)) < len(header) else None
+
+
+def _advice(cells: Sequence[str], columns: int) -> str:
+    if not any(cells[columns:]) and len(cells) > columns:
+        return "delete the stray commas at its end"
+    return "quote values that hold a comma, and write decimals after a point"
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

@@ -50,6 +50,10 @@ def load_model(checkpoint: Path, device: str = "cpu") -> tuple[VideoAttentionCLI
             package that is not installed.
     """
     try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise VaclipError(f"there is no device '{device}' here; use --device cpu") from error
+    try:
         content = torch.load(checkpoint, map_location=device, weights_only=True)
         about = content[CHECKPOINT_KEY]
         model = _build(checkpoint, about)

@@ -154,10 +154,54 @@ def test_all_wrong_rows_are_listed_at_once(folder):
     assert str(caught.value).splitlines() == [
         "3 row(s) cannot be used:",
         "  t.csv:2: the cell 'patient_id' is empty",
-        f"  t.csv:3: there is no video 'no.mkv' in the folder '{folder}'",
+        f"  t.csv:3: there is no video 'no.mkv' in the folder '{folder}'.",
         "  t.csv:4: '../a.mkv' leaves the folder of videos; use a path relative to it, to a file "
         "inside it",
+        "--skip-unmatched leaves clips without a video out",
     ]
+
+
+def test_clips_without_a_video_are_left_out_on_demand(folder):
+    (folder / "P01_walk.mkv").touch()
+    text = "video,patient_id,label\np1-walk.mp4,1,x\na.mkv,1,x\n"
+    line = f"t.csv:2: there is no video 'p1-walk.mp4' in the folder '{folder}'."
+    line += " Did you mean 'P01_walk.mkv'?"
+    with pytest.raises(VaclipError) as caught:
+        clips(text, folder)
+    assert str(caught.value).splitlines()[1].strip() == line
+    export = clips_of_table(parse_table(text, "t.csv"), folder, Columns(), skip_missing=True)
+    assert [clip.clip_id for clip in export.clips] == ["a"]
+    assert export.dropped == (line,)
+    with pytest.raises(
+        VaclipError, match=r"^1 row\(s\) cannot be used:\n  t.csv:3: the cell 'label'"
+    ):
+        clips("video,patient_id,label\nno.mkv,1,x\na.mkv,1,\n", folder, skip_missing=True)
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["name", "Name", "Patient name", "patientName", "FIRST_NAME", "surname", "Date of birth", "DOB",
+     "birthDate", "Geburtsdatum", "home address", "e-mail", "Phone no.", "insurance_number"],
+)  # fmt: skip
+def test_personal_columns_stay_behind_unless_asked_for(folder, column):
+    text = f"video,patient_id,label,{column},age\na.mkv,1,x,secret,70\n"
+    export = clips_of_table(parse_table(text, "t.csv"), folder, Columns())
+    assert export.clips[0].extra == {"age": "70"}
+    (line,) = export.dropped
+    assert line.startswith(f"t.csv: the column '{column}' looks personal; --keep-column ")
+    (kept,) = clips(text, folder, keep=[column])
+    assert kept.extra == {column: "secret", "age": "70"}
+    assert (
+        clips_of_table(parse_table(text, "t.csv"), folder, Columns(), drop=[column]).dropped == ()
+    )
+
+
+@pytest.mark.parametrize(
+    "column", ["age", "device name", "file_name", "hospital", "site", "birthmark", "series", "sex"]
+)
+def test_other_columns_come_along(folder, column):
+    (one,) = clips(f"video,patient_id,label,{column}\na.mkv,1,x,y\n", folder)
+    assert one.extra == {column: "y"}
 
 
 def test_a_missing_column_is_named(folder):

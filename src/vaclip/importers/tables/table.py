@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
+import shlex
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from vaclip.errors import VaclipError
@@ -14,6 +17,18 @@ from vaclip.files import inside_folder
 from vaclip.importers.base import Export, Importer, NewClip
 from vaclip.importers.reading import CLOCK, Table, read_table
 from vaclip.study.study import CLIP_COLUMNS
+from vaclip.study.suggestions import Suggestions
+
+_MOST_LISTED = 100_000  # files among which a missing one is looked for
+_PERSONAL = frozenset(
+    "birth birthday birthdate dob geburt geburtsdatum geburtstag naissance nacimiento surname "
+    "forename firstname lastname fullname middlename vorname nachname prenom prénom apellido "
+    "address adresse anschrift street strasse straße postcode zipcode phone telephone telefon "
+    "mobile email mail ssn mrn insurance versichertennummer passport".split()
+)
+_OF_A_PERSON = frozenset(
+    "name of the patient person subject first last full given family middle maiden".split()
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +76,11 @@ def add_column_options(parser: argparse.ArgumentParser) -> None:
         group.add_argument(f"--{name}-column", metavar="NAME", help=f"default: {default}")
     group.add_argument(
         "--drop-column", action="append", default=[], metavar="NAME",
-        help="a further column that shall not come along (names, dates of birth); repeatable",
+        help="a further column that shall not come along; repeatable",
+    )  # fmt: skip
+    group.add_argument(
+        "--keep-column", action="append", default=[], metavar="NAME",
+        help="a column that comes along though it looks personal; repeatable",
     )  # fmt: skip
     group.add_argument(
         "--rename-label", action="append", default=[], metavar="OLD=NEW",
@@ -94,7 +113,9 @@ def read_clips(path: Path, options: argparse.Namespace) -> Export:
         videos,
         columns,
         drop=options.drop_column,
+        keep=options.keep_column,
         renamed_labels=renamed_labels(options),
+        skip_missing=options.skip_unmatched,
     )
 
 
@@ -104,13 +125,18 @@ def renamed_labels(options: argparse.Namespace) -> dict[str, str]:
     Raises:
         VaclipError: If a word is not OLD=NEW.
     """
-    return dict(_pair(word) for word in options.rename_label)
+    return dict(new_name(word, "--rename-label") for word in options.rename_label)
 
 
-def _pair(word: str) -> tuple[str, str]:
+def new_name(word: str, flag: str) -> tuple[str, str]:
+    """Returns what OLD=NEW says.
+
+    Raises:
+        VaclipError: If it is not that.
+    """
     old, equals, new = word.partition("=")
     if not equals or not new:
-        raise VaclipError(f"--rename-label {word}: expected OLD=NEW")
+        raise VaclipError(f"{flag} {word}: expected OLD=NEW")
     return old, new
 
 
@@ -120,7 +146,9 @@ def clips_of_table(
     columns: Columns,
     *,
     drop: Sequence[str] = (),
+    keep: Sequence[str] = (),
     renamed_labels: dict[str, str] | None = None,
+    skip_missing: bool = False,
 ) -> Export:
     """Turns the rows of a table into clips.
 
@@ -129,15 +157,18 @@ def clips_of_table(
         videos: The folder that its videos lie in.
         columns: How it names what is needed.
         drop: Further columns that are left out.
+        keep: Further columns that come along although they look personal.
         renamed_labels: New names of labels by old ones.
+        skip_missing: Leave out clips whose video is not there.
 
     Raises:
         VaclipError: If a column or a value is missing, a time is none, or a video is not there;
             all such rows are listed.
     """
     used = [name for name in vars(columns).values() if name is not None]
-    for name in (*used, *drop):
+    for name in (*used, *drop, *keep):
         table.require(name)
+    personal = [n for n in table.header if n not in (*used, *drop, *keep) and looks_personal(n)]
     for name in table.header:
         if name in CLIP_COLUMNS and name not in (*used, *drop):
             raise VaclipError(
@@ -145,7 +176,10 @@ def clips_of_table(
                 f"leave it out by --drop-column {name} (keypoints are imported from pose files)"
             )
     renamed = renamed_labels or {}
-    clips, wrong = [], []
+    clips: list[NewClip] = []
+    wrong: dict[int, str] = {}
+    missing: dict[int, NewClip] = {}
+    not_extra = {*used, *drop, *personal}
     for number, row in table.rows:
         where = f"{table.name}:{number}"
         try:
@@ -157,11 +191,20 @@ def clips_of_table(
                         "text and type it again"
                     )
             table.check_names(number, row, (columns.patient_id, columns.clip_id), (columns.label,))
-            clips.append(_clip(row, where, videos, columns, renamed, {*used, *drop}))
+            clip = _clip(row, where, videos, columns, renamed, not_extra)
         except VaclipError as error:
-            wrong.append(f"{where}: {error}")
-    if wrong:
-        raise VaclipError(f"{len(wrong)} row(s) cannot be used:\n  " + "\n  ".join(wrong))
+            wrong[number] = f"{where}: {error}"
+        else:
+            if clip.video.is_file():
+                clips.append(clip)
+            else:
+                missing[number] = clip
+    lost = _missing_videos(missing, videos)
+    if wrong or (lost and not skip_missing):
+        lines = [line for _, line in sorted({**wrong, **({} if skip_missing else lost)}.items())]
+        more = "\n--skip-unmatched leaves clips without a video out" if lost else ""
+        listed = "\n  ".join(lines)
+        raise VaclipError(f"{len(lines)} row(s) cannot be used:\n  {listed}{more}")
     labels = {row[columns.label] for _, row in table.rows}
     unused = [
         f"{table.name}: no row has the label '{old}' of --rename-label"
@@ -169,7 +212,39 @@ def clips_of_table(
         if old not in labels
     ]
     mixed = table.mixed_columns((columns.patient_id, columns.clip_id))
-    return Export(clips=tuple(clips), dropped=tuple(unused), notes=mixed)
+    unused += [
+        f"{table.name}: the column '{name}' looks personal; --keep-column {shlex.quote(name)} "
+        "takes it along"
+        for name in personal
+    ]
+    return Export(clips=tuple(clips), dropped=(*unused, *lost.values()), notes=mixed)
+
+
+def looks_personal(column: str) -> bool:
+    """Whether the name of a column says that it holds what tells who somebody is.
+
+    Examples:
+        >>> looks_personal("Date of Birth"), looks_personal("patientName"), looks_personal("name")
+        (True, True, True)
+        >>> looks_personal("device name"), looks_personal("age")
+        (False, False)
+    """
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", column).casefold()
+    words = set(re.findall(r"[^\W\d_]+", apart))
+    return not words.isdisjoint(_PERSONAL) or ("name" in words and words <= _OF_A_PERSON)
+
+
+def _missing_videos(missing: dict[int, NewClip], videos: Path) -> dict[int, str]:
+    """Returns a line for each clip without a video, with the file that may be meant."""
+    if not missing:
+        return {}
+    files = (path for path in islice(videos.rglob("*"), _MOST_LISTED) if path.suffix)
+    near = Suggestions(path.relative_to(videos).as_posix() for path in files)
+    return {
+        number: f"{clip.where}: there is no video '{clip.name}' in the folder '{videos}'."
+        f"{near.hint(clip.name)}"
+        for number, clip in missing.items()
+    }
 
 
 def _clip(
@@ -205,11 +280,14 @@ def _clip(
 
 
 def _find(videos: Path, name: str) -> tuple[str, Path]:
-    """Returns a video's name and path, also where the disk spells accented letters otherwise."""
+    """Returns a video's name and path, also where the disk spells accented letters otherwise.
+
+    It may not be there.
+    """
     for form in (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))):
         if (path := inside_folder(videos, form, "the folder of videos")).is_file():
             return form, path
-    raise VaclipError(f"there is no video '{name}' in the folder '{videos}'")
+    return name, path
 
 
 def _seconds(row: dict[str, str], column: str | None) -> float | None:
