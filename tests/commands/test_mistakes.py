@@ -79,6 +79,16 @@ def test_a_mistake_waits_for_nothing(tmp_path, words, said):
     assert sorted(tmp_path.iterdir()) == before
 
 
+@pytest.mark.parametrize("command", ["train", "study"])
+def test_one_warning_is_told_and_not_counted(tmp_path, tiny_study, command):
+    root = tiny_study(1)
+    (root / "attention.csv").unlink()
+    done = run(tmp_path, MAIN, command, "data=folder", f"data.root={root}")
+    assert done.returncode == 1  # so few patients
+    told = "warning: attention.csv: there is none: only models without maps can be trained"
+    assert told in done.stderr.splitlines()
+
+
 @pytest.mark.parametrize("module", ["vaclip.study.load", "vaclip.maps", "vaclip.compose"])
 def test_reading_a_study_does_not_load_torch(tmp_path, module):
     code = f"import {module}, sys; print([name for name in {SLOW} if name in sys.modules])"

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 

@@ -319,24 +319,6 @@ def test_a_note_of_ones_own_in_the_head_is_no_mistake(root):
     assert messages(root) == []
 
 
-def test_one_warning_is_told_and_two_are_counted(root, caplog):
-    (root / "attention.csv").unlink()
-    with caplog.at_level("WARNING"):
-        load_study(root)
-    assert [record.getMessage() for record in caplog.records] == [
-        "attention.csv: there is none: only models without maps can be trained"
-    ]
-    rows = read_rows(root / "clips.csv")
-    rows[0]["patient_id"] = rows[-1]["patient_id"]
-    write_rows(root / "clips.csv", rows)
-    caplog.clear()
-    with caplog.at_level("WARNING"):
-        load_study(root)
-    assert [record.getMessage() for record in caplog.records] == [
-        "2 warnings about the study; `vaclip data check` shows them"
-    ]
-
-
 def test_column_named_twice(root):
     text = (root / "clips.csv").read_text().replace("keypoints,frames", "keypoints,keypoints")
     (root / "clips.csv").write_text(text)

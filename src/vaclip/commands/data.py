@@ -90,9 +90,9 @@ def _reencode(options: argparse.Namespace) -> int:
 
 
 def _preview(options: argparse.Namespace) -> int:
-    from vaclip.study.load import load_study
+    from vaclip.commands.words import look_at_study
 
-    load_study(options.study, quiet=True)
+    look_at_study(options.study)
     from vaclip.audit.preview import draw_preview
     from vaclip.console import say, speak
 
@@ -103,9 +103,9 @@ def _preview(options: argparse.Namespace) -> int:
 
 
 def _describe(options: argparse.Namespace) -> int:
-    from vaclip.study.load import load_study
+    from vaclip.commands.words import look_at_study
 
-    load_study(options.study, quiet=True)
+    look_at_study(options.study)
     from vaclip.audit.describe import describe
     from vaclip.commands.describe import description_tables
     from vaclip.console import console, setup_logging

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from vaclip.ablation.arms import check_arms
 from vaclip.commands.main import user_errors
-from vaclip.commands.words import words_for_hydra
+from vaclip.commands.words import look_at_study, words_for_hydra
 from vaclip.compose import arm_file, arm_names, compose_settings, explained
 from vaclip.config import Config, StudyRunConfig, typed_config
 from vaclip.console import progress_bar, say, setup_logging
@@ -51,9 +51,7 @@ def _study(composed: Any) -> None:
     _check_overrides(overrides, {*arm_names(), *settings.study.arms}, own)
     # Imported here, so that a mistyped key answers at once, and a missing folder before torch.
     if settings.data.root:
-        from vaclip.study.load import load_study
-
-        load_study(user_path(settings.data.root), quiet=True)
+        look_at_study(user_path(settings.data.root))
     from vaclip.ablation.ablation import (
         open_study_folder,
         plain_config,

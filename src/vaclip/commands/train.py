@@ -11,7 +11,7 @@ from typing import Any
 import hydra
 
 from vaclip.commands.main import user_errors
-from vaclip.commands.words import words_for_hydra
+from vaclip.commands.words import look_at_study, words_for_hydra
 from vaclip.compose import explained
 from vaclip.config import typed_config
 from vaclip.files import user_path
@@ -23,9 +23,7 @@ def _train(composed: Any) -> None:
     config = typed_config(composed)
     # Imported here, so that a mistyped key answers at once, and a missing folder before torch.
     if config.data.root:
-        from vaclip.study.load import load_study
-
-        load_study(user_path(config.data.root), quiet=True)
+        look_at_study(user_path(config.data.root))
     from vaclip.console import console, say, setup_logging
     from vaclip.runs.run import run
     from vaclip.runs.summary import result_table

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from vaclip.errors import VaclipError
 from vaclip.files import user_path
@@ -99,6 +101,23 @@ def _for_hydra(value: str) -> bool:
     """Whether the value of a path is written in Hydra's own way: quoted, null, or with ${...}."""
     in_quotes = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
     return in_quotes or value == "null" or "${" in value
+
+
+def look_at_study(root: Path) -> None:
+    """Reads a study before what is slow is loaded; where it has one warning, that is told.
+
+    On the screen alone: it may name patients, and a log shall not.
+
+    Raises:
+        VaclipError: If the study has an error.
+    """
+    from vaclip.study.load import load_study, read_study
+
+    study, problems = read_study(root)
+    if study is None or any(problem.severity == "error" for problem in problems):
+        load_study(root)
+    if len(problems) == 1:
+        print(problems[0], file=sys.stderr)
 
 
 def refuse_flags(words: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from vaclip.errors import VaclipError, did_you_mean
+from vaclip.errors import VaclipError, counted, did_you_mean
 from vaclip.files import FolderFiles
 from vaclip.maps.source import COCO_17, Annotation, MapSource, Region, map_source
 from vaclip.study.spelling import (
@@ -67,10 +67,10 @@ def load_study(root: str | Path, *, quiet: bool = False) -> Study:
             f"the study in {root} has {len(errors)} error(s):\n{listed}{more}\n"
             f"`vaclip data check {shlex.quote(str(root))}` lists all of them."
         )
-    if len(problems) == 1 and not quiet:
-        _LOG.warning("%s: %s", problems[0].where, problems[0].what)
-    elif problems and not quiet:
-        _LOG.warning("%d warnings about the study; `vaclip data check` shows them", len(problems))
+    if problems and not quiet:
+        _LOG.warning(
+            "%s about the study; `vaclip data check` shows more", counted(len(problems), "warning")
+        )
     return study
 
 
