@@ -6,7 +6,6 @@ import dataclasses
 import json
 import re
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
