@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 import shutil
 
 import numpy as np
@@ -37,6 +38,20 @@ def messages(root):
 
 def clip_ids(root):
     return [clip.clip_id for clip in load_study(root).clips]
+
+
+# --- sent ---------------------------------------------------------------------------------------
+
+
+def test_what_a_worker_gets_of_a_clip_grows_with_no_other_clip(root):
+    before = load_study(root)
+    clip = before.clips[-1]
+    size = len(pickle.dumps(before.only([clip])))
+    exclude(root, *((one.clip_id, "blurred " * 99) for one in before.clips[:-1]))
+    after = load_study(root)
+    assert len(after.excluded) == 5
+    assert len(pickle.dumps(after.only([clip]))) == size
+    assert after.only([clip]).annotations == {clip.clip_id: before.annotations[clip.clip_id]}
 
 
 # --- read ----------------------------------------------------------------------------------------

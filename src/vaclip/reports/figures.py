@@ -24,7 +24,7 @@ from vaclip.evaluation.evaluate import Curves, Evaluation
 from vaclip.evaluation.inference import ALPHA, Interval
 from vaclip.evaluation.labels import SIDES
 from vaclip.files import atomic_file
-from vaclip.reports.fonts import USUAL, font_families, shown_names
+from vaclip.reports.fonts import USUAL, shown_names
 from vaclip.reports.gather import Source
 from vaclip.reports.tables import contrast_name, family_title
 from vaclip.reports.typeset import number, p_text
@@ -254,13 +254,10 @@ def _noise(source: Source, results: Evaluation) -> Canvas | None:
 
 def _confusion(source: Source, results: Evaluation) -> Canvas:
     scores, classes = results.scores["patient"], source.predictions.classes
-    families, lacking = font_families(classes)
-    mpl.rcParams["font.family"] = families
-    shown = shown_names(classes, lacking, 10)
+    mpl.rcParams["font.family"], shown = shown_names(classes, 10)
     columns = min(3, len(scores))
     rows = math.ceil(len(scores) / columns)
-    side = WIDTH / 3
-    canvas = Canvas(figsize=(side * columns, (side + 0.35) * rows))
+    canvas = Canvas(figsize=(WIDTH / 3 * columns, (WIDTH / 3 + 0.35) * rows))
     axes = canvas.subplots(rows, columns, squeeze=False).ravel()
     for ax, (arm, found) in zip(axes, scores.items(), strict=False):
         _matrix(ax, found, shown)

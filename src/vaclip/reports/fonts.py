@@ -51,30 +51,35 @@ def _characters(path: str) -> set[int]:
         return set()
 
 
-def shown_names(names: Sequence[str], lacking: str, most: int) -> list[str]:
+def shown_names(names: Sequence[str], most: int) -> tuple[list[str], list[str]]:
     """Returns class names as a figure shows them: short, different, and without boxes.
 
     Args:
-        names: The classes.
-        lacking: Characters that no font has; where a name has some, classes are numbered.
+        names: The classes; they are numbered where no font has some character of theirs.
         most: Characters of a name.
 
+    Returns:
+        The families of fonts, and the names.
+
     Examples:
-        >>> shown_names(["normal gait", "normal gait, cane"], "", 9)
+        >>> shown_names(["normal gait", "normal gait, cane"], 9)[1]
         ['norm…gait', 'norm…cane']
     """
-    if lacking and not set(lacking).isdisjoint("".join(names)):
+    families, lacking = font_families(names)
+    if lacking:
         _LOG.warning(
             "no font here has %s: figures number the classes in the order of study.yaml. "
             "A font such as Noto Sans of that script shows their names",
             " ".join(lacking[:10]),
         )
-        return [f"class {number}" for number in range(1, len(names) + 1)]
+        return families, [f"class {number}" for number in range(1, len(names) + 1)]
     for tail in (0, (most - 1) // 2):
         short = [_cut(name, most, tail) for name in names]
         if len(set(short)) == len(names):
-            return short
-    return [f"{_cut(name, most - 3, 0)} {number}" for number, name in enumerate(names, start=1)]
+            return families, short
+    return families, [
+        f"{_cut(name, most - 3, 0)} {number}" for number, name in enumerate(names, start=1)
+    ]
 
 
 def _cut(name: str, most: int, tail: int) -> str:
