@@ -86,7 +86,7 @@ def judged(
     ]
     for pair, p in zip(primary, holm([made[pair].p for pair in primary]), strict=True):
         made[pair] = replace(made[pair], p_holm=p)
-    evidence = Evidence(chance, map_alone, auroc, same_maps, blinding, cut, closure)
+    evidence = Evidence(chance, map_alone, auroc, same_maps, blinding, cut, closure=closure)
     return verdict(made, roles, evidence)
 
 
