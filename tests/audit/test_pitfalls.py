@@ -163,6 +163,8 @@ def test_a_split_by_site_is_judged_as_such():
     assert no_split(labels, 3, at) == []
     (found,) = no_split(labels, 5, at)
     assert "use split.folds=3" in found.what
-    assert no_shuffle(labels, dict.fromkeys(labels, 1), 3, at) == []
-    (found,) = no_shuffle(labels, {"e00": 3, "f00": 1, "g00": 1}, 3, at)
-    assert "of 9 parts" in found.what
+    annotated = {(patient, name) for patient, (name,) in labels.items()}
+    assert no_shuffle(labels, annotated, 3, at) == []
+    one_each = {("e00", "ill"), ("f00", "ill"), ("g00", "ill")}
+    assert all("of 9 parts" in found.what for found in no_shuffle(labels, one_each, 3, at))
+    assert no_shuffle(labels, one_each, 3, at)

@@ -93,7 +93,7 @@ def test_what_is_undecided_says_how_many_patients_it_needs(study, results):
     assert one.patients == 12
     assert 12 <= one.held.interval.low <= one.held.value <= one.held.interval.high
     assert "no learning curve of K_shuffled" in one.extrapolated.why_not
-    assert "would settle it if the difference stays as it is." in found.verdict.sentences[1]
+    assert "would settle it if the difference stays as it is." in str(found.verdict.questions[1])
 
 
 def test_a_difference_is_extrapolated_where_both_arms_have_a_curve(study, results):

@@ -203,6 +203,7 @@ def make_split():
         keys.SEGMENT: torch.arange(SEGMENTS),
         keys.PATIENT: torch.tensor([0, 0, 1, 2, 2, 3])[clip],
         keys.LABEL: torch.tensor([0, 0, 1, 2, 2, 1])[clip],
+        keys.SESSION: torch.zeros(SEGMENTS, dtype=torch.int64),
         keys.MAP_ID: torch.tensor([0, 1, 0, 2, 1, 2])[clip],
         keys.ATTN_VALID: torch.arange(SEGMENTS) % 5 != 3,
     }

@@ -100,12 +100,14 @@ def test_outputs_have_the_shapes_of_the_keys(case):
         keys.VIDEO_EMBED: (B, E),
         keys.ATTN_EMBED: (B, E),
     }
-    if backbone == "3dcnn":
-        expected[keys.VIDEO_TOKENS] = (B, width, *GRID)
+    if model.video_encoder.gives_tokens:
+        # Frozen tokens keep their grid; the batch stands for them here.
+        grid = (T, H, W) if backbone == "features" else GRID
+        expected[keys.VIDEO_TOKENS] = (B, width, *grid)
         if guided and guided[0] == "channel":
             expected[keys.VIDEO_GATE] = (B, width)
         if guided and guided[0] == "spatiotemporal":
-            expected[keys.VIDEO_GATE] = (B, 1, *GRID)
+            expected[keys.VIDEO_GATE] = (B, 1, *grid)
     assert {name: tuple(value.shape) for name, value in outputs.items()} == expected
     for name in (keys.VIDEO_EMBED, keys.ATTN_EMBED):
         torch.testing.assert_close(outputs[name].norm(dim=1), torch.ones(B))

@@ -369,12 +369,15 @@ def test_every_setting_of_the_loss_reaches_it(tmp_path):
         "soft_map_temperature": 0.75,
         "clip_chunk": 17,
         "grad_cache_chunk": 5,
+        "class_weight": "balanced",
+        "label_smoothing": 0.125,
     }
     overrides = [f"loss.{name}={value}" for name, value in chosen.items()]
     config = make_config(tmp_path, *overrides, "model.lambda_token=0.125")
     assert dataclasses.asdict(config.loss) == chosen
-    loss = build_loss(config)
-    assert (loss.clip_weight, loss.lambda_token) == (0.5, 0.125)
+    loss = build_loss(config, torch.ones(3))
+    assert (loss.clip_weight, loss.lambda_token, loss.label_smoothing) == (0.5, 0.125, 0.125)
+    assert loss.class_weight.tolist() == [1, 1, 1]
     clip = loss.clip
     assert (clip.positives, clip.form, clip.mask_same_patient) == ("soft_map", "sigmoid", False)
     assert (clip.soft_temperature, clip.chunk) == (0.75, 17)

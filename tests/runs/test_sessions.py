@@ -46,6 +46,7 @@ def test_clips_of_a_session_share_a_number(fold):
 
 def test_the_prediction_table_names_sessions_and_sites(fold):
     config, study, segments = fold
+    datasets = {"test": segments}
     batches = [*segments]
     n = len(batches)
     table = {
@@ -55,11 +56,11 @@ def test_the_prediction_table_names_sessions_and_sites(fold):
     table[keys.ATTN_VALID] = table[keys.ATTN_VALID] > 0
     table |= {keys.VIDEO_EMBED: np.ones((n, 2)), keys.ATTN_EMBED: np.ones((n, 2))}
     table[PROBS] = np.full((n, 3), 1 / 3)
-    frame = fold_predictions({"test": table}, config, study, 0).frame
+    frame = fold_predictions({"test": table}, datasets, config, study, 0).frame
     for row in frame.itertuples():
         clip = next(clip for clip in study.clips if clip.clip_id == row.clip_id)
         assert (row.session, row.site) == (clip.session, clip.site) != ("", "")
-    cases = fold_predictions({"test": table}, config, study, 0).cases(config.arm)
+    cases = fold_predictions({"test": table}, datasets, config, study, 0).cases(config.arm)
     assert (cases.patients, len(cases.label)) == (3, 6)
 
 

@@ -77,10 +77,10 @@ def test_a_checkpoint_predicts_what_its_run_did(finished, home):
     found = Predictions.load(result.folder).clips.set_index(keys.PRED_CLIP)
     predictor = load_predictor(result.folder / "fold_0/checkpoints/best.ckpt")
     videos = [home / f"data/videos/{clip}.mkv" for clip in found.index]
-    table, failures = predict_videos(predictor, videos, attention=home / "data")
-    assert failures == []
+    predicted = predict_videos(predictor, videos, attention=home / "data")
+    assert predicted.failures == []
     probs = ["prob_steady", "prob_limping", "prob_shuffling"]
-    told = table.set_index(keys.PRED_CLIP).loc[found.index, probs]
+    told = predicted.table.set_index(keys.PRED_CLIP).loc[found.index, probs]
     np.testing.assert_allclose(told, found[probs], atol=1e-5)
 
 

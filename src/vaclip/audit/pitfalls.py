@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from statsmodels.stats.proportion import proportion_confint
-
-from vaclip.data.splits import SPLITS, SplitPlan, make_plan, make_site_plan
 from vaclip.errors import VaclipError
 from vaclip.evaluation.data_card import Finding
+
+if TYPE_CHECKING:  # slow to load, and `vaclip data check` needs none of it
+    from vaclip.data.splits import SplitPlan
 
 FEW_PATIENTS = 10
 UNEQUAL = 3.0
@@ -42,6 +43,8 @@ def no_split(
 def _plan(
     labels: Mapping[str, Sequence[str]], folds: int, sites: Mapping[str, Sequence[str]] | None
 ) -> SplitPlan:
+    from vaclip.data.splits import make_plan, make_site_plan
+
     if sites is None:
         return make_plan(labels, folds, seed=0)
     return make_site_plan(labels, sites, folds, seed=0)
@@ -63,6 +66,8 @@ def no_shuffle(
         folds: How many.
         sites: As of `no_split`.
     """
+    from vaclip.data.splits import SPLITS
+
     try:
         plan = _plan(labels, folds, sites)
     except VaclipError:  # told by `no_split`
@@ -96,6 +101,8 @@ def small_classes(labels: Mapping[str, Sequence[str]]) -> list[Finding]:
     Args:
         labels: The labels of each patient's clips.
     """
+    from statsmodels.stats.proportion import proportion_confint
+
     found = []
     for name, count in _patients_by_class(labels).items():
         if count < FEW_PATIENTS:
