@@ -29,12 +29,15 @@ from vaclip.evaluation.predictions import Predictions
 from vaclip.evaluation.roles import Roles
 from vaclip.runs.run import finish_run, open_run
 
-ARMS = ("B0", "B1", "B3", "K_shuffled", "K_map_only")
-ROLES = Roles("B0", "B3", "K_shuffled", "K_map_only", "B1")
+ARMS = ("B0", "B3", "K_shuffled", "K_map_only", "P1", "P2", "P_shuffled", "P_prior")
+ROLES = Roles(
+    "B0", "B3", "K_shuffled", "K_map_only",
+    taught="P2", untaught="P1", taught_shuffled="P_shuffled", prior="P_prior",
+)  # fmt: skip
 EXPECTED = {  # by truth and question: (right, wrong); not here: either answer may be true
     "locates": {"map_at_hand": ("yes", "no"), "whose_map": ("yes", "no")},
     "leaks": {"map_at_hand": ("no", "yes"), "whose_map": ("yes", "no")},
-    "common": {"map_at_hand": ("yes", "no"), "whose_map": ("no", "yes")},
+    "common": {"bedside": ("no", "yes"), "map_at_hand": ("yes", "no"), "whose_map": ("no", "yes")},
     "null": dict.fromkeys(("bedside", "map_at_hand", "whose_map"), ("no", "yes")),
 }
 FIRST_SEED = 100
