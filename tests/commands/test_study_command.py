@@ -157,6 +157,9 @@ def test_a_study_killed_at_random_moments_gives_the_same_report(home, finished):
         assert not running(again), "a job outlived the study that started it"
     code, output = command(home, *words)
     assert code == 0, output
+    shutil.copy(finished / keys.JOBS_FILE, again)  # the page says how long trainings took
+    code, output = command(home, "report", str(again))
+    assert code == 0, output
     files = {p.relative_to(finished) for p in (finished / "report").rglob("*") if p.is_file()}
     assert {file.suffix for file in files} == REPORT_SUFFIXES
     for file in files | {Path(keys.PREDICTIONS_FILE)}:

@@ -115,7 +115,7 @@ class Predictions:
         absent = {name: value for name, value in _DEFAULTS.items() if name not in table}
         texts = [*required, keys.PRED_STUDY, keys.PRED_SPLIT, keys.PRED_MAP_LABEL, *unnamed]
         table = table.assign(**absent)[[*keys.PREDICTION_COLUMNS, *probs, *unnamed]]
-        table = table.fillna(unnamed)
+        table = table.fillna(unnamed | {keys.PRED_MAP_LABEL: ""})
         table = table.astype(dict.fromkeys(texts, str)).reset_index(drop=True)
         check_table(table, probs, classes)
         return cls(table, classes, patients, embeddings or {})
