@@ -191,12 +191,7 @@ def evaluate(
         >>> evaluate(table, baseline="net", method="gaze").scores["patient"]["gaze"].patients
         8
     """
-    if (baseline is None) != (method is None):
-        raise VaclipError("baseline and method belong together: give both, or none")
-    if baseline is not None and method is not None:
-        roles = Roles(baseline, method)
-        if unknown := [arm for arm in (baseline, method) if arm not in predictions.jobs]:
-            raise VaclipError(f"no arm {unknown[0]!r} in the predictions: {[*predictions.jobs]}")
+    roles = _roles(predictions, baseline, method) or roles
     if roles and roles.map_only and {roles.baseline, roles.map_only} <= set(predictions.jobs):
         predictions = with_late_fusion(predictions, roles.baseline, roles.map_only)
     own = predictions.without_points()
@@ -232,16 +227,7 @@ def evaluate(
     said = reach_verdict(own, roles, families, patients, blinding, following)
     sizes = by_axis.get(keys.AXIS_TRAIN_FRACTION, {})
     learning = _curves(keys.AXIS_TRAIN_FRACTION, sizes, patients)
-    needed = []
-    if roles:
-        needed = [
-            patients_needed(
-                predictions, question.contrast, learning,
-                tests=len(families["primary"]), margin=roles.margin,
-            )
-            for question in said.questions
-            if question.contrast and question.needs_patients
-        ]  # fmt: skip
+    needed = _needed(predictions, said, learning, roles, tests=len(families["primary"]))
     return Evaluation(
         predictions=predictions,
         roles=roles,
@@ -266,6 +252,30 @@ def evaluate(
         needed=needed,
         following=following,
     )
+
+
+def _roles(predictions: Predictions, baseline: str | None, method: str | None) -> Roles | None:
+    """The roles of two arms that were named; None where none was."""
+    if (baseline is None) != (method is None):
+        raise VaclipError("baseline and method belong together: give both, or none")
+    if baseline is None or method is None:
+        return None
+    if unknown := [arm for arm in (baseline, method) if arm not in predictions.jobs]:
+        raise VaclipError(f"no arm {unknown[0]!r} in the predictions: {[*predictions.jobs]}")
+    return Roles(baseline, method)
+
+
+def _needed(
+    predictions: Predictions, said: Verdict, learning: Curves, roles: Roles | None, *, tests: int
+) -> list[Needed]:
+    """About how many patients would settle each question that more patients can settle."""
+    if roles is None:
+        return []
+    return [
+        patients_needed(predictions, question.contrast, learning, tests=tests, margin=roles.margin)
+        for question in said.questions
+        if question.contrast and question.needs_patients
+    ]
 
 
 def _shown(roles: Roles | None, order: Sequence[str]) -> tuple[str, ...]:
