@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.optimize import curve_fit
-from scipy.stats import norm
+from scipy.stats import t as student
 
 from report_tables import predictions
 from vaclip.evaluation.compare import compare
@@ -25,6 +25,8 @@ from vaclip.evaluation.learning import (
 
 SIZES = np.array([9.0, 18.0, 36.0])
 MARGIN = 0.05
+DF = 6.0  # of a few trained models
+QUANTILE = student(DF).ppf
 
 
 def law(n, limit, scale, exponent):
@@ -134,7 +136,7 @@ def undecided(table):
 
 def made(contrast, difference, error, half=0.0):
     ends = Interval(difference - half, difference + half)
-    return replace(contrast, difference=difference, error=StandardError(error, 60.0), interval=ends)
+    return replace(contrast, difference=difference, error=StandardError(error, DF), interval=ends)
 
 
 def needed(table, contrast, curves=None, tests=1):
@@ -144,7 +146,7 @@ def needed(table, contrast, curves=None, tests=1):
 @pytest.mark.parametrize(("tests", "alpha"), [(1, 0.05), (3, 0.05 / 3)])
 def test_a_difference_needs_what_the_textbook_says(table, undecided, tests, alpha):
     found = needed(table, made(undecided, 0.1, 0.08), tests=tests)
-    quantiles = norm.ppf(1 - alpha / 2) + norm.ppf(0.8)
+    quantiles = QUANTILE(1 - alpha / 2) + QUANTILE(0.8)
     assert found.patients == 12
     assert found.held.value == pytest.approx(12 * (quantiles * 0.08 / 0.1) ** 2, rel=0.03, abs=1)
     assert found.held.interval == Interval(found.held.value, found.held.value)
@@ -153,7 +155,7 @@ def test_a_difference_needs_what_the_textbook_says(table, undecided, tests, alph
 
 def test_no_difference_needs_what_equivalence_does(table, undecided):
     found = needed(table, made(undecided, 0.0, 0.08))
-    quantiles = norm.ppf(0.95) + norm.ppf(0.9)
+    quantiles = QUANTILE(0.95) + QUANTILE(0.9)
     assert found.held.value == pytest.approx(12 * (quantiles * 0.08 / MARGIN) ** 2, rel=0.03)
 
 
@@ -162,10 +164,10 @@ def test_what_is_settled_now_needs_no_more(table, undecided):
 
 
 def true_need(difference, error):
-    differ = (norm.ppf(0.975) + norm.ppf(0.8)) * error / max(abs(difference), 1e-9)
+    differ = (QUANTILE(0.975) + QUANTILE(0.8)) * error / max(abs(difference), 1e-9)
     equal = math.inf
     if abs(difference) < MARGIN:
-        equal = (norm.ppf(0.95) + norm.ppf(0.9)) * error / (MARGIN - abs(difference))
+        equal = (QUANTILE(0.95) + QUANTILE(0.9)) * error / (MARGIN - abs(difference))
     return 12 * max(min(differ, equal), 1) ** 2
 
 

@@ -18,7 +18,14 @@ from scipy import stats as distributions
 
 from vaclip import keys
 from vaclip.evaluation.compare import HEADLINE, ArmScores, Contrast, compare
-from vaclip.evaluation.inference import ALPHA, LEVEL, UNDEFINED, Interval, percentile_interval
+from vaclip.evaluation.inference import (
+    ALPHA,
+    LEVEL,
+    UNDEFINED,
+    Interval,
+    StandardError,
+    percentile_interval,
+)
 from vaclip.evaluation.predictions import Predictions
 from vaclip.metrics.functional import FloatArray
 
@@ -214,7 +221,7 @@ def patients_needed(
         nothing = Projection(math.nan, UNDEFINED, "no patient differs")
         return Needed(contrast, contrast.patients, nothing, nothing)
     everyone = predictions.patients or predictions.frame[keys.PRED_PATIENT].nunique()
-    rule = _Settled(contrast.error.value, tests, margin)
+    rule = _Settled(contrast.error, tests, margin)
     steady = np.ones(len(rule.growth))
     held = rule.estimate(
         contrast.difference * steady,
@@ -290,14 +297,14 @@ def curve_gap(
 class _Settled:
     """When a contrast is settled, at each of G growth factors of the patients."""
 
-    def __init__(self, error: float, tests: int, margin: float) -> None:
-        normal = distributions.norm
-        differ = normal.ppf(1 - ALPHA / tests / 2) + normal.ppf(POWER)
-        equal = normal.ppf(1 - ALPHA) + normal.ppf((1 + POWER) / 2)
+    def __init__(self, error: StandardError, tests: int, margin: float) -> None:
+        quantile = distributions.t(error.df).ppf  # more patients are no more trained models
+        differ = quantile(1 - ALPHA / tests / 2) + quantile(POWER)
+        equal = quantile(1 - ALPHA) + quantile((1 + POWER) / 2)
         # With a little more patients than that each difference is settled as either.
-        enough = ((differ + equal) * error / margin) ** 2
+        enough = ((differ + equal) * error.value / margin) ** 2
         self.growth = np.geomspace(1, 1.01 * max(enough, 1), 400)
-        now = error / np.sqrt(self.growth)
+        now = error.value / np.sqrt(self.growth)
         self._differ, self._equal = differ * now, margin - equal * now
 
     def estimate(
