@@ -30,16 +30,16 @@ def test_the_version(capsys):
     assert version == vaclip.__version__ == importlib.metadata.version("vaclip")
 
 
-def test_every_arm_is_listed_with_what_it_is_for(capsys, tmp_path, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+def test_every_arm_is_listed_with_what_it_is_for(capsys, tmp_path):
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "MINE.yaml").write_text("# @package _global_\narm: MINE\n")
     text = said(capsys, "arms", "--config-dir", str(tmp_path))
     listed = re.findall(r"^(\w+) {2,}\S", text, re.M)
     assert listed == sorted([*arm_names(), "MINE"])
-    assert re.search(r"^B4 +the full method \+ token-level loss$", text, re.M)
-    assert "does it help to pool the video where the clinicians looked?" in text
-    assert "Cost: about 0.4 x the full method (B3)." in text
+    told = " ".join(text.split())  # lines are as wide as the first console was
+    assert "B4 the full method + token-level loss" in told
+    assert "does it help to pool the video where the clinicians looked?" in told
+    assert "Cost: about 0.4 x the full method (B3)." in told
 
 
 def test_every_setting_has_a_comment():
