@@ -116,7 +116,8 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=24, help="how many are copied")
     parser.add_argument("--seed", type=int, default=0, help="of the cohort, and of which clips")
     options = parser.parse_args()
-    for root in options.studies or [cohort_folder(GaitCohort(seed=options.seed), cache_root())]:
+    cohort = GaitCohort(truth="leaks", seed=options.seed)
+    for root in options.studies or [cohort_folder(cohort, cache_root())]:
         measure(root, options.clips, options.seed)
 
 

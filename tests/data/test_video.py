@@ -461,5 +461,8 @@ def test_what_is_done_with_the_frames_does_not_count(tmp_path, monkeypatch):
     path = write_video(tmp_path / "a.mkv", grey_pictures(range(20)))
     now = [0.0]
     monkeypatch.setattr(video, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    frames = 0
     for _ in timed_frames(path, 5):
         now[0] += 100
+        frames += 1
+    assert frames == 20

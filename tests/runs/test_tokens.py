@@ -96,10 +96,11 @@ def test_every_kind_of_arm_trains_on_tokens(home, arm, monkeypatch):
 
 
 def test_chunks_of_a_batch_and_noise_at_test(home):
-    run(settings_for(
+    result = run(settings_for(
         home, "experiment=B3", "loss.grad_cache_chunk=2", "data.test_noise=displacement",
         "data.test_noise_strength=0.1", "trainer.max_epochs=1",
     ))  # fmt: skip
+    assert np.isfinite(pd.read_parquet(result.folder / keys.PREDICTIONS_FILE)["prob_steady"]).all()
 
 
 def test_a_resumed_run_ends_as_one_that_was_not_stopped(home, tmp_path, monkeypatch):

@@ -52,6 +52,15 @@ def defined(
     return contrast if known else None
 
 
+def not_asked(name: str, asks: str, first: str | None, second: str | None) -> Question:
+    """Says what a question needs whose primary contrast is missing or undefined."""
+    needed = (
+        f"It needs {first} and {second}, each with more than one patient and more than one trained "
+        "model."
+    )
+    return Question(name, asks, Answer.NOT_ASKED, (needed,))
+
+
 def plain_answer(primary: Contrast, margin: float) -> tuple[Answer, str]:
     """Answers by a contrast alone."""
     found = numbers(primary)

@@ -26,6 +26,7 @@ from vaclip.evaluation.answers import (
     defined,
     equal,
     ninety_interval,
+    not_asked,
     numbers,
     plain_answer,
 )
@@ -58,11 +59,7 @@ def taught_question(
     """Answers by the taught arm and its controls."""
     primary = defined(contrasts, roles.taught, roles.untaught)
     if primary is None:
-        needed = (
-            f"It needs {roles.taught} and {roles.untaught}, each with more than one patient and "
-            "more than one trained model."
-        )
-        return Question("bedside", _ASKS, Answer.NOT_ASKED, (needed,))
+        return not_asked("bedside", _ASKS, roles.taught, roles.untaught)
     answer, why = plain_answer(primary, roles.margin)
     if answer is Answer.YES:
         answer, why = _beyond_controls(roles, why, contrasts)

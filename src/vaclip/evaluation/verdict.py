@@ -37,7 +37,15 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from vaclip.evaluation.answers import Answer, Question, defined, equal, numbers, plain_answer
+from vaclip.evaluation.answers import (
+    Answer,
+    Question,
+    defined,
+    equal,
+    not_asked,
+    numbers,
+    plain_answer,
+)
 from vaclip.evaluation.bedside import aligned_question, taught_question
 from vaclip.evaluation.closure import Closure
 from vaclip.evaluation.compare import Contrast, Score
@@ -186,11 +194,7 @@ def _map_at_hand(
 ) -> Question:
     asks = "With a clinician's map at hand: does the map add to the video?"
     if primary is None:
-        needed = (
-            f"It needs {roles.method} and {roles.baseline}, each with more than one patient and "
-            "more than one trained model."
-        )
-        return Question("map_at_hand", asks, Answer.NOT_ASKED, (needed,))
+        return not_asked("map_at_hand", asks, roles.method, roles.baseline)
     answer, why = plain_answer(primary, roles.margin)
     if answer is Answer.YES:
         answer, why = _beyond_the_map(roles, why, fusion, evidence)
