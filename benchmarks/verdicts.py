@@ -1,11 +1,13 @@
 """How often the verdict is right on repeated cohorts whose truth is known.
 
-    python benchmarks/verdicts.py [--repeats 20] [--jobs 2] [--patients 30] [--quick] [OVERRIDE ...]
+    python benchmarks/verdicts.py [--repeats 20] [--jobs 2] [--patients 30] [--rows FILE.csv]
+        [--quick] [OVERRIDE ...]
 
 Each repeat is a cohort of its own, generated from another seed (1000 and on: none that was looked
 at before), small enough that the verdict's arms are trained on it in a few minutes. `EXPECTED` says
 what each truth (`data.synthetic.truth`) makes of each question: the right answer, and the wrong
-ones. Undecided is never wrong. `--quick` is one tiny cohort of each truth: does it run?
+ones. Undecided is never wrong. Cohorts that stand in `--rows` already are not made again.
+`--quick` is one tiny cohort of each truth: does it run?
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from vaclip.console import setup_logging
 from vaclip.evaluation.evaluate import evaluate
 from vaclip.evaluation.predictions import Predictions
 from vaclip.evaluation.roles import Roles
+from vaclip.files import atomic_file
 from vaclip.runs.run import finish_run, open_run
 
 ARMS = ("B0", "B3", "K_shuffled", "K_map_only", "P1", "P2", "P_shuffled", "P_prior")
@@ -86,23 +89,37 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--patients", type=int, default=30)
     parser.add_argument("--truths", nargs="+", choices=EXPECTED, default=list(EXPECTED))
+    parser.add_argument("--rows", type=Path, help="where each cohort's result is kept")
     parser.add_argument("--quick", action="store_true")
     options, overrides = parser.parse_known_args()
     overrides.insert(0, f"data.synthetic.patients={options.patients}")
     if options.quick:
         options.repeats, overrides = 1, [*TINY, *overrides[1:]]
     seeds = range(FIRST_SEED, FIRST_SEED + options.repeats)
-    rows = Parallel(options.jobs, verbose=10)(
-        delayed(one_cohort)(truth, seed, overrides) for truth in options.truths for seed in seeds
+    done = options.rows is not None and options.rows.exists()
+    table = (
+        pd.read_csv(options.rows, keep_default_na=False)
+        if done
+        else pd.DataFrame(columns=["truth", "seed"])
     )
-    table = pd.DataFrame(rows)
-    print(f"\n{options.repeats} cohorts of each truth, seeds {seeds[0]} to {seeds[-1]}; share ± "
-          "Monte-Carlo error")  # fmt: skip
-    print("\n| truth | question | right | wrong | undecided |\n|---|---|---|---|---|")
+    known = set(zip(table["truth"], table["seed"], strict=True))
+    left = [(truth, seed) for seed in seeds for truth in options.truths]  # balanced if cut off
+    left = [cohort for cohort in left if cohort not in known]
+    workers = Parallel(options.jobs, verbose=10, return_as="generator_unordered")
+    for row in workers(delayed(one_cohort)(*cohort, overrides) for cohort in left):
+        table = pd.DataFrame([*table.to_dict("records"), row])
+        if options.rows is not None:
+            with atomic_file(options.rows) as temporary:
+                table.to_csv(temporary, index=False)
+    chosen = table["truth"].isin(options.truths) & table["seed"].isin(seeds)
+    table = table[chosen].sort_values(["truth", "seed"])
+    print(f"\nCohorts of {options.patients} patients, seeds from {FIRST_SEED}; share ± Monte-Carlo "
+          "error")  # fmt: skip
+    print("\n| truth | cohorts | question | right | wrong | undecided |\n|---|---|---|---|---|---|")
     for truth, own in table.groupby("truth", sort=False):
         for name in ("bedside", "map_at_hand", "whose_map"):
             cells = answered(Counter(own[name]), EXPECTED[str(truth)].get(name))
-            print(f"| {truth} | {name} | " + " | ".join(cells) + " |")
+            print(f"| {truth} | {len(own)} | {name} | " + " | ".join(cells) + " |")
     print(f"\n| truth | {' | '.join(ARMS)} |\n|---|{'---|' * len(ARMS)}")
     for truth, own in table.groupby("truth", sort=False):
         cells = (f"{own[arm].mean():.3f} ± {own[arm].std():.3f}" for arm in ARMS)
