@@ -13,8 +13,8 @@ from conftest import write_tiny_study
 from vaclip import VaclipError, keys
 from vaclip.ablation.ablation import Ablation, open_study_folder, plain_config, plan_study
 from vaclip.ablation.job import run_job, save_job
-from vaclip.ablation.pool import job_folder
 from vaclip.ablation.progress import print_plan
+from vaclip.ablation.worker import job_folder
 from vaclip.compose import compose_settings
 from vaclip.console import console
 from vaclip.evaluation.plan import Plan, plan_changes, read_plans

@@ -1,4 +1,4 @@
-"""Jobs as processes: what fails is noted with its reason, and the others go on."""
+"""Jobs in processes: what fails is noted with its reason, and the others go on."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -27,7 +29,8 @@ from vaclip.ablation.job import (
     seconds_taken,
 )
 from vaclip.ablation.plan import Job
-from vaclip.ablation.pool import FAILED_FILE, job_folder, launch_jobs, run_jobs, start_job
+from vaclip.ablation.pool import launch_jobs, run_jobs
+from vaclip.ablation.worker import FAILED_FILE, LOG_FILE, Worker, job_folder
 from vaclip.evaluation.predictions import Predictions
 from vaclip.files import write_json
 
@@ -60,6 +63,13 @@ def broken(job: Job, name: str) -> Job:
     """A job that the user can mend: its study does not exist."""
     data = dataclasses.replace(job.config.data, source="folder", root="nowhere")
     return Job(name, dataclasses.replace(job.config, data=data))
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[Worker]:
+    started = Worker(tmp_path, 1)
+    yield started
+    started.end()
 
 
 def reason_of(study: Path, name: str) -> str:
@@ -168,10 +178,55 @@ def test_a_failure_is_noted_and_the_others_go_on(job, tmp_path):
     assert not (tmp_path / keys.PREDICTIONS_FILE).exists()
 
 
-def test_a_failure_that_is_no_mistake_of_the_user_is_noted_too(tmp_path):
-    (tmp_path / "job.yaml").write_text("nonsense: 1\n")
-    assert not start_job(tmp_path, 1)
-    assert "job.yaml was damaged" in json.loads((tmp_path / FAILED_FILE).read_text())["reason"]
+def test_a_failure_that_is_no_mistake_of_the_user_is_noted_too(tmp_path, worker):
+    job_folder(tmp_path, "one").mkdir(parents=True)
+    (job_folder(tmp_path, "one") / "job.yaml").write_text("nonsense: 1\n")
+    assert not worker.run("one")
+    assert "job.yaml was damaged" in reason_of(tmp_path, "one")
+
+
+def test_a_process_runs_job_after_job_and_each_has_its_log(job, finished, worker, tmp_path):
+    """As alone: nothing that one job leaves behind changes the next."""
+    jobs = [dataclasses.replace(job, name=name) for name in ("one", "two")]
+    for one in jobs:
+        save_job(one, job_folder(tmp_path, one.name))
+    assert worker.run("one")
+    process = worker._process
+    assert worker.run("two")
+    assert worker._process is process is not None
+    alone = pd.read_parquet(arm_folder(job_folder(finished, job.name), job, "B3")
+                            / keys.PREDICTIONS_FILE)  # fmt: skip
+    for one in jobs:
+        folder = job_folder(tmp_path, one.name)
+        assert is_complete(one, folder)
+        assert f"Run folder: {folder}" in (folder / LOG_FILE).read_text().replace("\n", "")
+        table = pd.read_parquet(arm_folder(folder, one, "B3") / keys.PREDICTIONS_FILE)
+        pd.testing.assert_frame_equal(table, alone)
+
+
+def test_after_a_process_is_killed_another_takes_the_next_job(job, worker, tmp_path):
+    for name in ("one", "two"):
+        save_job(broken(job, name), job_folder(tmp_path, name))
+    killer = threading.Thread(target=kill_once_started, args=(worker,))
+    killer.start()
+    assert not worker.run("one")
+    killer.join()
+    assert reason_of(tmp_path, "one") == "killed by SIGKILL, perhaps for want of memory"
+    assert not worker.run("two")
+    assert "nowhere" in reason_of(tmp_path, "two")
+
+
+def kill_once_started(worker: Worker) -> None:
+    while worker._process is None:
+        time.sleep(0.001)
+    worker._process.kill()
+
+
+def test_a_worker_that_is_ended_runs_nothing_more(job, worker, tmp_path):
+    save_job(broken(job, "one"), job_folder(tmp_path, "one"))
+    worker.end()
+    assert not worker.run("one")
+    assert not (job_folder(tmp_path, "one") / FAILED_FILE).exists()
 
 
 ONE_REASON = {f"B{n}-fold0": f"jobs/B{n}-fold0: the disk is full" for n in range(8)}
@@ -191,14 +246,14 @@ def test_first_jobs_that_fail_alike_end_the_study(job, tmp_path, monkeypatch, re
     jobs = [dataclasses.replace(job, name=name) for name in reasons]
     ended: list[str] = []
 
-    def start(folder: Path, _: int, stop: threading.Event) -> bool:
-        while len(ended) < [*reasons].index(folder.name) and not stop.wait(0.001):
+    def start(worker: Worker, name: str) -> bool:
+        while len(ended) < [*reasons].index(name) and not worker._ended.wait(0.001):
             pass  # one after the other
-        if reason := reasons[folder.name]:
-            write_json(folder / FAILED_FILE, {"reason": reason})
+        if reason := reasons[name]:
+            write_json(job_folder(tmp_path, name) / FAILED_FILE, {"reason": reason})
         return reason is None
 
-    monkeypatch.setattr("vaclip.ablation.pool.start_job", start)
+    monkeypatch.setattr(Worker, "run", start)
 
     def run() -> None:
         run_jobs(
@@ -214,25 +269,25 @@ def test_first_jobs_that_fail_alike_end_the_study(job, tmp_path, monkeypatch, re
     assert len(ended) == ends
 
 
-def test_a_job_that_is_stopped_says_by_what(job, tmp_path, monkeypatch):
-    save_job(job, tmp_path)
-    command = [sys.executable, "-c", STOPS_ITSELF, "vaclip.ablation.job", str(tmp_path)]
+def test_a_job_that_is_stopped_says_by_what(job, worker, tmp_path, monkeypatch):
+    save_job(job, job_folder(tmp_path, job.name))
+    command = [sys.executable, "-c", STOPS_ITSELF, "vaclip.ablation.worker", str(tmp_path)]
     popen = subprocess.Popen
     monkeypatch.setattr(
-        "vaclip.ablation.pool.subprocess.Popen", lambda _, **how: popen(command, **how)
+        "vaclip.ablation.worker.subprocess.Popen", lambda _, **how: popen(command, **how)
     )
-    assert not start_job(tmp_path, 1)
-    reason = json.loads((tmp_path / FAILED_FILE).read_text())["reason"]
+    assert not worker.run(job.name)
+    reason = reason_of(tmp_path, job.name)
     assert reason == "stopped by SIGTERM; the study goes on with the same command"
 
 
 # A job that is stopped, as by a time limit, once it works.
 STOPS_ITSELF = """
 import os, signal, sys
-from vaclip.ablation import job
-job.run_job = lambda folder: os.kill(os.getpid(), signal.SIGTERM) or signal.pause()
+from vaclip.ablation import worker
+worker.run_job = lambda folder: os.kill(os.getpid(), signal.SIGTERM) or signal.pause()
 sys.argv = sys.argv[1:]
-job.main()
+worker.main()
 """
 
 
@@ -300,8 +355,10 @@ def test_a_test_under_other_settings_is_made_anew(job, finished, tmp_path):
 
 def test_a_job_that_another_process_runs_is_no_failure(job, finished):
     folder = job_folder(finished, job.name)
+    worker = Worker(finished, 1)
     with FileLock(folder / "lock"):
-        assert not start_job(folder, 1)
+        assert not worker.run(job.name)
+    worker.end()
     assert not (folder / FAILED_FILE).exists()
 
 

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from composed import make_config
 from vaclip.ablation.plan import Job
-from vaclip.ablation.pool import FAILED_FILE, job_folder
 from vaclip.ablation.progress import JobProgress, cost, duration
+from vaclip.ablation.worker import FAILED_FILE, job_folder
 from vaclip.files import write_json
 
 

@@ -14,7 +14,7 @@ from features.test_sources import ABOUT, save_program
 from vaclip import keys
 from vaclip.ablation.ablation import open_study_folder, plain_config, plan_study
 from vaclip.ablation.job import run_job, save_job
-from vaclip.ablation.pool import job_folder
+from vaclip.ablation.worker import job_folder
 from vaclip.compose import compose_settings
 from vaclip.config import StudyRunConfig
 from vaclip.data.cache_content import cache_entries

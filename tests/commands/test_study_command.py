@@ -49,7 +49,7 @@ def command(home: Path, *words: str) -> tuple[int, str]:
 def running(folder: Path) -> bool:
     """Whether a job of a study is running."""
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
-    return any("vaclip.ablation.job" in line and folder.name in line
+    return any("vaclip.ablation.worker" in line and folder.name in line
                for line in listed.stdout.splitlines())  # fmt: skip
 
 

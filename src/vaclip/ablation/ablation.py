@@ -21,12 +21,12 @@ from vaclip.ablation.plan import Compose, Job, plan_jobs
 from vaclip.ablation.pool import (
     alike_reason,
     available_cores,
-    job_folder,
     launch_jobs,
     run_jobs,
     threads_each,
 )
 from vaclip.ablation.register import register_plan, study_plan, study_roles
+from vaclip.ablation.worker import job_folder
 from vaclip.audit.data_card import data_card
 from vaclip.config import Config, StudyConfig, StudyRunConfig
 from vaclip.errors import VaclipError, counted

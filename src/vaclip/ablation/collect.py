@@ -10,7 +10,8 @@ import pandas as pd
 from vaclip import keys
 from vaclip.ablation.job import arm_folder, seconds_taken
 from vaclip.ablation.plan import Job
-from vaclip.ablation.pool import failed_reason, job_folder
+from vaclip.ablation.pool import failed_reason
+from vaclip.ablation.worker import job_folder
 from vaclip.evaluation.embeddings import embeddings_path
 from vaclip.evaluation.predictions import joined_tables
 from vaclip.files import atomic_file, link_file

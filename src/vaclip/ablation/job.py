@@ -1,10 +1,8 @@
-"""One job of a study, in a process and a folder of its own: ``python -m vaclip.ablation.job``."""
+"""One job of a study, in a folder of its own."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,17 +15,14 @@ from omegaconf.errors import OmegaConfBaseException
 from vaclip import keys
 from vaclip.ablation.plan import Job, folder_name
 from vaclip.config import Config
-from vaclip.console import setup_logging
 from vaclip.errors import VaclipError
 from vaclip.evaluation.embeddings import FOLDER as EMBEDDINGS
-from vaclip.files import BusyError, atomic_file, content_digest, read_json, write_json
+from vaclip.files import atomic_file, content_digest, read_json, write_json
 from vaclip.runs.folder import checkpoint_path, compared_settings, fold_folder, unequal_keys
 from vaclip.runs.run import finish_run, open_run, retest_fold
-from vaclip.signals import end_with_parent, stoppable
 
 SPEC_FILE = "job.yaml"
 DONE_FILE = "done.json"
-BUSY_STATUS = 75  # EX_TEMPFAIL of sysexits.h
 
 
 def arm_folder(folder: Path, job: Job, arm: str) -> Path:
@@ -163,22 +158,3 @@ def _read_done(folder: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not {"seconds", "files"} <= content.keys():
         raise _damaged(folder, DONE_FILE)
     return content
-
-
-def main() -> None:
-    """Runs the job of a folder; exits with status 1 after a user's mistake."""
-    parser = argparse.ArgumentParser(prog="python -m vaclip.ablation.job", description=__doc__)
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
-    end_with_parent()
-    setup_logging()
-    try:
-        with stoppable("the study goes on with the same command"):
-            run_job(folder)
-    except VaclipError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(BUSY_STATUS if isinstance(error, BusyError) else 1)
-
-
-if __name__ == "__main__":
-    main()

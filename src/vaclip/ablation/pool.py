@@ -1,29 +1,24 @@
-"""Runs the jobs of a study, several at a time, each in a process of its own."""
+"""Runs the jobs of a study, several processes at a time."""
 
 from __future__ import annotations
 
 import os
-import signal
+import queue
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import IO, cast
 
-from vaclip.ablation.job import BUSY_STATUS, DONE_FILE, save_job
+from vaclip.ablation.job import save_job
 from vaclip.ablation.plan import Job
+from vaclip.ablation.worker import FAILED_FILE, Worker, job_folder
 from vaclip.compose import quoted
 from vaclip.errors import VaclipError
-from vaclip.files import read_json, write_json
+from vaclip.files import read_json
 
-FAILED_FILE = "failed.json"
-LOG_FILE = "job.log"
-_POLL_S = 0.1
-_LONGEST_REASON = 500
 _ALIKE = 3  # so many first jobs that fail for one reason say what the others would
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def available_cores() -> int:
@@ -36,62 +31,6 @@ def available_cores() -> int:
 def threads_each(at_once: int) -> int:
     """The threads of each of several jobs that share the cores."""
     return max(1, available_cores() // at_once)
-
-
-def job_folder(study: Path, name: str) -> Path:
-    """Returns the folder of a job."""
-    return study / "jobs" / name
-
-
-def start_job(folder: Path, threads: int, stop: threading.Event | None = None) -> bool:
-    """Runs a job in a process and waits for it.
-
-    Its output goes to ``job.log``; where it fails, the reason goes to ``failed.json``.
-
-    Args:
-        folder: Of the job.
-        threads: That it may use.
-        stop: Set to have the job killed.
-
-    Returns:
-        Whether it succeeded.
-    """
-    stop = stop or threading.Event()
-    (folder / FAILED_FILE).unlink(missing_ok=True)
-    environment = {**os.environ, **dict.fromkeys(_THREADS, str(threads)), "PYTHONUTF8": "1"}
-    for name in ("LOCAL_RANK", "VACLIP_RUN_DIR"):  # of a run that is distributed
-        environment.pop(name, None)
-    command = [sys.executable, "-m", "vaclip.ablation.job", str(folder)]
-    with (folder / LOG_FILE).open("ab") as log:
-        before = log.tell()  # what earlier attempts said
-        process = subprocess.Popen(
-            # The pipe tells the job when this process is gone.
-            command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, env=environment,
-        )  # fmt: skip
-        try:
-            while process.poll() is None and not stop.wait(_POLL_S):
-                pass
-        finally:
-            process.kill()
-            code = process.wait()
-    if stop.is_set() or code == BUSY_STATUS:
-        return False
-    if code == 0 and (folder / DONE_FILE).exists():
-        return True
-    write_json(folder / FAILED_FILE, {"reason": _reason(folder / LOG_FILE, before, code)})
-    return False
-
-
-def _reason(log: Path, before: int, code: int) -> str:
-    if code < 0:
-        name = signal.Signals(-code).name
-        return f"killed by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")
-    text = log.read_bytes()[before:].decode("utf-8", errors="replace")
-    said = [line.strip() for line in text.splitlines() if line.strip()]
-    last = max((n for n, line in enumerate(said) if line.startswith("error: ")), default=-1)
-    # What the user can mend is told whole; of another error the last line names it.
-    told = " ".join(said[last:]).removeprefix("error: ") if said else f"exit status {code}"
-    return told if len(told) <= _LONGEST_REASON else f"{told[:_LONGEST_REASON]} ..."
 
 
 def failed_reason(folder: Path) -> str | None:
@@ -126,12 +65,18 @@ def run_jobs(
     Raises:
         VaclipError: If the first three all fail for one reason, which the others then share.
     """
-    threads = threads_each(at_once)
-    stop = threading.Event()
+    workers = [Worker(study, threads_each(at_once)) for _ in range(at_once)]
+    free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+    for worker in workers:
+        free.put(worker)
 
     def run(job: Job) -> bool:
+        worker = free.get()
         started(job)
-        return start_job(job_folder(study, job.name), threads, stop)
+        try:
+            return worker.run(job.name)
+        finally:
+            free.put(worker)
 
     for job in jobs:
         save_job(job, job_folder(study, job.name))
@@ -150,8 +95,9 @@ def run_jobs(
                         f"mend it and run the same command again: {reason}"
                     )
         finally:  # also after Ctrl-C: nothing goes on unseen
-            stop.set()
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in workers:
+                worker.end()
 
 
 def launch_jobs(

@@ -16,8 +16,9 @@ from vaclip.ablation.ablation import Ablation, jobs_at_once
 from vaclip.ablation.estimate import training_seconds
 from vaclip.ablation.job import seconds_taken
 from vaclip.ablation.plan import Job
-from vaclip.ablation.pool import failed_reason, job_folder, threads_each
+from vaclip.ablation.pool import failed_reason, threads_each
 from vaclip.ablation.register import study_plan
+from vaclip.ablation.worker import job_folder
 from vaclip.console import console, say
 from vaclip.files import json_digest
 

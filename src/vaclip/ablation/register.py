@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vaclip import keys
-from vaclip.ablation.pool import job_folder
+from vaclip.ablation.worker import job_folder
 from vaclip.config import StudyConfig
 from vaclip.errors import VaclipError, counted
 from vaclip.evaluation.plan import Plan, plan_changes, plan_content, read_plans

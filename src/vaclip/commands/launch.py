@@ -18,10 +18,14 @@ from vaclip.signals import end_with_parent
 @hydra.main(version_base="1.3", config_path="pkg://vaclip.conf", config_name="launch")
 def _launch(composed: Any) -> None:
     """Runs one job; a failure is noted in its folder and does not stop the others."""
-    from vaclip.ablation.pool import available_cores, job_folder, start_job
+    from vaclip.ablation.pool import available_cores
+    from vaclip.ablation.worker import Worker
 
-    folder = job_folder(Path(composed.folder), composed.job)
-    start_job(folder, composed.threads or available_cores())
+    worker = Worker(Path(composed.folder), composed.threads or available_cores())
+    try:
+        worker.run(composed.job)
+    finally:
+        worker.end()
 
 
 def main() -> None:

@@ -18,7 +18,8 @@ class FrozenFeatures(VideoEncoder):
         width: Channels of its tokens.
         channels: D.
         dropout: Share of the frozen channels that training leaves out, anew for each segment.
-        noise: Standard deviation of what training adds to its tokens, which have one of 1 before.
+        noise: Standard deviation of what training adds to all tokens of a step alike, channel by
+            channel; they have one of 1 before.
     """
 
     gives_tokens = True
@@ -38,7 +39,9 @@ class FrozenFeatures(VideoEncoder):
     def forward(self, video: Tensor) -> Encoded:
         tokens = self.adapter(video)
         if self.training and self.noise:
-            tokens = tokens + self.noise * torch.randn_like(tokens)
+            # One draw for all places of a step: of many, pooling would leave next to nothing.
+            drawn = torch.randn_like(tokens[..., :1, :1])
+            tokens = tokens + self.noise * drawn
         tokens = tokens.relu()
         tokens = tokens + self.mix(tokens)
         return Encoded(tokens.mean(dim=(2, 3, 4)), tokens)
