@@ -31,7 +31,7 @@ TIERS = (
     {"maps", "models", "losses", "metrics"},
     {"study", "cohort", "data", "features", "evaluation"},
     {"training"},
-    {"runs", "importers"},
+    {"runs", "explain", "importers"},
     {"audit", "ablation", "reports"},
     {"commands", "__main__"},
 )
@@ -138,6 +138,8 @@ def test_no_import_breaches_the_design():
         ("evaluation/compare.py", "vaclip.study.study"),
         ("reports/page.py", "vaclip.metrics.functional"),
         ("audit/check.py", "vaclip.ablation.plan"),
+        ("explain/measures.py", "vaclip.runs.run"),
+        ("evaluation/bedside.py", "vaclip.explain.measures"),
     ],
 )
 def test_a_breach_is_seen(path, module):

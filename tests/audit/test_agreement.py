@@ -13,48 +13,10 @@ from vaclip.audit.agreement import (
     cohen_kappa,
     fleiss_kappa,
     joint_agreement,
-    map_correlation,
-    map_intersection,
 )
 from vaclip.data import cache
 from vaclip.data.cache import SampleSettings, cache_study
 from vaclip.study.load import load_study
-
-# --- maps ----------------------------------------------------------------------------------------
-
-
-def test_equal_maps_agree_fully_at_any_brightness():
-    one = np.arange(24, dtype=np.uint8).reshape(1, 2, 3, 4)
-    assert map_correlation(one, one) == pytest.approx(1)
-    assert map_correlation(one, 5 * one + 3) == pytest.approx(1)
-    assert map_intersection(one, one) == pytest.approx(1)
-    assert map_intersection(one, 5 * one) == pytest.approx(1)
-
-
-def test_complementary_maps_do_not_agree():
-    one = np.zeros((1, 2, 4, 4), np.uint8)
-    one[..., :2] = 255
-    assert map_correlation(one, 255 - one) == pytest.approx(-1)
-    assert map_intersection(one, 255 - one) == 0
-
-
-def test_half_an_overlap():
-    one, other = np.zeros((2, 1, 1, 4, 4), np.uint8)
-    one[..., 0:2] = 200
-    other[..., 1:3] = 100
-    assert map_correlation(one, other) == pytest.approx(0)
-    assert map_intersection(one, other) == pytest.approx(0.5)
-
-
-def test_a_constant_map_has_no_correlation_and_an_empty_one_no_intersection():
-    shape = (1, 2, 4, 4)
-    some = np.arange(32, dtype=np.uint8).reshape(shape)
-    assert math.isnan(map_correlation(some, np.full(shape, 7, np.uint8)))
-    assert math.isnan(map_intersection(np.zeros(shape, np.uint8), some))
-    # min(1/32, some/496) by hand: 0..15 lie below 1/32 = 15.5/496, the other 16 above.
-    expected = sum(range(16)) / 496 + 16 / 32
-    assert map_intersection(some, np.full(shape, 7, np.uint8)) == pytest.approx(expected)
-
 
 # --- categories ----------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from statsmodels.stats import inter_rater
 
 from vaclip.data.cache import SampleSettings, cache_study, map_identities
 from vaclip.data.dataset import map_array
+from vaclip.explain.measures import correlation, intersection
 from vaclip.maps.source import map_source
 from vaclip.study.study import Study
 
@@ -37,11 +38,11 @@ class PairAgreement:
         exact: Share of them with exactly the same set of annotations; NaN for N = 0.
         kappa: `cohen_kappa` of the sets of annotations, over the clips on which both named theirs,
             as regions are; NaN where there is none: two drawings are never the same category.
-        cc: (N,) `map_correlation` of the two maps of each clip.
-        sim: (N,) `map_intersection` of the two maps of each clip.
-        cc_chance: Mean `map_correlation` of an annotator's map of a patient and the other
+        cc: (N,) `correlation` of the two maps of each clip.
+        sim: (N,) `intersection` of the two maps of each clip.
+        cc_chance: Mean `correlation` of an annotator's map of a patient and the other
             annotator's maps of other patients; NaN for fewer than two patients.
-        sim_chance: Mean `map_intersection` likewise.
+        sim_chance: Mean `intersection` likewise.
     """
 
     first: str
@@ -121,7 +122,7 @@ def _compare(
     scores = np.empty((len(clip_ids), 2))
     for row, clip_id in enumerate(clip_ids):
         one, other = (map_array(own[clip_id]).numpy() for own in maps)
-        scores[row] = map_correlation(one, other), map_intersection(one, other)
+        scores[row] = _alike(one, other)
     return PairAgreement(
         *pair,
         clip_ids,
@@ -129,6 +130,13 @@ def _compare(
         cohen_kappa(*([own[clip] for clip in clip_ids if clip in named] for own in said)),
         *scores.T,
         *_chance(maps, [(clip_id, patients[clip_id]) for clip_id in clip_ids]),
+    )
+
+
+def _alike(one: Map, other: Map) -> tuple[float, float]:
+    """CC and SIM of two maps."""
+    return float(correlation(one[None], other[None])[0]), float(
+        intersection(one[None], other[None])[0]
     )
 
 
@@ -165,7 +173,7 @@ def _chance(
         )
         # Clips differ in length: the other map is seen at the same share of its own.
         at = np.linspace(0, other.shape[1] - 1, one.shape[1]).round().astype(np.int64)
-        scores.append((map_correlation(one, other[:, at]), map_intersection(one, other[:, at])))
+        scores.append(_alike(one, other[:, at]))
     cc, sim = pd.DataFrame(scores, columns=["cc", "sim"]).mean()  # of those that are defined
     return float(cc), float(sim)
 
@@ -232,38 +240,3 @@ def joint_agreement(study: Study, settings: SampleSettings, root: Path) -> tuple
 
 def _numbers(categories: Sequence[Hashable]) -> dict[Hashable, int]:
     return {category: number for number, category in enumerate(dict.fromkeys(categories))}
-
-
-def map_correlation(one: Map, other: Map) -> float:
-    """CC of the saliency literature: Pearson correlation over all pixels and samples.
-
-    See Bylinskii et al., "What do different evaluation metrics tell us about saliency models?",
-    TPAMI 2019.
-
-    Args:
-        one: A map of any shape.
-        other: Of the same shape.
-
-    Returns:
-        In [-1, 1]; NaN where one of them is constant.
-    """
-    if np.ptp(one) == 0 or np.ptp(other) == 0:
-        return math.nan
-    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
-
-
-def map_intersection(one: Map, other: Map) -> float:
-    """SIM of the saliency literature: sum of the smaller of two maps that each sum to 1.
-
-    Source as of `map_correlation`.
-
-    Args:
-        one: A map of any shape, not negative.
-        other: Of the same shape.
-
-    Returns:
-        In [0, 1], 1 for equal maps; NaN where one of them is empty.
-    """
-    if not (one.any() and other.any()):
-        return math.nan
-    return float(np.minimum(one / one.sum(), other / other.sum()).sum())
