@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vaclip import keys
 from vaclip.errors import VaclipError, did_you_mean
-from vaclip.models.encoders import ENCODERS, VideoEncoder
+from vaclip.models.encoders import ENCODERS, Encoded, VideoEncoder
 from vaclip.models.guidance import GUIDANCE, Guidance, MapGate
 from vaclip.models.heads import AttentionEncoder, ProjectionHead
 from vaclip.models.map_head import MAP_SOURCES, MapHead, guiding_map
@@ -176,9 +176,22 @@ class VideoAttentionCLIP(nn.Module):
         Returns:
             The outputs that `vaclip.keys` describes, by their keys.
         """
+        encoded = self.video_encoder(video)
+        return self.read(encoded, attn_map, attn_valid, map_given=map_given, embed=embed)
+
+    def read(
+        self,
+        encoded: Encoded,
+        attn_map: Tensor,
+        attn_valid: Tensor | None = None,
+        *,
+        map_given: Tensor | None = None,
+        embed: bool = True,
+    ) -> dict[str, Tensor]:
+        """Runs the model on what its video encoder gave, see `forward`."""
+        pooled, tokens = encoded
         if attn_valid is None:
-            attn_valid = torch.ones(len(video), dtype=torch.bool, device=video.device)
-        pooled, tokens = self.video_encoder(video)
+            attn_valid = torch.ones(len(pooled), dtype=torch.bool, device=pooled.device)
         outputs: dict[str, Tensor] = {}
         if tokens is not None:
             outputs[keys.VIDEO_TOKENS] = tokens
