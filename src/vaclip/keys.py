@@ -134,6 +134,47 @@ STUDY_PLAN_FILE: Final = "plan.json"
 """What was planned before the first job, and what it was changed to: `vaclip.evaluation.plan`."""
 DATA_CARD_FILE: Final = "data_card.json"
 GALLERY_FILE: Final = "gallery.json"
+LOOK_FILE: Final = "look.csv"
+"""The look audit: where models look, against where clinicians look."""
+LOOK_CASES_FILE: Final = "look.json"
+
+# Look table: one row a segment, map and measure; what is undefined has no row.
+LOOK_MAP: Final = "map"
+"""Of the model: ``predicted, gate, gradcam, integrated_gradients, occlusion``. Beside it
+`LOOK_FLOORS`, `LOOK_CEILING` and, for `LOOK_REMOVAL`, `LOOK_CLINICIANS`."""
+LOOK_FLOORS: Final = ("prior", "centre", "other")
+"""The mean map of the training patients, the middle of the picture, other patients' maps."""
+LOOK_CEILING: Final = "annotators"
+"""Each annotator's map, against the mean of the others'."""
+LOOK_CLINICIANS: Final = "clinicians"
+LOOK_MEASURE: Final = "measure"
+LOOK_AGREEMENT: Final = (
+    "cc",
+    "sim",
+    "kl",
+    "nss",
+    "auc_judd",
+    "energy",
+    "auc_shuffled",
+    "information_gain",
+)
+"""Of `vaclip.explain.measures`."""
+LOOK_REMOVAL: Final = ("deletion", "insertion")
+"""By how much better a map tells what the diagnosis rests on than a random one."""
+LOOK_RANDOMISED: Final = "randomised"
+"""Correlation with the map of the same network with random weights."""
+LOOK_VALUE: Final = "value"
+LOOK_COLUMNS: Final = (
+    PRED_ARM,
+    PRED_FOLD,
+    PRED_SEED,
+    PRED_PATIENT,
+    PRED_CLIP,
+    PRED_SEGMENT,
+    LOOK_MAP,
+    LOOK_MEASURE,
+    LOOK_VALUE,
+)
 
 # Axes: what a variant of an arm changes.
 AXIS_TRAIN_FRACTION: Final = "train_fraction"

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from scipy.stats import pearsonr
 from sklearn.metrics import roc_auc_score
 
+from vaclip import keys
 from vaclip.explain.measures import (
     EVERYWHERE,
-    MEASURES,
     agreement,
     auc_judd,
     auc_shuffled,
@@ -111,7 +111,7 @@ def test_what_is_undefined_is_nan_and_spoils_no_other_row():
     some, flat, empty = cells(1, 2, 4), cells(3, 3, 3), cells(0, 0, 0)
     names = {
         (0, 1): {"cc", "nss", "auc_judd", "energy", "auc_shuffled"},  # constant clinicians' map
-        (0, 2): set(MEASURES),
+        (0, 2): set(keys.LOOK_AGREEMENT),
         (1, 0): {"cc", "nss"},
         (2, 0): {"cc", "nss", "sim", "kl", "energy", "information_gain"},
     }
@@ -170,7 +170,7 @@ def naive(looked, clinicians, prior, others):
 def test_all_are_those_of_naive_loops(seed):
     four = [maps([seed, side], n=3) for side in range(4)]
     found = agreement(*four)
-    assert tuple(found) == MEASURES
+    assert tuple(found) == keys.LOOK_AGREEMENT
     for row, own in enumerate(zip(*four, strict=True)):
         for name, value in naive(*own).items():
             assert found[name][row] == pytest.approx(value, abs=1e-9), name

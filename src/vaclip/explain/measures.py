@@ -152,11 +152,10 @@ OF_TWO_MAPS: Final[dict[str, Callable[[Maps, Maps], Scores]]] = {
     "auc_judd": auc_judd,
     "energy": energy_inside,
 }
-MEASURES: Final = (*OF_TWO_MAPS, "auc_shuffled", "information_gain")
 
 
 def agreement(looked: Maps, clinicians: Maps, prior: Maps, others: Maps) -> dict[str, Scores]:
-    """Returns every one of `MEASURES`.
+    """Returns every one of `keys.LOOK_AGREEMENT`.
 
     Args:
         looked: Maps of the model.
