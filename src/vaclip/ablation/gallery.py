@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -215,21 +216,40 @@ def segment_pictures(
         ``frames`` (4, H, W, 3), ``map`` (4, H, W) and, where guidance weighs places, ``gate``
         (4, H, W): its weights in [0, 1], times 255. All are uint8.
     """
-    attn = segment[keys.ATTN_MAP].float().mean(dim=0)
-    picked = np.linspace(0, len(attn) - 1, _FRAMES).round().astype(int)
-    pictures = {
-        "frames": segment[keys.VIDEO].permute(1, 2, 3, 0).numpy()[picked],
-        "map": attn.round().byte().numpy()[picked],
-    }
+    pictures = stills(segment)
     ((batch, outputs),) = predict_segments(model, [segment], 1, device)
     gate = outputs.get(keys.VIDEO_GATE)
     if isinstance(model.guidance, WeightedPoolGuidance):
         grid = outputs[keys.VIDEO_TOKENS].shape[2:]
         gate = token_weights(batch[keys.ATTN_MAP], batch[keys.ATTN_VALID], grid).weights
     if gate is not None and gate.dim() == 5:  # not one of channels
-        over_frames = F.interpolate(gate.float(), size=attn.shape, mode="trilinear")[0, 0]
-        pictures["gate"] = (over_frames * 255).round().byte().cpu().numpy()[picked]
+        pictures["gate"] = grid_stills(gate, segment[keys.ATTN_MAP].shape[1:])
     return pictures
+
+
+def stills(segment: dict[str, Tensor]) -> dict[str, Any]:
+    """Returns ``frames`` and ``map`` of `segment_pictures`."""
+    attn = segment[keys.ATTN_MAP].float().mean(dim=0)
+    picked = _spread(len(attn))
+    return {
+        "frames": segment[keys.VIDEO].permute(1, 2, 3, 0).numpy()[picked],
+        "map": attn.round().byte().numpy()[picked],
+    }
+
+
+def grid_stills(weights: Tensor, shape: Sequence[int]) -> NDArray[np.uint8]:
+    """Returns (4, H, W): weights on a token grid, times 255, over the same frames.
+
+    Args:
+        weights: (1, 1, T', H', W') in [0, 1].
+        shape: (T, H, W) of the segment.
+    """
+    over_frames = F.interpolate(weights.float(), size=tuple(shape), mode="trilinear")[0, 0]
+    return (over_frames * 255).round().byte().cpu().numpy()[_spread(shape[0])]
+
+
+def _spread(frames: int) -> NDArray[np.int64]:
+    return np.linspace(0, frames - 1, _FRAMES).round().astype(np.int64)
 
 
 def map_stills(segments: SegmentDataset, rows: list[int]) -> NDArray[np.uint8]:

@@ -59,6 +59,7 @@ def _study(composed: Any) -> None:
         run_study,
         why_not_done,
     )
+    from vaclip.ablation.look import write_looks
     from vaclip.ablation.progress import JobProgress, print_plan
     from vaclip.reports.page import write_report
 
@@ -86,6 +87,8 @@ def _study(composed: Any) -> None:
             )  # fmt: skip
         if not done:
             raise VaclipError(f"no job succeeded: {why_not_done(ablation, done)}")
+        with progress_bar("Where models look") as look_progress:
+            write_looks(ablation, done, progress=look_progress)
         with progress_bar("Writing the report") as report_progress:
             page = write_report(ablation.folder, progress=report_progress)
     say(f"Report: {page}")

@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vaclip import keys
-from vaclip.errors import VaclipError
 from vaclip.models import VideoAttentionCLIP
 from vaclip.models.encoders import Encoded
 
@@ -30,15 +29,13 @@ _STEPS = 32  # of the path of integrated gradients
 Segments: TypeAlias = tuple[Tensor, Tensor, Tensor]
 
 
-def check_model(model: VideoAttentionCLIP, name: str) -> None:
-    """Raises a VaclipError where there is no place to tell, or the diagnosis reads no video."""
+def why_no_place(model: VideoAttentionCLIP) -> str:
+    """Returns why it cannot be told where a model looks; empty where it can."""
     if not model.video_encoder.gives_tokens:
-        raise VaclipError(
-            f"where {name} looks cannot be told, because its video encoder keeps no place; train "
-            "one that gives tokens, such as model.clip_backbone=3dcnn"
-        )
+        return "its video encoder keeps no place; one that gives tokens does, such as 3dcnn"
     if model.classifier_source == "attn":
-        raise VaclipError(f"{name} reads the attention map and not the video")
+        return "its diagnosis reads the attention map and not the video"
+    return ""
 
 
 def look(
@@ -192,7 +189,7 @@ def class_logits(model: VideoAttentionCLIP, segments: Segments, label: Tensor) -
 @torch.no_grad()
 def _tokens(model: VideoAttentionCLIP, segments: Segments) -> Tensor:
     tokens = model.video_encoder(segments[0]).tokens
-    assert tokens is not None, "see check_model"
+    assert tokens is not None, "see why_no_place"
     return tokens
 
 
