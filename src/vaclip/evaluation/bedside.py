@@ -10,6 +10,10 @@ not? Primary contrast: taught - untaught, two arms that are pooled by a map whic
    its difference from the baseline reaches below -`Roles.margin`: undecided.
 4. *Yes*. (All of 2 and 3 have to hold, so that their p need no correction.)
 
+Beside it is said how much of the method's gain the taught arm has, and whether its map tells more
+of where clinicians look than the mean map of the training patients does; nothing is decided by
+either.
+
 In an ablation without these two arms: is the bedside arm better than the baseline? *Yes*: better.
 *No*: the baseline is better, or both are equal. Else undecided.
 """
@@ -33,6 +37,7 @@ from vaclip.evaluation.answers import (
 from vaclip.evaluation.closure import Closure
 from vaclip.evaluation.compare import Contrast
 from vaclip.evaluation.inference import ALPHA
+from vaclip.evaluation.look import LookScore, gain_sentence
 from vaclip.evaluation.roles import Pair, Roles
 
 _ASKS = (
@@ -54,7 +59,10 @@ def aligned_question(roles: Roles, primary: Contrast | None) -> Question:
 
 
 def taught_question(
-    roles: Roles, contrasts: Mapping[Pair, Contrast], closure: Closure | None
+    roles: Roles,
+    contrasts: Mapping[Pair, Contrast],
+    closure: Closure | None,
+    map_gain: LookScore | None = None,
 ) -> Question:
     """Answers by the taught arm and its controls."""
     primary = defined(contrasts, roles.taught, roles.untaught)
@@ -64,8 +72,9 @@ def taught_question(
     if answer is Answer.YES:
         answer, why = _beyond_controls(roles, why, contrasts)
     used = f"{roles.taught} is given no map at test: it looks where it has learned to."
-    beside = (used, str(closure)) if closure else (used,)
-    return Question("bedside", _ASKS, answer, (why, *beside), primary)
+    beside = [str(closure)] if closure else []
+    beside += [gain_sentence(map_gain)] if map_gain else []
+    return Question("bedside", _ASKS, answer, (why, used, *beside), primary)
 
 
 def _beyond_controls(

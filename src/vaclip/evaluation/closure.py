@@ -7,12 +7,15 @@ the video alone, 1 where it is as good as the arm that is shown the clinician's.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from scipy import stats
 
-from vaclip.evaluation.compare import Contrast
+from vaclip.evaluation.compare import HEADLINE, Contrast, compare
 from vaclip.evaluation.inference import LEVEL, UNDEFINED, Interval
+from vaclip.evaluation.predictions import Predictions
+from vaclip.evaluation.roles import Pair, Roles
 
 
 @dataclass(frozen=True)
@@ -79,3 +82,18 @@ def closure(part: Contrast, whole: Contrast, apart: Contrast) -> Closure:
     return Closure(
         part.first, part.second, whole.first, value, Interval((b - half) / a, (b + half) / a)
     )
+
+
+def closure_of(
+    predictions: Predictions, roles: Roles, contrasts: Mapping[Pair, Contrast]
+) -> Closure | None:
+    """How much of the method's gain the taught arm has; None where an arm is missing."""
+    if roles.taught is None or not {roles.taught, roles.method} <= set(predictions.jobs):
+        return None
+    gains = [contrasts.get((arm, roles.baseline)) for arm in (roles.taught, roles.method)]
+    if gains[0] is None or gains[1] is None:
+        return None
+    apart = compare(
+        predictions, roles.taught, roles.method, HEADLINE, n_resamples=1, n_permutations=0
+    )
+    return closure(gains[0], gains[1], apart)

@@ -22,7 +22,7 @@ from vaclip.evaluation.clinical import (
     benefit_gains,
     clinical_use,
 )
-from vaclip.evaluation.closure import Closure, closure
+from vaclip.evaluation.closure import closure_of
 from vaclip.evaluation.compare import (
     HEADLINE,
     N_PERMUTATIONS,
@@ -43,8 +43,9 @@ from vaclip.evaluation.learning import (
     patients_needed,
     points_of,
 )
+from vaclip.evaluation.look import Looks, judge_looks
 from vaclip.evaluation.predictions import Predictions
-from vaclip.evaluation.roles import Pair, Roles
+from vaclip.evaluation.roles import Roles
 from vaclip.evaluation.scores import METRICS
 from vaclip.evaluation.sites import Sites, by_site
 from vaclip.evaluation.thresholds import at_thresholds
@@ -102,6 +103,8 @@ class Evaluation:
     """Of the primary contrasts of undecided questions."""
     following: Following | None
     """Whether the method follows another patient's map; None where it was not tested with one."""
+    looks: Looks | None = None
+    """Where the models look; None without a look audit."""
 
     def __repr__(self) -> str:
         return f"Evaluation of {self.predictions!r}: {self.verdict.sentences[0]}"
@@ -155,6 +158,7 @@ def evaluate(
     roles: Roles | None = None,
     arms: Sequence[str] = (),
     blinding: Blinding = NOT_RECORDED,
+    look: pd.DataFrame | None = None,
     prevalences: Sequence[float] = PREVALENCES,
     n_resamples: int = N_RESAMPLES,
     n_permutations: int = N_PERMUTATIONS,
@@ -170,6 +174,7 @@ def evaluate(
         roles: Which arm plays which part; without them there are scores and no verdict.
         arms: The order in which to show the arms; others follow.
         blinding: What the annotators of the maps knew.
+        look: The look table of these models, see `keys.LOOK_COLUMNS`.
         prevalences: Of each class, for predictive values beside those at the cohort's own.
         n_resamples: Draws of the bootstrap.
         n_permutations: Of the paired permutation test.
@@ -224,7 +229,8 @@ def evaluate(
     following = None
     if roles and roles.swapped:
         following = follow_rate(own, roles.method, roles.swapped)
-    said = reach_verdict(own, roles, families, patients, blinding, following)
+    looks = None if look is None else judge_looks(look)
+    said = reach_verdict(own, roles, families, patients, blinding, following, looks)
     sizes = by_axis.get(keys.AXIS_TRAIN_FRACTION, {})
     learning = _curves(keys.AXIS_TRAIN_FRACTION, sizes, patients)
     needed = _needed(predictions, said, learning, roles, tests=len(families["primary"]))
@@ -251,6 +257,7 @@ def evaluate(
         },
         needed=needed,
         following=following,
+        looks=looks,
     )
 
 
@@ -290,6 +297,7 @@ def reach_verdict(
     scores: Mapping[str, ArmScores],
     blinding: Blinding = NOT_RECORDED,
     following: Following | None = None,
+    looks: Looks | None = None,
 ) -> Verdict:
     """Gathers what the rules of the verdict read, and applies them.
 
@@ -300,6 +308,7 @@ def reach_verdict(
         scores: By arm, per patient.
         blinding: What the annotators knew.
         following: Whether the method follows another patient's map.
+        looks: Where the models look.
     """
     chance = 1 / len(predictions.classes)
     if roles is None:
@@ -312,22 +321,10 @@ def reach_verdict(
         cut = at_thresholds(predictions, roles.method, roles.baseline)
     same = _same_maps(predictions, roles.method, roles.shuffled) if roles.shuffled else math.nan
     contrasts = {(c.first, c.second): c for family in families.values() for c in family}
-    closed = _closure(predictions, roles, contrasts)
-    evidence = Evidence(chance, alone, auroc, same, blinding, cut, following, closed)
+    closed = closure_of(predictions, roles, contrasts)
+    gain = looks.gain(roles.taught) if looks else None
+    evidence = Evidence(chance, alone, auroc, same, blinding, cut, following, closed, gain)
     return verdict(contrasts, roles, evidence)
-
-
-def _closure(
-    predictions: Predictions, roles: Roles, contrasts: Mapping[Pair, Contrast]
-) -> Closure | None:
-    """How much of the method's gain the taught arm has; None where an arm is missing."""
-    if roles.taught is None or not {roles.taught, roles.method} <= set(predictions.jobs):
-        return None
-    gains = [contrasts.get((arm, roles.baseline)) for arm in (roles.taught, roles.method)]
-    if gains[0] is None or gains[1] is None:
-        return None
-    apart = compare(predictions, roles.taught, roles.method, HEADLINE, **_NO_DRAWS)
-    return closure(gains[0], gains[1], apart)
 
 
 def _same_maps(predictions: Predictions, method: str, shuffled: str) -> float:

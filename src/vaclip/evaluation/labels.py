@@ -26,6 +26,28 @@ SIDES: Final = {"v2a": "video to map", "a2v": "map to video", "chance": "chance"
 """Which way it goes."""
 AMONG: Final = {"retrieval": "all clips", "retrieval_unique": "distinct maps"}
 """What is searched."""
+LOOK_MEASURES: Final = {
+    "cc": "CC",
+    "sim": "SIM",
+    "kl": "KL",
+    "nss": "NSS",
+    "auc_judd": "AUC-Judd",
+    "energy": "energy inside",
+    "auc_shuffled": "shuffled AUC",
+    "information_gain": "information gain",
+}
+LOOK_MAPS: Final = {
+    "predicted": "predicted map",
+    "gate": "gate",
+    "gradcam": "Grad-CAM",
+    "integrated_gradients": "integrated gradients",
+    "occlusion": "occlusion",
+    "clinicians": "the clinicians' map",
+    "prior": "mean map of the training patients",
+    "centre": "centre of the picture",
+    "other": "other patients' maps",
+    "annotators": "an annotator against the others",
+}
 
 
 def titled(label: str) -> str:

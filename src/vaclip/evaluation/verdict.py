@@ -53,6 +53,7 @@ from vaclip.evaluation.data_card import NOT_RECORDED, Blinding
 from vaclip.evaluation.follow import Following
 from vaclip.evaluation.inference import ALPHA, LEVEL
 from vaclip.evaluation.learning import Needed, Projection, about
+from vaclip.evaluation.look import LookScore
 from vaclip.evaluation.roles import Pair, Roles
 from vaclip.evaluation.thresholds import AtThresholds
 
@@ -73,6 +74,7 @@ class Evidence:
         cut: Method against baseline at thresholds from validation; None where there are none.
         following: How often the method follows another patient's map; None where it was not tested.
         closure: How much of the method's gain the taught arm has; None without such an arm.
+        map_gain: What the taught arm's map tells more than a prior map; None where nobody looked.
     """
 
     chance: float
@@ -83,6 +85,7 @@ class Evidence:
     cut: AtThresholds | None = None
     following: Following | None = None
     closure: Closure | None = None
+    map_gain: LookScore | None = None
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ def verdict(contrasts: Mapping[Pair, Contrast], roles: Roles | None, evidence: E
         fusion = replace(fusion, p_holm=math.nan)  # asked only after a yes: nothing to correct for
     whose = defined(contrasts, roles.method, roles.shuffled)
     questions = (
-        taught_question(roles, contrasts, evidence.closure)
+        taught_question(roles, contrasts, evidence.closure, evidence.map_gain)
         if taught in contrasts
         else aligned_question(roles, bedside),
         _map_at_hand(roles, gain, fusion, evidence),

@@ -21,6 +21,7 @@ from vaclip.evaluation.roles import Roles
 from vaclip.files import inside_folder, read_arrays
 
 _T = TypeVar("_T")
+_WORDS: Final = ("arm", "state", "reason", "name", "patient_id", "clip_id")
 _JOB_COLUMNS: Final = ("arm", "fold", "seed", "state", "reason")
 
 
@@ -63,6 +64,9 @@ class Source:
     environment: dict[str, Any] | None
     plans: tuple[Plan, ...] | None = None
     """The plan, then each one that it was changed to."""
+    look: pd.DataFrame | None = None
+    """Where models look, of each audited segment."""
+    look_cases: dict[str, Any] | None = None
 
     @property
     def secret(self) -> int:
@@ -121,6 +125,8 @@ def read_folder(folder: Path) -> Source:
         config=_text(folder / keys.CONFIG_FILE),
         environment=_json(folder / keys.ENVIRONMENT_FILE),
         plans=_read(read_plans, folder / keys.STUDY_PLAN_FILE),
+        look=_table(folder / keys.LOOK_FILE, keys.LOOK_COLUMNS),
+        look_cases=_json(folder / keys.LOOK_CASES_FILE),
     )
 
 
@@ -141,7 +147,7 @@ def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame | None:
     if not path.is_file():
         return None
     try:
-        table = pd.read_csv(path, dtype=dict.fromkeys(("arm", "state", "reason", "name"), str))
+        table = pd.read_csv(path, dtype=dict.fromkeys(_WORDS, str))
     except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
         raise VaclipError(f"{path}: cannot be read as CSV: {error}") from error
     missing = [name for name in columns if name not in table]

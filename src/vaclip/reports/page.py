@@ -19,6 +19,7 @@ from vaclip.evaluation.clinical import PREVALENCES
 from vaclip.evaluation.compare import N_PERMUTATIONS, N_RESAMPLES
 from vaclip.evaluation.data_card import NOT_RECORDED
 from vaclip.evaluation.evaluate import Evaluation, Progress, evaluate
+from vaclip.evaluation.labels import LOOK_MAPS
 from vaclip.evaluation.plan import plan_sentences
 from vaclip.evaluation.predictions import Predictions
 from vaclip.files import atomic_file
@@ -27,7 +28,8 @@ from vaclip.reports.checklists import checklist
 from vaclip.reports.clinical import CLINICAL_FIGURES, clinical_tables
 from vaclip.reports.figures import FIGURES, Figure, draw_figures
 from vaclip.reports.gather import Source, read_folder, source_of, with_predictions, without_folder
-from vaclip.reports.pictures import gallery_cases
+from vaclip.reports.look import LOOK_FIGURES, look_tables
+from vaclip.reports.pictures import gallery_cases, look_cases
 from vaclip.reports.pseudonyms import Pseudonyms, pseudonyms
 from vaclip.reports.site_tables import site_tables
 from vaclip.reports.typeset import Table, latex, markdown
@@ -44,6 +46,7 @@ _SECTIONS: Final = {
     "clinical": "Clinical use",
     "retrieval": "Retrieval and alignment",
     "agreement": "Agreement of the annotators",
+    "look": "Where models look",
     "gallery": "Cases",
     "data": "Data card",
     "holes": "Holes",
@@ -70,6 +73,7 @@ class Tables:
     alignment: Table
     agreement: Table | None
     annotators: list[Table]
+    look: dict[str, Table]
     classes: Table | None
     annotated: Table | None
     excluded: Table | None
@@ -82,7 +86,7 @@ class Tables:
         several += [self.curves, *self.outlook, self.calibration, self.confusion]
         several += [*self.clinical.values(), *self.retrieval]
         several += [self.alignment, self.agreement, *self.annotators, self.classes, self.annotated]
-        several += self.sites
+        several += [*self.sites, *self.look.values()]
         return [table for table in several if table is not None]
 
 
@@ -142,13 +146,16 @@ def write_report(
         roles=found.roles,
         arms=found.scored,
         blinding=found.data_card.blinding if found.data_card else NOT_RECORDED,
+        look=found.look,
         prevalences=prevalences,
         n_resamples=n_resamples,
         n_permutations=n_permutations,
         progress=progress,
     )
     found = with_predictions(found, results.predictions)
-    figures = draw_figures(found, results, out / "figures", FIGURES | CLINICAL_FIGURES)
+    figures = draw_figures(
+        found, results, out / "figures", FIGURES | CLINICAL_FIGURES | LOOK_FIGURES
+    )
     own = _tables(found, results, real_ids=real_ids)
     page = _page(
         found, results, own, figures,
@@ -187,6 +194,7 @@ def _tables(source: Source, results: Evaluation, *, real_ids: bool) -> Tables:
         alignment=tables.alignment_table(source, results),
         agreement=record.agreement_table(card) if card else None,
         annotators=tables.annotator_tables(source, results),
+        look=look_tables(results.looks),
         classes=record.class_table(card) if card else None,
         annotated=record.annotator_table(card) if card else None,
         excluded=record.excluded_table(card, names) if card else None,
@@ -232,6 +240,9 @@ def _page(
         figures=figures,
         gallery=source.gallery,
         cases=gallery_cases(source, _names(source, real_ids=real_ids)),
+        look=source.look_cases,
+        look_cases=look_cases(source, _names(source, real_ids=real_ids)),
+        look_maps=LOOK_MAPS,
         facts=record.card_facts(source.data_card) if source.data_card else None,
         jobs=_jobs(source),
         n_resamples=f"{n_resamples:,}",

@@ -103,6 +103,31 @@ def _case(source: Source, case: dict[str, Any], names: Pseudonyms) -> Case:
     )
 
 
+@dataclass(frozen=True)
+class LookCase:
+    """Where a model and the clinicians look, ready to be shown."""
+
+    clip: str
+    label: str
+    cc: str
+    strips: tuple[Picture, ...]
+
+
+def look_cases(source: Source, names: Pseudonyms) -> list[LookCase]:
+    """Reads and draws the cases of the look audit; none where there are none."""
+    found = []
+    for case in (source.look_cases or {"cases": []})["cases"]:
+        arrays, clip = source.images(case["file"]), names.clip(case["clip_id"])
+        grey = [_resized(frame) for frame in arrays["frames"].mean(axis=-1)]
+        strips = []
+        for title, name in (("Clinician's map", "map"), ("Where the model looks", "look")):
+            scaled = _scaled(arrays[name], arrays[name].max())
+            shown = [_overlay(*pair) for pair in zip(grey, scaled, strict=True)]
+            strips.append(_strip(title, f"{title} on the frames of {clip}", shown))
+        found.append(LookCase(clip, case["label"], number(case["cc"], 2), tuple(strips)))
+    return found
+
+
 def _nearest(
     entries: list[dict[str, Any]], maps: Bytes | None, names: Pseudonyms
 ) -> tuple[Nearest, ...]:
