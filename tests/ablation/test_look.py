@@ -16,7 +16,7 @@ from vaclip.ablation import look
 from vaclip.ablation.ablation import open_study_folder, plain_config, plan_study
 from vaclip.ablation.job import run_job, save_job
 from vaclip.ablation.look import chosen_segments, write_looks
-from vaclip.ablation.pool import job_folder
+from vaclip.ablation.worker import job_folder
 from vaclip.compose import compose_settings
 from vaclip.data.datamodule import clip_items
 from vaclip.data.dataset import SegmentDataset

@@ -23,7 +23,7 @@ from vaclip.ablation.ablation import Ablation
 from vaclip.ablation.gallery import grid_stills, stills
 from vaclip.ablation.job import arm_folder
 from vaclip.ablation.plan import Job
-from vaclip.ablation.pool import job_folder
+from vaclip.ablation.worker import job_folder
 from vaclip.config import Config
 from vaclip.data.cache import cache_study, clip_cache
 from vaclip.data.dataset import SegmentDataset
