@@ -40,6 +40,11 @@ def run(folder: Path, code: str, *words: str) -> subprocess.CompletedProcess[str
             "predict --checkpoint there.ckpt there.mp4 --attention nowhere",
             "no such file in nowhere; is this a study folder?",
         ),
+        (
+            "explain --checkpoint nowhere.ckpt a.mp4 --out x",
+            "the checkpoint nowhere.ckpt is not there",
+        ),
+        ("explain --checkpoint there.ckpt a.mp4 --out x", "there is no file or folder a.mp4"),
         ("report nowhere", "nowhere has no predictions.parquet"),
         ("train data=folder data.root=nowhere", "is this a study folder?"),
         ("train experiment=B33", "Did you mean 'B3'?"),

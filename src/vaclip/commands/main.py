@@ -1,4 +1,4 @@
-"""The command line: ``vaclip train | study | report | predict | data | cache | arms | ...``.
+"""The command line: ``vaclip train | study | report | predict | explain | data | arms | ...``.
 
 Heavy imports happen inside the commands, after what is missing was told, so that help and mistakes
 answer at once.
@@ -166,22 +166,7 @@ def _parser() -> argparse.ArgumentParser:
     report.set_defaults(run=_report)
 
     predict = commands.add_parser("predict", help="class probabilities of videos")
-    predict.add_argument("--checkpoint", type=Path, required=True, metavar="CKPT")
-    predict.add_argument(
-        "videos", type=Path, nargs="+", metavar="VIDEO", help="video files, or folders of them"
-    )
-    predict.add_argument(
-        "--attention",
-        type=Path,
-        metavar="STUDY",
-        help="a study folder that names these videos and has their attention.csv",
-    )
-    predict.add_argument(
-        "--map",
-        choices=["given", "predicted", "prior", "none"],
-        help="whose map guides the model: of --attention, the model's own, the mean map of its "
-        "training patients, nobody's (default: what it was trained for)",
-    )
+    _add_model_arguments(predict)
     predict.add_argument(
         "--out",
         type=Path,
@@ -191,8 +176,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--csv", type=Path, metavar="FILE", help="also write the table as CSV")
     predict.add_argument("--json", type=Path, metavar="FILE", help="also write it as JSON")
-    predict.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, ...")
     predict.set_defaults(run=_predict)
+
+    explain = commands.add_parser("explain", help="where a model looks in videos")
+    _add_model_arguments(explain)
+    explain.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="gets predictions.csv, agreement.csv where --attention has maps, and of each clip "
+        "all maps as arrays (.npz), as a sheet (.png) and over its video (.mp4)",
+    )
+    explain.set_defaults(run=_explain)
 
     _add_hydra_command(
         commands, "features", "encode a study's clips ahead", _FEATURES_EXAMPLES, ("backbone=",)
@@ -201,6 +197,27 @@ def _parser() -> argparse.ArgumentParser:
     add_cache_command(commands)
     add_settings_commands(commands)
     return parser
+
+
+def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what says which model runs on which videos."""
+    parser.add_argument("--checkpoint", type=Path, required=True, metavar="CKPT")
+    parser.add_argument(
+        "videos", type=Path, nargs="+", metavar="VIDEO", help="video files, or folders of them"
+    )
+    parser.add_argument(
+        "--attention",
+        type=Path,
+        metavar="STUDY",
+        help="a study folder that names these videos and has their attention.csv",
+    )
+    parser.add_argument(
+        "--map",
+        choices=["given", "predicted", "prior", "none"],
+        help="whose map guides the model: of --attention, the model's own, the mean map of its "
+        "training patients, nobody's (default: what it was trained for)",
+    )
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, ...")
 
 
 def _add_hydra_command(
@@ -244,7 +261,8 @@ def _report(options: argparse.Namespace) -> int:
     return 0
 
 
-def _predict(options: argparse.Namespace) -> int:
+def _look_for_files(options: argparse.Namespace) -> None:
+    """Looks for checkpoint, videos and study before anything slow is imported."""
     from vaclip.media import find_videos
     from vaclip.study.load import load_study
 
@@ -256,6 +274,42 @@ def _predict(options: argparse.Namespace) -> int:
     find_videos(options.videos)
     if options.attention:
         load_study(options.attention, quiet=True)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    _look_for_files(options)
+    from vaclip.commands.explain import (
+        agreement_table,
+        agreement_view,
+        explain_videos,
+        write_explained,
+    )
+    from vaclip.commands.predict import prediction_view
+    from vaclip.console import progress_bar, say, speak
+    from vaclip.runs.predict import load_predictor
+
+    console = speak()
+    predictor = load_predictor(options.checkpoint, options.device)
+    with progress_bar("Looking") as progress:
+        found = explain_videos(
+            predictor,
+            options.videos,
+            attention=options.attention,
+            map_from=options.map,
+            progress=progress,
+        )
+    write_explained(found, predictor.data, options.out)
+    console.print(prediction_view(found.predictions.table))
+    if len(agreed := agreement_table(found)):
+        console.print(agreement_view(agreed))
+    say(f"Maps: {options.out / 'maps'}")
+    for failure in found.predictions.failures:
+        print(f"error: {failure}", file=sys.stderr)
+    return 1 if found.predictions.failures else 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    _look_for_files(options)
     from vaclip.commands.predict import prediction_view, write_folder, write_predictions
     from vaclip.console import progress_bar, speak
     from vaclip.runs.predict import load_predictor, predict_videos

@@ -14,6 +14,7 @@ from rich.table import Table
 from vaclip import keys
 from vaclip.files import atomic_file
 from vaclip.runs.predict import ClipPredictions
+from vaclip.study.study import Clip
 
 
 def write_predictions(table: pd.DataFrame, *, csv: Path | None, json: Path | None) -> None:
@@ -41,15 +42,19 @@ def write_folder(found: ClipPredictions, data: dict[str, Any], out: Path) -> Non
     for number, (clip, maps) in enumerate(zip(found.clips, found.maps, strict=True), start=1):
         if maps is None:
             continue
-        # Clips of two videos may be called alike, and a clip anything.
-        plain = re.sub(r"[^A-Za-z0-9_.]+", "-", Path(clip.clip_id).stem)[:60]
-        files.append(f"maps/{number:04d}-{plain}.npz")
+        files.append(f"maps/{plain_name(number, clip)}.npz")
         array = out / files[-1]
         with atomic_file(array) as temporary:
             np.savez_compressed(temporary, map=maps, **sampling)
         draw_predicted(clip, maps, array.with_suffix(".mp4"), **sampling)
     table = found.table.assign(map_file=files) if files else found.table
     write_predictions(table, csv=out / "predictions.csv", json=None)
+
+
+def plain_name(number: int, clip: Clip) -> str:
+    """Names the files of a clip: clips of two videos may be called alike, and a clip anything."""
+    plain = re.sub(r"[^A-Za-z0-9_.]+", "-", Path(clip.clip_id).stem)[:60]
+    return f"{number:04d}-{plain}"
 
 
 def prediction_view(table: pd.DataFrame) -> Table:

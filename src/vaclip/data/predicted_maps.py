@@ -25,7 +25,7 @@ def map_over_samples(
 
     Returns:
         (S, H', W'), 1 at the largest value: the mean of the segments that hold a sample, each at
-        the token that does; 0 on samples that no segment holds.
+        the token that does; 0 on samples that no segment holds, and where all maps are 0.
     """
     total = np.zeros((samples, *maps.shape[2:]), np.float32)
     count = np.zeros((samples, 1, 1), np.float32)
@@ -34,7 +34,7 @@ def map_over_samples(
         total[held] += own[(held - start) * len(own) // frames]
         count[held] += 1
     mean = total / np.maximum(count, 1)
-    return mean / mean.max()
+    return mean / (mean.max() or 1)
 
 
 def cached_guide(

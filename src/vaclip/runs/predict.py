@@ -148,7 +148,7 @@ class Predictor:
                 "embeddings mean nothing; use an arm with the CLIP term, such as B1 or B3"
             )
         study = study if isinstance(study, Study) else load_study(study)
-        annotators = _annotators(self, study)
+        annotators = model_annotators(self, study)
         rows = []
         with tempfile.TemporaryDirectory(prefix="vaclip-") as scratch:
             for clip in study.clips:
@@ -246,13 +246,13 @@ def predict_videos(
         VaclipError: If the model cannot be guided like this, maps are needed and there is no
             ``attention``, or no clip at all can be predicted.
     """
-    map_from = _map_choice(predictor, map_from, attention is not None)
+    map_from = map_choice(predictor, map_from, attention is not None)
     files = find_videos([Path(video) for video in videos])
     if attention is None:
         study = bare_study(files)
     else:
         study = attention if isinstance(attention, Study) else load_study(attention)
-    annotators = _annotators(predictor, study)
+    annotators = model_annotators(predictor, study)
     found: list[tuple[Clip, dict[str, Any], NDArray[np.float32] | None]] = []
     failures: list[str] = []
     with tempfile.TemporaryDirectory(prefix="vaclip-") as name:
@@ -280,7 +280,7 @@ def predict_videos(
     return ClipPredictions(pd.DataFrame(rows), failures, predicted, maps)
 
 
-def _map_choice(predictor: Predictor, wanted: str | None, given: bool) -> str:
+def map_choice(predictor: Predictor, wanted: str | None, given: bool) -> str:
     """Returns whose map guides, of `MAPS`."""
     able = predictor.map_choices
     if wanted is None:
@@ -299,23 +299,23 @@ def _map_choice(predictor: Predictor, wanted: str | None, given: bool) -> str:
     return wanted
 
 
-def _annotators(predictor: Predictor, study: Study) -> tuple[str, ...]:
+def model_annotators(predictor: Predictor, study: Study) -> tuple[str, ...]:
+    """Returns whose annotations of a study a model is shown."""
     chosen = predictor.data["annotators"] or predictor.data.get("train_annotators")
     if chosen is None and predictor.data["combine"] != "stack":
         return study.annotators
     return predictor.annotators
 
 
-def _outputs(
+def clip_segments(
     predictor: Predictor,
     study: Study,
     clip: Clip,
     annotators: tuple[str, ...],
     scratch: Path,
-    *names: str,
     map_from: str = "given",
-) -> list[Tensor]:
-    """Runs the model on a clip, and returns a batch key or output for all of its segments each."""
+) -> SegmentDataset:
+    """Returns a clip's segments as the model reads them, with a map of `MAPS`."""
     data = predictor.data
     cached = cache_clip(study, clip, SampleSettings.from_settings(data, annotators), scratch)
     if predictor.encoder is not None and predictor.tokens is not None:
@@ -328,14 +328,17 @@ def _outputs(
         cached = dataclasses.replace(cached, attn=prior)
     elif map_from != "given":
         cached = dataclasses.replace(cached, attn=None)
-    segments = SegmentDataset(
-        [ClipItem(cached, 0, -1, -1, -1, -1)], data["frames"], data["stride"], predictor.channels
-    )
-    embed = keys.VIDEO_EMBED in names
+    item = ClipItem(cached, 0, -1, -1, -1, -1)
+    return SegmentDataset([item], data["frames"], data["stride"], predictor.channels)
+
+
+def _outputs(predictor: Predictor, segments: SegmentDataset, *names: str) -> list[Tensor]:
+    """Runs the model, and returns a batch key or output for all segments each."""
+    size, embed = predictor.data["batch_size"], keys.VIDEO_EMBED in names
     parts = [
         [(batch | outputs)[name].cpu() for name in names]
         for batch, outputs in predict_segments(
-            predictor.model, segments, data["batch_size"], predictor.device, embed=embed
+            predictor.model, segments, size, predictor.device, embed=embed
         )
     ]
     return [torch.cat(column) for column in zip(*parts, strict=True)]
@@ -352,9 +355,8 @@ def _predict_clip(
     """Returns the row of a clip, and its predicted map where there is one."""
     names = [keys.LOGITS, keys.ATTN_VALID]
     names += [keys.PREDICTED_MAP] if predictor.model.map_head is not None else []
-    logits, valid, *predicted = _outputs(
-        predictor, study, clip, annotators, scratch, *names, map_from=map_from
-    )
+    segments = clip_segments(predictor, study, clip, annotators, scratch, map_from)
+    logits, valid, *predicted = _outputs(predictor, segments, *names)
     probs = logits.float().softmax(dim=1)
     if map_from == "given" and predictor.model.diagnosis_needs_map:
         probs = probs[valid]
@@ -384,7 +386,8 @@ def _embed_clip(
 ) -> NDArray[np.float64]:
     """Returns (2 E,): the embeddings of the video and of its map."""
     names = (keys.VIDEO_EMBED, keys.ATTN_EMBED, keys.ATTN_VALID)
-    video, attn, valid = _outputs(predictor, study, clip, annotators, scratch, *names)
+    segments = clip_segments(predictor, study, clip, annotators, scratch)
+    video, attn, valid = _outputs(predictor, segments, *names)
     used = valid if valid.any() else torch.ones_like(valid)
     means = [side[used].double().mean(dim=0, keepdim=True).numpy() for side in (video, attn)]
     video_mean, attn_mean = map(unit_rows, means)
