@@ -215,9 +215,81 @@ class TestPages:
             export([task(*pages)])
         with pytest.raises(VaclipError, match=r"item_index"):
             export([task(pages[1])])
+        with pytest.raises(VaclipError, match=r"item_index"):
+            export([task(self.BOX | {"item_index": [7]})])
+
+    def test_the_first_of_several_pages_is_one_of_several(self, export):
+        first = task(self.BOX | {"item_index": 0})
+        first["data"]["pages"] = ["0.png", "1.png"]
+        with pytest.raises(VaclipError, match=r"item_index"):
+            export([first])
 
     def test_a_list_of_one_picture_is_a_picture(self, export):
-        assert only_track(export([task(self.BOX | {"item_index": 0})])).type == "box"
+        one = task(self.BOX | {"item_index": 0})
+        one["data"]["pages"] = ["0.png"]
+        assert only_track(export([one])).type == "box"
+
+
+class TestJsonMin:
+    """One object an annotation; what a tool made stands under its name."""
+
+    @staticmethod
+    def record(**tools):
+        return {"video": "walk_01.mkv", "id": 28, "annotator": 11, "annotation_id": 7, **tools}
+
+    def test_boxes_of_videos_are_as_in_json(self, export):
+        boxes = [
+            moving(key(1), key(5, 40, enabled=False)),
+            moving(key(3), labels=["shoe"], original_height=480, original_width=640),
+            moving(key(4), original_height=480, original_width=640),
+        ]
+        for some in (boxes[:1], boxes[1:]):
+            sizes = [{k: v for k, v in box.items() if k.startswith("original")} for box in some]
+            values = [box["value"] | size for box, size in zip(some, sizes, strict=True)]
+            assert (
+                export([self.record(box=values)]).annotations == export([task(*some)]).annotations
+            )
+
+    def test_annotations_of_one_task_stay_apart(self, export):
+        records = [self.record(box=[moving(key(1, x))["value"]]) for x in (0, 25)]
+        records[1] |= {"annotator": "mia@clinic.example", "annotation_id": 8}
+        found = export(records).annotations
+        assert [one.annotator for one in found] == ["user 11", "mia@clinic.example"]
+        assert [one.content.tracks[0].keys[0].points[0][0] for one in found] == [0, 16]
+
+    def test_labels_are_chosen_and_what_is_no_box_is_counted(self, export):
+        record = self.record(
+            box=[moving(key(1))["value"], moving(key(2), labels=["shoe"])["value"]],
+            phase=[{"ranges": [{"start": 1, "end": 9}], "timelinelabels": ["swing"]}],
+            outline=[{"sequence": [{"frame": 1, "vertices": []}], "labels": ["foot"]}],
+            side="left",
+            tags=["a", "b"],
+        )
+        found = export([record], "--label", "shoe")
+        assert [track.label for track in found.annotations[0].content.tracks] == ["shoe"]
+        assert found.dropped == (
+            "1 results of type 'outline'", "1 results of type 'phase'", "1 shapes of other labels",
+        )  # fmt: skip
+
+    @pytest.mark.parametrize(
+        "shape",
+        [
+            still("rectangle", x=1, y=1, width=1, height=1),
+            still("ellipse", x=1, y=1, radiusX=1, radiusY=1),
+            still("polygon", points=[[0, 0], [1, 0], [1, 1]]),
+            still("brush", format="rle", rle=[0]),
+        ],
+    )
+    def test_shapes_of_stills_are_refused(self, export, shape):
+        """Their page and the turn of their picture are not told."""
+        record = self.record(tool=[shape["value"]])
+        with pytest.raises(VaclipError, match=r"task 28: 'tool' holds shapes of pictures.* JSON$"):
+            export([record])
+
+    def test_a_record_without_shapes_is_counted(self, export):
+        assert export([self.record(box=[])]).dropped == (
+            "1 annotations without any shape that is taken",
+        )
 
 
 class TestRotation:
@@ -468,8 +540,8 @@ def test_damage_is_named(export, path, value, message):
 
 
 def test_other_json_and_masks_are_refused(export):
-    with pytest.raises(VaclipError, match="this is JSON-MIN, which does not say of what type"):
-        export([{"video": "walk_01.mkv", "box": [], "annotator": 1}])
+    with pytest.raises(VaclipError, match="has no 'data' and 'annotations'"):
+        export([{"video": "walk_01.mkv", "box": []}])
     for value in ({"format": "png", "rle": []}, {"format": "rle", "rle": [256]}, {"rle": 3}):
         with pytest.raises(VaclipError, match="rle"):
             export([task(still("brushlabels", **value))])

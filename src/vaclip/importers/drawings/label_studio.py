@@ -13,6 +13,9 @@ VideoRegion.js, VideoRectangleRegion.js, VideoCanvas.tsx, Rectangle.tsx and util
 - Between key frames corner, size and angle go in a straight line. A key frame with ``enabled``
   false is the last frame of a span. Before the first one there is nothing.
 - ``item_index`` is the page that a shape is on, where a task shows a list of pictures.
+- JSON-MIN (the exporter's converter.py) has one object an annotation: the task's data,
+  ``annotator``, and under the name of each tool a list of the results' values, without type, page
+  or the turn of a picture. Video rectangles, which have neither, are known by their ``sequence``.
 """
 
 from __future__ import annotations
@@ -47,6 +50,8 @@ from vaclip.importers.video_sizes import VideoSizes
 from vaclip.maps.shapes import Key, Points, Shapes, Track
 
 _STILLS = ("rectangle", "ellipse", "polygon", "keypoint", "brush")
+_OF_STILLS = {"x", "points", "rle", "radiusX"}  # of the value of a result
+_SIZE = ("original_height", "original_width")
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
 _UNMATCHED = (100, 100)  # the size of a video that the study does not have: nobody draws on it
 _IN_HYPERTEXT = re.compile(r"<\s*(?:video|source)\b[^<>]*?\ssrc\s*=\s*(['\"])(.*?)\1", re.I | re.S)
@@ -55,7 +60,7 @@ _IN_HYPERTEXT = re.compile(r"<\s*(?:video|source)\b[^<>]*?\ssrc\s*=\s*(['\"])(.*
 class LabelStudioImporter(Importer):
     """Reads video rectangles, and rectangles, ellipses, polygons, points and masks of stills."""
 
-    summary = "Label Studio: the JSON export (not JSON-MIN)"
+    summary = "Label Studio: the JSON export (of video rectangles JSON-MIN too)"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         group = add_label_option(parser)
@@ -99,14 +104,13 @@ class _Reader:
         content = parse_json(file.read(), file.name)
         tasks = content if isinstance(content, list) else [content]
         for number, task in enumerate(tasks):
+            named = task.get("id", number) if isinstance(task, dict) else number
+            where = f"{file.name}: task {named!s:.40}"
             match task:
                 case {"data": dict(), "annotations": list()}:
-                    yield from self._task(task, f"{file.name}: task {task.get('id', number)!s:.40}")
+                    yield from self._task(task, where)
                 case {"annotation_id": _} | {"annotator": _}:
-                    raise VaclipError(
-                        f"{file.name}: this is JSON-MIN, which does not say of what type a shape "
-                        "is; export in the format JSON"
-                    )
+                    yield from self._task(_whole_task(task, where), where)
                 case _:
                     raise VaclipError(
                         f"{file.name}: task {number} has no 'data' and 'annotations'; export in "
@@ -124,6 +128,7 @@ class _Reader:
         video = video_name(value)
         if not video:
             raise VaclipError(f"{where}: '{field}' is hypertext that names no video: {value:.80}")
+        listed = any(isinstance(entry, list) and len(entry) > 1 for entry in task["data"].values())
         self.dropped["predictions"] += len(_list(task.get("predictions"), where))
         for number, annotation in enumerate(task["annotations"]):
             if not isinstance(annotation, dict):
@@ -131,7 +136,9 @@ class _Reader:
             place = f"{where}, annotation {annotation.get('id', number)!s:.40}"
             if annotation.get("was_cancelled"):
                 self.dropped["skipped annotations"] += 1
-            elif shapes := self._shapes(annotation, video, place):
+                continue
+            _check_pages(_list(annotation.get("result"), place), place, several=listed)
+            if shapes := self._shapes(annotation, video, place):
                 yield NewAnnotation(
                     video, _annotator(annotation.get("completed_by")), shapes, place
                 )
@@ -144,7 +151,6 @@ class _Reader:
         labels: list[list[str]] = []
         sizes: set[tuple[int, int]] = set()
         results = _list(annotation.get("result"), where)
-        _check_pages(results, where)
         clock: tuple[float, int | None] | None = None
         for number, result in enumerate(results):
             place = f"{where}, result {number}"
@@ -195,13 +201,47 @@ class _Reader:
         return None
 
 
-def _check_pages(results: Sequence[Any], where: str) -> None:
-    pages = {result.get("item_index") for result in results if isinstance(result, dict)} - {None}
-    if pages - {0}:
+def _check_pages(results: Sequence[Any], where: str, *, several: bool) -> None:
+    """Refuses shapes on one of several pages; ``several``: whether the task has a list of some."""
+    pages = [result.get("item_index") for result in results if isinstance(result, dict)]
+    if any(page is not None and (page != 0 or several) for page in pages):
         raise VaclipError(
             f"{where}: its shapes are on several pages of the task (item_index), of which nothing "
             "says when in the video they are; annotate the video itself, with the tag Video"
         )
+
+
+def _whole_task(record: dict[str, Any], where: str) -> dict[str, Any]:
+    """Returns an annotation of JSON-MIN as the task that it is of.
+
+    Raises:
+        VaclipError: If it holds shapes of stills.
+    """
+    results = []
+    for name, values in record.items():
+        for value in values if isinstance(values, list) else ():
+            if not isinstance(value, dict):
+                continue
+            if _OF_STILLS & value.keys():
+                raise VaclipError(
+                    f"{where}: '{name}' holds shapes of pictures, and this is JSON-MIN, which does "
+                    "not say on which page they are or how the picture was turned; export in the "
+                    "format JSON"
+                )
+            kind = "videorectangle" if _is_moving_box(value) else f"'{name}'"
+            size = {side: value[side] for side in _SIZE if side in value}
+            results.append({"type": kind, "value": value, **size})
+    annotation = {
+        "id": record.get("annotation_id"),
+        "completed_by": record.get("annotator"),
+        "result": results,
+    }
+    return {"data": record, "annotations": [annotation]}
+
+
+def _is_moving_box(value: dict[str, Any]) -> bool:
+    keys = value.get("sequence")
+    return isinstance(keys, list) and all(isinstance(key, dict) and "width" in key for key in keys)
 
 
 def video_name(value: str) -> str:
@@ -239,7 +279,7 @@ def video_name(value: str) -> str:
 
 def _annotator(completed_by: Any) -> str:
     person = completed_by if isinstance(completed_by, dict) else {"id": completed_by}
-    for field in ("email", "username"):
+    for field in ("email", "username", "id"):
         if isinstance(name := person.get(field), str) and name.strip():
             return name.strip()
     match person.get("id"):
@@ -264,10 +304,10 @@ def _list(value: Any, where: str) -> list[Any]:
 
 
 def _stated_size(result: dict[str, Any], where: str) -> tuple[int, int] | None:
-    match result.get("original_height"), result.get("original_width"):
-        case (None, None):
+    match [result.get(side) for side in _SIZE]:
+        case [None, None]:
             return None
-        case (int(height), int(width)) if height > 0 and width > 0:
+        case [int(height), int(width)] if height > 0 and width > 0:
             return height, width
         case _:
             raise VaclipError(f"{where}: 'original_height' or 'original_width' is no size")
