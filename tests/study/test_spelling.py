@@ -14,7 +14,7 @@ from vaclip.audit.describe import describe
 from vaclip.audit.reencode import reencode_study
 from vaclip.errors import VaclipError
 from vaclip.study.load import load_study, read_study
-from vaclip.study.spelling import look_alikes, quoted, spelling_key
+from vaclip.study.spelling import confused_patients, look_alikes, quoted, spelling_key
 
 WORDS = st.from_regex(r"[A-Za-zäöüéñçא-ת]{1,6}", fullmatch=True)
 NUMBERS = st.integers(0, 10**6).map(str)
@@ -44,6 +44,32 @@ def test_every_spelling_of_an_id_has_one_key(word, number, data):
     assert spelling_key(f"{word}{blank}{blank} b") == spelling_key(f"{word} b")
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("P1", "\u04201"), ("p1", "\u04401"), ("P1", "\u03a11"), ("HB2", "\u041d\u04122"),
+        ("Xe", "\u0425\u0435"), ("\u00eb1", "\u04511"), ("K\u00f3", "\u039a\u03cc"),
+        ("O'Brien", "O\u2019Brien"), ("O'Brien", "O\u00b4Brien"), ("O'Brien", "O`Brien"),
+        ("P4", "P\u0664"), ("P 12", "P\uff11\uff12"), ("P04", "P\u0966\u096a"),
+        ("Ilk", "\u0131lk"), ("\u0130z", "iz"), ("\u0130z", "\u0131z"),
+    ],
+)  # fmt: skip
+def test_letters_and_digits_of_other_scripts_that_look_alike(one, other):
+    assert spelling_key(one) == spelling_key(other)
+
+
+@pytest.mark.parametrize("letters", ["\u0430-\u044f\u0451", "\u03b1-\u03c9", "a-z"])
+def test_words_of_one_alphabet_stay_apart(letters):
+    words = st.from_regex(f"[{letters}]{{1,4}}", fullmatch=True)
+
+    @given(words, words)
+    def stay_apart(one, other):
+        same = one.casefold() == other.casefold()
+        assert (spelling_key(one) == spelling_key(other)) == same
+
+    stay_apart()
+
+
 @given(WORDS, NUMBERS, NUMBERS)
 def test_another_number_or_word_is_another_id(word, one, other):
     if one != other:
@@ -67,6 +93,8 @@ def test_names_show_what_eyes_cannot_see():
     assert quoted("Ab\u00a03") == r"'Ab\xa03'"
     assert quoted("P\u20111") == r"'P\u20111'"
     assert quoted("P1\u200b") == r"'P1\u200b'"
+    assert quoted("\u04201") == r"'\u04201'"
+    assert quoted("Иванов 1") == "'Иванов 1'"
 
 
 def test_groups_are_of_different_names_in_their_order():
@@ -136,6 +164,13 @@ def test_different_people_are_named_in_patients_csv(twice):
     assert problems(twice)[0].startswith("patients.csv:1: the header lacks distinct")
 
 
+@pytest.mark.parametrize("other", ["P_1", "P-01", "P1", "p 1", "\u0420\u20111"])
+def test_patients_are_alike_whether_letter_and_number_are_joined_or_not(twice, other):
+    assert confused_patients(twice, ["P-1", other]) == [["P-1", other]]
+    assert confused_patients(twice, ["P-1", other[:-1] + "2", "-1", "1", "1-1", "11"]) == []
+    assert look_alikes(["P-1", "P1"]) == []  # of labels the sign of a number may count
+
+
 def test_excluded_clips_confuse_nobody(twice):
     clips = [row["clip_id"] for row in read_rows(twice / "clips.csv")]
     write_rows(twice / "excluded.csv", [{"clip_id": c, "reason": "twice"} for c in clips[1::2]])
@@ -167,6 +202,20 @@ def test_classes_that_differ_in_spelling_are_refused(tmp_path):
     assert problems(root) == [
         "study.yaml:classes: 'limping' and 'Limping' differ in spelling alone: "
         "use 'limping' for both, here and in clips.csv"
+    ]
+
+
+def test_sites_and_sessions_that_differ_in_spelling_are_a_warning(tmp_path):
+    root = write_tiny_study(tmp_path / "study", patients_per_class=2)
+    rows = read_rows(root / "clips.csv")
+    for row, site, session in zip(rows, ("Ward A", "ward a", "B"), ("1", "01", "1"), strict=False):
+        row |= {"site": site, "session": session}
+    rows[1]["patient_id"] = rows[0]["patient_id"]
+    write_rows(root / "clips.csv", [{"site": "B", "session": "", **row} for row in rows])
+    assert [text for text in problems(root, "warning") if "spelling" in text] == [
+        "clips.csv:site: 'Ward A' and 'ward a' differ in spelling alone: is it one site?",
+        "clips.csv:session: '1' and '01' differ in spelling alone: is it one session of patient "
+        f"'{rows[0]['patient_id']}'?",
     ]
 
 

@@ -310,6 +310,15 @@ class _Reader:
                 self.warn("clips.csv", f"no clip has the label '{name}'")
         for group in look_alikes(study.annotators):
             self.warn("attention.csv:annotator", f"{spelt_alike(group)}: is it one annotator?")
+        for group in look_alikes(clip.site for clip in study.clips if clip.site):
+            self.warn("clips.csv:site", f"{spelt_alike(group)}: is it one site?")
+        sessions = defaultdict(list)
+        for patient, session in labels:
+            sessions[patient].append(session)
+        for patient, own in sessions.items():
+            for group in look_alikes(filter(None, own)):
+                what = f"{spelt_alike(group)}: is it one session of patient {quoted(patient)}?"
+                self.warn("clips.csv:session", what)
         unannotated = [
             clip.clip_id for clip in study.clips if clip.clip_id not in study.annotations
         ]

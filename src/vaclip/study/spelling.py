@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from vaclip.study.tables import Report, read_table, refuse
@@ -17,33 +17,62 @@ _SELECTORS = frozenset(
     map(chr, (0x34F, *range(0xFE00, 0xFE10)))
 )  # unseen marks of no such category
 _MINUS = "\u2212"  # the one dash that Unicode files under mathematics
+_APOSTROPHES = str.maketrans(
+    dict.fromkeys("\u2018\u2019\u201b\u02b9\u02bb\u02bc\u2032`\u00b4", "'")
+)
+# Letters that look like a Latin one in upper or lower case: of one alphabet no two like the same,
+# so that its own words stay apart (a part of Unicode's confusables.txt, UTS #39).
+_LATIN = str.maketrans(
+    "авекмнорстухіјѕԁԛԝ" "αβεζηικμνορτυχ" "\u0131",
+    "abekmhopctyxijsdqw" "abezhikmnoptyx" "i",
+)  # fmt: skip
+_JOINED = re.compile(r"(?<=[^\W\d_])[-_](?=\d)|(?<=\d)[-_](?=[^\W\d_])")
 
 
 def spelling_key(name: str) -> str:
     """Returns what names that differ in spelling alone have in common.
 
     Left out of account are upper and lower case, how letters are composed, width, characters
-    without a width, the kind of a dash, blanks other than between two words or two numbers,
-    leading zeros, and the empty decimals of a number.
+    without a width, the kind of a dash or an apostrophe, Cyrillic and Greek letters that look like
+    Latin ones, the script of digits, blanks other than between two words or two numbers, leading
+    zeros, and the empty decimals of a number.
 
     Examples:
-        >>> spelling_key("P 004") == spelling_key("p4")
+        >>> spelling_key("P 004") == spelling_key("p4") == spelling_key("\u0420\u0664")
         True
         >>> spelling_key("1.0"), spelling_key("12 3")
         ('1', '12 3')
     """
     seen = (c for c in name if c.isspace() or unicodedata.category(c) not in _UNSEEN)
-    text = "".join(c for c in seen if c not in _SELECTORS)
+    text = "".join(c for c in seen if c not in _SELECTORS).translate(_APOSTROPHES)
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    text = "".join("-" if c == _MINUS or unicodedata.category(c) == "Pd" else c for c in text)
+    text = unicodedata.normalize("NFD", text).translate(_LATIN).replace("i\u0307", "i")
+    text = "".join(map(_plain, unicodedata.normalize("NFKC", text)))
     text = re.sub(r" ?- ?", "-", " ".join(text.split()))
     text = re.sub(r"(?<=\d) (?=\D)|(?<=\D) (?=\d)", "", text)
     text = re.sub(r"(?<!\d)(?<!\d[.,])0+(?=\d)", "", text)  # of 1.05 the zero counts
     return re.sub(r"^(\d+)[.,]0+$", r"\1", text)
 
 
-def look_alikes(names: Iterable[str]) -> list[list[str]]:
+def _plain(character: str) -> str:
+    """Returns one dash for all kinds, and a digit of any script as 0 to 9."""
+    kind = unicodedata.category(character)
+    if character == _MINUS or kind == "Pd":
+        return "-"
+    return str(unicodedata.decimal(character)) if kind == "Nd" else character
+
+
+def _id_key(name: str) -> str:
+    """As `spelling_key`; nor does it count whether a letter and a number are joined or parted."""
+    return _JOINED.sub("", spelling_key(name)).replace("_", "-")
+
+
+def look_alikes(names: Iterable[str], key: Callable[[str], str] = spelling_key) -> list[list[str]]:
     """Returns the groups of different names that differ in spelling alone.
+
+    Args:
+        names: The names.
+        key: What those of a group have in common.
 
     Examples:
         >>> look_alikes(["004", "P1", "4", "004"])
@@ -51,12 +80,14 @@ def look_alikes(names: Iterable[str]) -> list[list[str]]:
     """
     groups: dict[str, list[str]] = defaultdict(list)
     for name in dict.fromkeys(names):
-        groups[spelling_key(name)].append(name)
+        groups[key(name)].append(name)
     return [group for group in groups.values() if len(group) > 1]
 
 
 def confused_patients(root: Path, names: Iterable[str], report: Report = refuse) -> list[list[str]]:
     """Returns the groups of patient ids that differ in spelling alone, and may be one person.
+
+    Of them ``P-1``, ``P_1`` and ``P1`` are alike too: the worst that comes of it is a question.
 
     Args:
         root: The study folder; its patients.csv names the ids that are people of their own.
@@ -70,7 +101,7 @@ def confused_patients(root: Path, names: Iterable[str], report: Report = refuse)
                 report(f"{where}:distinct", f"'{row['distinct']}' is neither yes nor empty")
             elif row["distinct"]:
                 distinct.add(row["patient_id"])
-    return [group for group in look_alikes(names) if not distinct.issuperset(group)]
+    return [group for group in look_alikes(names, _id_key) if not distinct.issuperset(group)]
 
 
 def quoted(name: str) -> str:
@@ -80,7 +111,10 @@ def quoted(name: str) -> str:
         >>> print(quoted("Ab\u00a03"))
         'Ab\xa03'
     """
-    plain = all(c.isascii() or unicodedata.category(c)[0] in "LMN" for c in name)
+    letters = [c for c in name if not c.isascii()]
+    plain = all(unicodedata.category(c)[0] in "LMN" for c in letters)
+    looks_latin = all(c.casefold().translate(_LATIN).isascii() for c in letters)
+    plain = plain and not (letters and looks_latin)
     if plain and name.isprintable() and unicodedata.is_normalized("NFC", name):
         return f"'{name}'"
     return ascii(name)
