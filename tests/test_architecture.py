@@ -16,6 +16,7 @@ TIERS = (
     {
         "errors",
         "files",
+        "fonts",
         "media",
         "keys",
         "seeds",
@@ -44,7 +45,7 @@ READS_CONFIG = {"contradictions", "runs", "audit", "ablation", "commands", "comp
 # Works on a prediction table, without torch and without a folder.
 EVALUATION_MAY_IMPORT = {"keys", "errors", "files", "metrics"}
 # What evaluation needs, reports need to render it.
-REPORTS_MAY_IMPORT = {"keys", "errors", "files", "evaluation"}
+REPORTS_MAY_IMPORT = {"keys", "errors", "files", "fonts", "evaluation"}
 
 TIER_OF = {part: number for number, tier in enumerate(TIERS) for part in tier}
 

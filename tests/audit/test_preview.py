@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from PIL import Image
 
 from annotation_files import write_shapes
 from conftest import write_video
+from vaclip import fonts
+from vaclip.audit import preview
 from vaclip.audit.preview import draw_preview, middle_moment, overlay, spread_over_classes
 from vaclip.errors import VaclipError
 from vaclip.maps.shapes import Key, Shapes, Track
@@ -115,6 +118,43 @@ def test_an_overlay_is_the_picture_where_the_map_is_0_and_redder_where_it_is_1()
     attn = np.array([[0.0, 1.0]], np.float32)
     # By the formula: 0.55 * 100 + 0.45 * (255, 38, 0).
     assert overlay(picture, attn).tolist() == [[[100, 100, 100], [170, 72, 55]]]
+
+
+def renamed(root, clip_id, name):
+    """Gives a clip another id."""
+    for table in ("clips.csv", "attention.csv"):
+        text = (root / table).read_text()
+        (root / table).write_text(text.replace(f"{clip_id},", f"{name},"))
+    return name
+
+
+@pytest.mark.parametrize("suffix", ["png", "mp4"])
+def test_names_in_any_script_are_drawn_or_it_is_said(tiny_study, tmp_path, suffix, caplog):
+    """A font of this machine has the Arabic name; none has the last; neither is mathematics."""
+    root = tiny_study(patients_per_class=1)
+    names = ("عرج", r"a$\frac$ {b}", "\U0010fffd")
+    found = []
+    for name, clip_id in zip(names, ("steady-0-0", "limping-0-0", "shuffling-0-0"), strict=True):
+        draw_preview(root, tmp_path / f"p.{suffix}", clip_ids=[renamed(root, clip_id, name)])
+        found.append([record.getMessage()[:16] for record in caplog.records])
+        caplog.clear()
+    assert found == [[], [], ["no font here has"]]
+
+
+def test_titles_of_a_video_are_in_a_font_that_has_them(tiny_study, tmp_path, monkeypatch):
+    root = tiny_study(patients_per_class=1)
+    name = renamed(root, "steady-0-0", "عرج")
+    titles = []
+    for usual in (("STIXGeneral", "DejaVu Sans"), ("STIXGeneral",)):  # which lacks Arabic
+        monkeypatch.setattr(fonts, "USUAL", usual)
+        draw_preview(root, tmp_path / "p.mp4", clip_ids=[name])
+        with av.open(str(tmp_path / "p.mp4")) as container:
+            titles.append(next(container.decode(video=0)).to_ndarray(format="rgb24")[:16, :40])
+    with warnings.catch_warnings(action="ignore"):
+        boxes = preview._title("\ufffe\ufffe\ufffe")[:, :40].astype(int)
+    for title in titles:
+        assert (title > 128).any()
+        assert np.abs(title - boxes).mean() > 5
 
 
 @pytest.fixture

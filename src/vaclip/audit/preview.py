@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,15 +12,15 @@ from typing import Any
 
 import av
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
 from vaclip.data.video import decode_clip
 from vaclip.errors import VaclipError
 from vaclip.files import atomic_file
+from vaclip.fonts import font_families, warn_of_lacking
 from vaclip.maps.source import Grid, annotator_drawer
 from vaclip.media import open_video
 from vaclip.study.load import load_study
@@ -57,10 +58,14 @@ def draw_preview(
         raise VaclipError(f"--out is {out}; give a name that ends in .png or .mp4")
     study = load_study(root)
     chosen = spread_over_classes(study, clips) if clip_ids is None else _named(study, clip_ids)
-    if suffix == ".png":
-        _draw_sheet(study, chosen, out)
-    else:
-        _write_video(study, chosen, out)
+    names = (*study.annotators, *(name for c in chosen for name in (c.clip_id, c.label)))
+    families, lacking = font_families(names)
+    if lacking:
+        warn_of_lacking(lacking, "it shows boxes for them")
+    draw = _draw_sheet if suffix == ".png" else _write_video
+    with warnings.catch_warnings(), rc_context({"font.family": families, "text.parse_math": False}):
+        warnings.filterwarnings("ignore", r"Glyph .* missing")  # each of them would have its own
+        draw(study, chosen, out)
 
 
 def _named(study: Study, clip_ids: Sequence[str]) -> list[Clip]:
@@ -98,22 +103,33 @@ def _write_video(study: Study, clips: Sequence[Clip], out: Path) -> None:
     annotators = study.annotators or ("nobody",)
     heights = [panel_size(clip)[0] for clip in clips]
     height = _TITLE + max(heights) + max(heights) % 2
-    font = ImageFont.truetype(findfont("DejaVu Sans"), 11)
     with atomic_file(out) as temporary, av.open(str(temporary), "w") as container:
         stream = container.add_stream("libx264", rate=round(_VIDEO_FPS), options={"crf": "20"})
         stream.width, stream.height, stream.pix_fmt = _SIDE * len(annotators), height, "yuv420p"
         for clip in clips:
             panels, annotated, _ = overlaid_clip(study, clip, annotators, fps=_VIDEO_FPS)
+            page = np.zeros((height, _SIDE * len(annotators), 3), np.uint8)
+            for number, annotator in enumerate(annotators):
+                who = annotator if annotated[number] else f"{annotator}: not annotated"
+                title = _title(f"{clip.clip_id}  {who}")
+                page[:_TITLE, _SIDE * number : _SIDE * (number + 1)] = title
+            tall, wide = panels.shape[2:4]
             for moment in range(panels.shape[1]):
-                page = Image.new("RGB", (_SIDE * len(annotators), height))
-                for number, annotator in enumerate(annotators):
-                    who = annotator if annotated[number] else f"{annotator}: not annotated"
-                    place = (_SIDE * number + 3, 1)
-                    ImageDraw.Draw(page).text(place, f"{clip.clip_id}  {who}", font=font)
-                    page.paste(Image.fromarray(panels[number, moment]), (_SIDE * number, _TITLE))
-                frame = av.VideoFrame.from_ndarray(np.asarray(page), format="rgb24")
+                for number in range(len(annotators)):
+                    left = _SIDE * number
+                    page[_TITLE : _TITLE + tall, left : left + wide] = panels[number, moment]
+                frame = av.VideoFrame.from_ndarray(page, format="rgb24")
                 container.mux(stream.encode(frame))
         container.mux(stream.encode())
+
+
+def _title(text: str) -> NDArray[np.uint8]:
+    """Returns white text on black, as wide as a panel."""
+    figure = Figure(figsize=(_SIDE / 100, _TITLE / 100), dpi=100, facecolor="black")
+    canvas = FigureCanvasAgg(figure)
+    figure.text(3 / _SIDE, 0.5, text, color="white", fontsize=8, va="center")
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
 def overlaid_clip(

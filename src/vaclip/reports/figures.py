@@ -24,7 +24,7 @@ from vaclip.evaluation.evaluate import Curves, Evaluation
 from vaclip.evaluation.inference import ALPHA, Interval
 from vaclip.evaluation.labels import SIDES
 from vaclip.files import atomic_file
-from vaclip.reports.fonts import USUAL, shown_names
+from vaclip.fonts import USUAL, shown_names
 from vaclip.reports.gather import Source
 from vaclip.reports.tables import contrast_name, family_title
 from vaclip.reports.typeset import number, p_text

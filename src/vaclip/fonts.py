@@ -67,11 +67,7 @@ def shown_names(names: Sequence[str], most: int) -> tuple[list[str], list[str]]:
     """
     families, lacking = font_families(names)
     if lacking:
-        _LOG.warning(
-            "no font here has %s: figures number the classes in the order of study.yaml. "
-            "A font such as Noto Sans of that script shows their names",
-            " ".join(lacking[:10]),
-        )
+        warn_of_lacking(lacking, "figures number the classes in the order of study.yaml")
         return families, [f"class {number}" for number in range(1, len(names) + 1)]
     for tail in (0, (most - 1) // 2):
         short = [_cut(name, most, tail) for name in names]
@@ -80,6 +76,15 @@ def shown_names(names: Sequence[str], most: int) -> tuple[list[str], list[str]]:
     return families, [
         f"{_cut(name, most - 3, 0)} {number}" for number, name in enumerate(names, start=1)
     ]
+
+
+def warn_of_lacking(characters: str, so: str) -> None:
+    """Logs that no font has some characters, and what is shown instead."""
+    _LOG.warning(
+        "no font here has %s: %s. A font such as Noto Sans of that script shows such names",
+        " ".join(characters[:10]),
+        so,
+    )
 
 
 def _cut(name: str, most: int, tail: int) -> str:

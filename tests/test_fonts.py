@@ -7,8 +7,8 @@ import logging
 import pytest
 from matplotlib import font_manager
 
-from vaclip.reports import fonts
-from vaclip.reports.fonts import USUAL, font_families, shown_names
+from vaclip import fonts
+from vaclip.fonts import USUAL, font_families, shown_names
 
 NOWHERE = "\U0010fffd"  # of the private use: no font has it
 
