@@ -4,7 +4,8 @@
 
 Makes studies of so many clips, four a patient, two annotators with boxes, videos of a few bytes,
 which are taken to have been decoded: what is left is what vaclip itself does. Each size runs in a
-process of its own; ratios are those of one size to the size before.
+process of its own. Seconds are of the processor, beside them those of the clock, which a busy
+machine or disk makes more; ratios are of the processor's, of one size to the size before.
 """
 
 from __future__ import annotations
@@ -97,8 +98,8 @@ def noise_hashes(clips: int) -> list[NDArray[np.uint64]]:
     return made
 
 
-def steps(root: Path, cache: Path, clips: int) -> dict[str, tuple[float, float]]:
-    """Returns seconds and MiB of each step."""
+def steps(root: Path, cache: Path, clips: int) -> dict[str, tuple[float, float, float]]:
+    """Returns seconds of the processor and of the clock, and MiB, of each step."""
     from vaclip.ablation.ablation import open_study_folder, plain_config, plan_study
     from vaclip.audit import duplicates
     from vaclip.audit.check import check
@@ -119,16 +120,15 @@ def steps(root: Path, cache: Path, clips: int) -> dict[str, tuple[float, float]]
         more = [*words, f"experiment={arm}", f"seed={seed}"]
         return plain_config(compose_settings(more, "study", root=root))
 
-    found: dict[str, tuple[float, float]] = {}
+    found: dict[str, tuple[float, float, float]] = {}
 
     def measure(what: str, step: Callable[[], Any]) -> Any:
-        peak, begin = start_counting(), time.process_time()
+        peak, clock, begin = start_counting(), time.perf_counter(), time.process_time()
         result = step()
-        found[what] = time.process_time() - begin, peak()
-        print(
-            f"{clips:>7} {what:32} {found[what][0]:8.2f} s {found[what][1]:8.0f} MiB",
-            file=sys.stderr,
-        )
+        seconds, wall = time.process_time() - begin, time.perf_counter() - clock
+        found[what] = seconds, wall, peak()
+        shown = f"{seconds:8.2f} s {wall:8.2f} s {found[what][2]:8.0f} MiB"
+        print(f"{clips:>7} {what:32} {shown}", file=sys.stderr)
         return result
 
     measure("load", lambda: read_study(root))
@@ -168,12 +168,15 @@ def main() -> None:
         alone = os.environ | {"LOKY_MAX_CPU_COUNT": "1"}  # all in the process that is measured
         done = subprocess.run(command, env=alone, check=True, stdout=subprocess.PIPE, text=True)
         results.append(json.loads(done.stdout.splitlines()[-1]))
-    columns = [f"{size:,} clips: s (MiB)" for size in options.sizes]
+    columns = [f"{size:,} clips: CPU s (s; MiB)" for size in options.sizes]
     ratios = [f"{size:,}: x {size / few:g}" for few, size in pairwise(options.sizes)]
     print(f"| step | {' | '.join([*columns, *ratios])} |")
     print("|---" * (1 + len(columns) + len(ratios)) + "|")
     for step in results[0]:
-        cells = [f"{one[step][0]:.2f} ({one[step][1]:.0f})" for one in results]
+        cells = [
+            f"{cpu:.2f} ({wall:.2f}; {peak:.0f})"
+            for cpu, wall, peak in (one[step] for one in results)
+        ]
         cells += [f"{many[step][0] / few[step][0]:.1f}" for few, many in pairwise(results)]
         print(f"| {step} | {' | '.join(cells)} |")
 

@@ -2,14 +2,15 @@
 
 PYTHONPATH=tests python tests/importers/fuzz.py --seconds 60 [--kind KIND ...] [--seed 0]
 
-Each kind runs in a process of its own with bounded memory. An input that fails is kept in
-``fuzz_failures/``.
+Each kind runs in a process of its own with bounded memory, on its fixture and on its files of
+``forms/`` in turn. An input that fails is kept in ``fuzz_failures/``.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import gzip
 import random
 import re
 import resource
@@ -20,14 +21,17 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from datetime import date
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from cases import all_cases
+from forms import READ, Form
+from openpyxl import Workbook
 
 from annotation_files import write_gaze, write_shapes
-from conftest import write_tiny_study
+from conftest import read_rows, write_rows, write_tiny_study
 from vaclip.audit.check import check
 from vaclip.commands.imports import import_parser, import_rules
 from vaclip.errors import VaclipError
@@ -50,6 +54,13 @@ _ODD_TEXTS = (
     b"", b"\x00", b"\xff\xfe", b"../../etc/passwd", b"/etc/passwd", b'"', b"'", b"<", b"{", b"[",
     b"]", b"}", b",", b"\n", b"\t", b"null", b"true", b"{}", b"[]", b"\xc3\xa9", b"\xe2\x80\xae",
     b"&a;", b"<!DOCTYPE a [<!ENTITY b 'c'>]>", b"A" * 5000, b"[" * 2000, b"<a>" * 500,
+    b"\xd0\xa0", b"e\xcc\x81", b"\xe2\x80\x8b", b"\xc2\xa0", b"\xd9\xa4", b"\xe2\x80\x91",
+    b"1,5", b";",
+)  # fmt: skip
+_HEADS = (  # of files that are no video
+    b"\0" * 128 + b"DICM", b"\x02\0\x10\0UI", b"PK\3\4" + b"\0" * 22 + b"\5\0\0\0a.npy", b"II*\0",
+    gzip.compress(b"\0" * 344 + b"n+1\0"), b"\x1f\x8b", b"\x93NUMPY\1\0", b"\x89HDF\r\n\x1a\n",
+    b"\xff\xd8\xff", b"\0\0\1\xb3", b"\0\0\0\x18ftypisom", b"GIF89a", b"RIFF", b"#EXTM3U\n",
 )  # fmt: skip
 
 
@@ -92,10 +103,12 @@ def fuzz_kind(kind: str, seconds: float, seed: int) -> None:
     rng = random.Random(f"{kind}-{seed}")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "export"
-        read, files = _study(folder) if kind == "study" else _export(kind, folder)
-        originals = {file: file.read_bytes() for file in files}
+        found = [_study(folder)] if kind == "study" else _exports(kind, folder)
+        reads = {file: read for read, files in found for file in files}
+        originals = {file: file.read_bytes() for file in reads}
         everything = list(originals.values())
-        read()  # the undamaged export is read
+        for read, _ in found:
+            read()  # the undamaged export is read
         taken = refused = 0
         until = time.monotonic() + seconds
         while time.monotonic() < until:
@@ -103,7 +116,7 @@ def fuzz_kind(kind: str, seconds: float, seed: int) -> None:
             file.write_bytes(_mutated(originals[file], everything, rng))
             signal.alarm(_SECONDS_AN_INPUT)
             try:
-                read()
+                reads[file]()
                 taken += 1
             except VaclipError:
                 refused += 1
@@ -125,35 +138,77 @@ def _too_slow(number: int, frame: object) -> None:
     raise TooSlow(f"not done within {_SECONDS_AN_INPUT} s")
 
 
-def _export(kind: str, folder: Path) -> tuple[Callable[[], None], list[Path]]:
-    """Returns a function that reads the export, and the files that it reads."""
+Input = tuple[Callable[[], None], list[Path]]
+"""A function that reads an export, and the files that it reads."""
+
+
+def _exports(kind: str, folder: Path) -> list[Input]:
+    """Returns all exports of a kind."""
+    forms = [form for form in READ if form.kind == kind]
+    found = [_case(kind, folder / "case")]
+    found += [_form(form, folder / str(number)) for number, form in enumerate(forms)]
+    return found + [_workbook(folder / "excel")] * (kind == "table")
+
+
+def _form(form: Form, folder: Path) -> Input:
+    copy = form.copy_to(folder)
+    return _reader(form.words(copy, folder.parent / "study"), folder), [copy]
+
+
+def _workbook(folder: Path) -> Input:
+    case = all_cases()["table"]
+    case.copy_to(folder)
+    book = Workbook()
+    book.active.append(["clip_id", "video", "patient_id", "label", "taken"])
+    for number, name in enumerate(case.videos):
+        book.active.append([f"c{number}", name, 1 + number, "ab"[number % 2], date(2024, 5, 1)])
+    book.save(folder / "clips.xlsx")
+    words = ["table", str(folder / "clips.xlsx"), "--into", str(folder.parent / "study")]
+    return _reader(words, folder), [folder / "clips.xlsx"]
+
+
+def _case(kind: str, folder: Path) -> Input:
     case = all_cases()[kind]
     case.copy_to(folder)
-    study = folder.parent / "study"
-    options = import_parser().parse_args(case.words(folder, study)[2:])
+    words = case.words(folder, folder.parent / "study")[2:]
+    sources = import_parser().parse_args(words).sources
+    files = []
+    for source in sources:
+        files += [source] if source.is_file() else [p for p in source.rglob("*") if p.is_file()]
+    if kind != "table":
+        videos = {folder / name for name in case.videos}
+        files = [file for file in files if file not in videos and file.name != "golden.png"]
+    return _reader(words, folder), files
+
+
+def _reader(words: list[str], folder: Path) -> Callable[[], None]:
+    """Returns a function that reads an export and plans its import."""
+    options = import_parser().parse_args(words)
 
     def read() -> None:
         exports = [read_clips(options.clips, options)] if options.clips else []
-        export = IMPORTERS.build(kind).read(options.sources, options)
+        export = options.importer.read(options.sources, options)
         for clip in export.clips:
             assert clip.video.resolve().is_relative_to(folder.resolve()), clip.video
         rules = dataclasses.replace(import_rules(options), skip_unmatched=True)
-        plan = plan_import(study, [*exports, export], rules)
+        plan = plan_import(options.into, [*exports, export], rules)
         for name in (*plan.files, *plan.videos):
-            inside_folder(study, name)
+            inside_folder(options.into, name)
 
-    files = []
-    for source in options.sources:
-        files += [source] if source.is_file() else [p for p in source.rglob("*") if p.is_file()]
-    if kind == "table":
-        return read, files
-    videos = {folder / name for name in case.videos}
-    return read, [file for file in files if file not in videos and file.name != "golden.png"]
+    return read
 
 
-def _study(folder: Path) -> tuple[Callable[[], None], list[Path]]:
-    """The same for a study folder itself, with all kinds of maps and its videos."""
-    write_tiny_study(folder, patients_per_class=1)
+def _study(folder: Path) -> Input:
+    """The same for a study folder itself, with all its tables, kinds of maps, and videos."""
+    write_tiny_study(folder, patients_per_class=1, clips_per_patient=2)
+    clips = read_rows(folder / "clips.csv")
+    for number, row in enumerate(clips):
+        row |= {"site": "ab"[number % 2], "session": str(number % 2), "start_s": "", "end_s": "1.5"}
+    clips[2]["patient_id"], clips[4]["patient_id"] = "P1", "p1"
+    write_rows(folder / "clips.csv", clips)
+    distinct = [{"patient_id": name, "distinct": "yes"} for name in ("P1", "p1")]
+    write_rows(folder / "patients.csv", distinct)
+    write_rows(folder / "excluded.csv", [{"clip_id": clips[-1]["clip_id"], "reason": "dark"}])
     corners = ((1.0, 1.0), (20.0, 1.0), (9.0, 30.0))
     track = Track("a", "polygon", (Key(0, corners), Key(9, outside=True)))
     write_shapes(folder / "shapes.json", Shapes((32, 32), (track,), frames=20))
@@ -173,7 +228,7 @@ def _study(folder: Path) -> tuple[Callable[[], None], list[Path]]:
 
 def _mutated(content: bytes, everything: list[bytes], rng: random.Random) -> bytes:
     """Returns a content with one to four things changed."""
-    changes = (_odd_number, _odd_text, _flip, _cut, _repeat, _swap_words, _splice)
+    changes = (_odd_number, _odd_text, _flip, _cut, _repeat, _swap_words, _splice, _other_head)
     for _ in range(rng.randint(1, 4)):
         content = rng.choice(changes)(content, everything, rng)
     return content
@@ -228,6 +283,11 @@ def _splice(content: bytes, everything: list[bytes], rng: random.Random) -> byte
     other = rng.choice(everything)
     begin, finish = _somewhere(other, rng)
     return content[:start] + other[begin:finish] + content[end:]
+
+
+def _other_head(content: bytes, everything: list[bytes], rng: random.Random) -> bytes:
+    head = rng.choice(_HEADS)
+    return head + content[rng.choice((0, len(head))) :]
 
 
 def _keep(kind: str, folder: Path, file: Path) -> Path:

@@ -1,0 +1,155 @@
+"""The right answer to each file of ``forms/``."""
+
+from __future__ import annotations
+
+import forms
+import pytest
+from forms import FORMS, READ, REFUSED
+
+from vaclip.audit.check import check
+from vaclip.audit.describe import describe
+from vaclip.commands.imports import run_import
+from vaclip.errors import VaclipError
+from vaclip.maps.shapes import shape_at
+
+
+@pytest.fixture
+def copy(tmp_path):
+    return lambda form: form.copy_to(tmp_path)
+
+
+def test_every_file_has_a_form():
+    there = {path.relative_to(FORMS).as_posix() for path in FORMS.rglob("*") if path.is_file()}
+    assert {form.file for form in (*READ, *REFUSED)} == there
+
+
+def shown(track, moments):
+    """Returns at which moments a shape is there."""
+    return {moment for moment in moments if shape_at(track, moment)}
+
+
+def fixations(export):
+    (annotation,) = export.annotations
+    return [pytest.approx(row, abs=1e-6) for row in annotation.content.fixations.tolist()]
+
+
+# --- drawings ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("form", "flags", "told"),
+    [
+        (forms.SINGLE_FRAMES, (), "10% of the pictures"),  # 16 of 164
+        (forms.SINGLE_FRAMES, ("--hold", "aline"), "94% of the pictures"),  # from 10 on: 154
+        (forms.SINGLE_FRAMES, ("--hold", "aline=0.2"), "48% of the pictures"),  # 15 x 5 + 4
+        (forms.SINGLE_FRAMES, ("--interpolate", "aline"), "92% of the pictures"),  # 10 to 160
+        (forms.TWO_FRAMES, (), "1% of the pictures"),
+        (forms.TWO_FRAMES, ("--hold", "lv"), "77% of the pictures"),  # from 37 on: 127
+        (forms.TWO_FRAMES, ("--interpolate", "lv"), "10% of the pictures"),  # 37 to 52: 16
+    ],
+)
+def test_how_much_of_a_clip_drawings_on_single_frames_cover_is_told(
+    copy, tmp_path, form, flags, told
+):
+    study = tmp_path / "study"
+    run_import(form.words(copy(form), study, *flags))
+    checked = check(study, workers=1)
+    assert any(note.startswith(f"annotations show on {told}") for note in checked.notes)
+    assert not checked.errors
+    warned = [one.what for one in checked.found if "the map is empty" in one.what]
+    assert len(warned) == (int(told.split("%")[0]) < 50)
+
+
+def test_the_share_of_samples_under_a_map_is_told(copy, tmp_path):
+    """Frames 10, 20, ... of 25 a second: 6 of the 53 samples at 8 a second are of them."""
+    study = tmp_path / "study"
+    run_import(forms.SINGLE_FRAMES.words(copy(forms.SINGLE_FRAMES), study))
+    settings = ["data.fps=8", f"data.cache_dir={tmp_path / 'cache'}"]
+    assert describe(study, settings, workers=1).samples_under_map == pytest.approx(6 / 53)
+
+
+def test_a_skeleton_in_nested_tracks_is_no_drawing(copy):
+    export = forms.NESTED_SKELETON.read(copy(forms.NESTED_SKELETON))
+    assert export.annotations == ()
+    assert "1 tracks of type skeleton" in export.dropped
+
+
+def test_all_shapes_of_two_tasks(copy):
+    export = forms.ALL_SHAPES.read(copy(forms.ALL_SHAPES))
+    assert [one.video for one in export.annotations] == ["walk 01.mp4", "walk_02.avi"]
+    (ellipse,), (mask, polygon) = (one.content.tracks for one in export.annotations)
+    assert shown(ellipse, range(20)) == {2, 3}
+    assert shape_at(ellipse, 2).points == ((100, 80), (20, 10))
+    assert shown(mask, range(30)) == {5}
+    assert shape_at(mask, 5).points == ((10, 20), (14, 23))
+    assert shown(polygon, range(30)) == {0, 1}
+    left_out = ("of type cuboid", "of type skeleton", "that are never visible")
+    assert export.dropped == tuple(f"1 tracks {what}" for what in left_out)
+
+
+def test_interpolated_keys_are_at_their_frames(copy):
+    export = forms.INTERPOLATED_KEYS.read(copy(forms.INTERPOLATED_KEYS))
+    (annotation,) = export.annotations
+    assert (annotation.annotator, annotation.content.fps) == ("r@x.org", pytest.approx(30))
+    one, other = annotation.content.tracks
+    for track, first, last, speed in ((one, 1, 40, 40 / 39), (other, 7, 31, None)):
+        assert shown(track, [(first - 1.5) / 30, (first - 1) / 30]) == {(first - 1) / 30}
+        for frame in range(first, last + 1) if speed else ():
+            left = (10 + speed * (frame - 1)) / 100 * 320
+            found = shape_at(track, (frame - 1) / 30).points[0][0]
+            assert found == pytest.approx(left, abs=0.2)  # a key counts a millisecond earlier
+
+
+def test_the_box_of_json_min_and_hypertext(copy):
+    found = [form.read(copy(form)) for form in (forms.JSON_MIN, forms.HYPERTEXT)]
+    assert found[0].annotations == tuple(
+        type(one)(one.video, one.annotator, one.content, one.where.replace("hypertext", "json_min"))
+        for one in found[1].annotations
+    )
+    (annotation,) = found[0].annotations
+    assert (annotation.video, annotation.annotator) == ("walk_01.mp4", "user 1")
+    (track,) = annotation.content.tracks
+    moments = [frame / 25 for frame in range(130)]
+    assert shown(track, moments) == set(moments[:40])
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        (forms.SEVERAL_PAGES, r"several pages of the task \(item_index\), of which nothing says"),
+        (forms.NO_KEYPOINTS, r"\(Knee, Foot\) has keypoints.* export 'COCO Keypoints'"),
+        (forms.HEAD_REFERENCED, r"head-referenced angles \(HREF\), not pixels of the screen"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_name(copy, form, message):
+    with pytest.raises(VaclipError, match=message):
+        form.read(copy(form))
+
+
+# --- gaze ----------------------------------------------------------------------------------------
+
+LOOKS = [(0, 3, 320, 180), (3.1, 5, 576, 180)]
+
+
+def test_a_mouse_click_does_not_end_a_showing(copy):
+    assert fixations(forms.MOUSE_CLICK.read(copy(forms.MOUSE_CLICK))) == LOOKS
+
+
+def test_where_no_row_names_a_medium(copy):
+    file = copy(forms.NO_MEDIA_NAME)
+    assert fixations(forms.NO_MEDIA_NAME.read(file)) == LOOKS
+    unsaid = forms.Form(forms.NO_MEDIA_NAME.file, forms.NO_MEDIA_NAME.videos)
+    with pytest.raises(VaclipError, match=r"'Presented Media name' is empty.* say --video NAME"):
+        unsaid.read(file)
+
+
+@pytest.mark.parametrize(
+    ("form", "look"),
+    [
+        (forms.START_EVENT, (0.1, 0.3, 320, 180)),
+        (forms.NAME_WITH_BLANK, (0.1, 0.3, 320, 240)),
+        (forms.RESIZED_VIDEO, (0.1, 0.3, 320 / 3, 320 / 3)),
+    ],
+)
+def test_a_look_of_eyelink(copy, form, look):
+    assert fixations(form.read(copy(form))) == [look]
