@@ -73,13 +73,11 @@ class Registry(Generic[Part]):
             VaclipError: As `load` does, and if its constructor takes other arguments.
         """
         part = self.load(name)
-        try:
-            inspect.signature(part).bind(**arguments)
-        except TypeError as error:
+        if misfit := _misfit(part, tuple(arguments)):
             taken = ", ".join(arguments) or "nothing"
             raise VaclipError(
-                f"{self._told(self._find(name))} must be built from {taken}: {error}"
-            ) from error
+                f"{self._told(self._find(name))} must be built from {taken}: {misfit}"
+            )
         return part(**arguments)
 
     def package(self, name: str) -> str | None:
@@ -109,6 +107,16 @@ class Registry(Generic[Part]):
     def _told(self, entry: EntryPoint) -> str:
         package = _package(entry)
         return f"{self.what} '{entry.name}'" + (f" of the package {package}" if package else "")
+
+
+@cache  # every annotation has its part built
+def _misfit(part: type, arguments: tuple[str, ...]) -> str:
+    """Returns why a class cannot be built from arguments of these names; empty where it can."""
+    try:
+        inspect.signature(part).bind(**dict.fromkeys(arguments))
+    except TypeError as error:
+        return str(error)
+    return ""
 
 
 @cache

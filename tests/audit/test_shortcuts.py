@@ -9,7 +9,9 @@ from sklearn.linear_model import Ridge
 
 from conftest import grey_pictures, write_audio, write_video
 from vaclip.audit.shortcuts import (
+    MOST_CATEGORIES,
     TOGETHER,
+    _scores,
     column_features,
     file_facts,
     one_hot,
@@ -77,6 +79,14 @@ def test_numbers_are_cut_into_five_and_a_frequent_one_is_a_bin_of_its_own():
     assert with_gaps.T.tolist() in ([[0, 1, 0, 1], [1, 0, 1, 0]], [[1, 0, 1, 0], [0, 1, 0, 1]])
 
 
+def test_rare_categories_count_as_one():
+    many = [f"c{n}" for n in range(150) for _ in range(2 + (n < 60))]
+    design = one_hot(pd.Series(many))
+    assert design.shape == (len(many), MOST_CATEGORIES + 1)
+    assert sorted(design.sum(axis=0)) == [2] * 40 + [3] * 60 + [2 * 50]
+    assert (design.sum(axis=1) == 1).all()
+
+
 # --- scores --------------------------------------------------------------------------------------
 
 
@@ -138,6 +148,30 @@ def test_scores_are_those_of_a_plain_loop():
                 hits[label].append(guess == label)
     assert sum(map(len, hits.values())) == len(units) == 22
     assert found.score == pytest.approx(np.mean([np.mean(own) for own in hits.values()]))
+
+
+def test_each_permutation_is_scored_as_by_scikit_learn():
+    random = np.random.default_rng(4)
+    unit = np.sort(np.append(np.arange(24), random.integers(0, 24, 30)))  # clips of 24 patients
+    part, truth = np.arange(24) % 4, np.arange(24) // 4 % 3
+    drawn = np.stack([truth] * 70, axis=1)
+    for own in (np.flatnonzero(part == number) for number in range(4)):
+        drawn[own] = random.permuted(drawn[own], axis=0)
+    design = random.integers(0, 3, (len(unit), 4)).astype(float)
+    weight = 1 / np.bincount(unit)[unit]
+    right = np.zeros(drawn.shape, bool)
+    for number in range(4):
+        clips = part[unit] != number
+        share = np.bincount(drawn[part != number, 0]) / 18
+        for column, labels in enumerate(drawn.T):
+            target = np.eye(3)[labels[unit[clips]]]
+            model = Ridge(alpha=1.0).fit(design[clips], target, weight[clips])
+            for patient in np.flatnonzero(part == number):
+                mean = model.predict(design[unit == patient]).mean(axis=0)
+                right[patient, column] = (mean / share).round(6).argmax() == labels[patient]
+    want = [np.mean([r[own == k].mean() for k in range(3)])
+            for r, own in zip(right.T, drawn.T, strict=True)]  # fmt: skip
+    assert _scores(design, unit, part, drawn, 3).tolist() == pytest.approx(want)
 
 
 def test_without_a_leak_a_small_p_is_as_rare_as_it_says():

@@ -42,11 +42,8 @@ def _described(attn: NDArray[np.uint8]) -> dict[str, float]:
     samples = np.linspace(0, attn.shape[1] - 1, min(attn.shape[1], SAMPLES)).round()
     pictures = attn[:, samples.astype(np.int64)].mean(axis=0) / 255
     shown = [_picture(picture) for picture in pictures if picture.any()]
-    means = pd.DataFrame(shown).mean()
-    return {
-        "presence": len(shown) / len(pictures),
-        **{str(name): means[name] for name in means.index},
-    }
+    means = {name: float(np.mean([one[name] for one in shown])) for name in (shown or [{}])[0]}
+    return {"presence": len(shown) / len(pictures), **means}
 
 
 def _picture(picture: NDArray[np.float64]) -> dict[str, float]:
