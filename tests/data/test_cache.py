@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 import multiprocessing
 import os
@@ -320,8 +321,13 @@ def test_interrupted_write_leaves_nothing_and_the_next_call_succeeds(
 
 @pytest.mark.parametrize("name", ["frames.npy", "frame_index.npy", "map.npy", "meta.json"])
 @pytest.mark.parametrize("keep", [0.0, 0.5, None])
-def test_damaged_entry_is_made_anew_with_a_warning(root, cache, caplog, name, keep):
+@pytest.mark.parametrize("earlier", [False, True])
+def test_damaged_entry_is_made_anew_with_a_warning(root, cache, caplog, name, keep, earlier):
     wanted = content(fill(root, cache))
+    for notes in cache.glob("*/*/*/meta.json") if earlier else ():  # which had no lengths
+        kept = json.loads(notes.read_text())
+        assert kept.pop("bytes")
+        notes.write_text(json.dumps(kept))
     path = next(cache.glob(f"*/*/*/{name}"))
     if path.name == "meta.json":
         path = next(cache.glob(f"clips/*/*/{name}"))

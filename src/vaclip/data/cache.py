@@ -38,6 +38,7 @@ _VERSION = 1  # raise it when decoding or drawing changes
 _LOG = logging.getLogger(__name__)
 META = "meta.json"
 """The notes of an entry."""
+_BYTES = "bytes"  # among them: of each array's file
 
 
 @dataclass(frozen=True)
@@ -372,7 +373,8 @@ def write_entry(entry: Path, arrays: dict[str, NDArray[Any]], meta: dict[str, An
     with atomic_folder(entry) as temporary:
         for name, array in arrays.items():
             np.save(temporary / f"{name}.npy", array)
-        (temporary / META).write_text(json.dumps(meta))
+        sizes = {name: (temporary / f"{name}.npy").stat().st_size for name in arrays}
+        (temporary / META).write_text(json.dumps(meta | {_BYTES: sizes}))
 
 
 def read_entry(entry: Path, arrays: Sequence[str]) -> dict[str, Any] | None:
@@ -380,9 +382,17 @@ def read_entry(entry: Path, arrays: Sequence[str]) -> dict[str, Any] | None:
     if not entry.is_dir():
         return None
     try:
+        meta = json.loads((entry / META).read_text())
+        if not isinstance(meta, dict):
+            raise ValueError(f"{META} holds no notes")
+        sizes = meta.pop(_BYTES, {})
         for name in arrays:
-            np.load(entry / f"{name}.npy", mmap_mode="r")  # fails on a file cut short
-        return json.loads((entry / META).read_text())
+            array = entry / f"{name}.npy"
+            if name not in sizes:  # of an earlier version
+                np.load(array, mmap_mode="r")  # fails on a file cut short
+            elif array.stat().st_size != sizes[name]:
+                raise ValueError(f"{array.name} has not the length that it was written with")
+        return meta
     except (OSError, ValueError, EOFError):
         _LOG.warning("a damaged cache entry is made anew: %s", entry.name)
         shutil.rmtree(entry, ignore_errors=True)
