@@ -160,6 +160,27 @@ def test_a_raw_stream_is_read_if_it_is_one_from_its_first_byte(tmp_path, codec, 
         open_video(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", True),
+        ("clip,Größe\n" * 100, True),
+        ("ü" * 400, True),  # of which the last letter that is looked at is cut
+        (b"\x07\xffRIFX" * 30, False),
+        (b"plain\0" * 30, False),
+        (b"", False),
+    ],
+)
+def test_text_is_called_so(tmp_path, content, text):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(content if isinstance(content, bytes) else b"x" + content.encode())
+    with pytest.raises(
+        VaclipError, match=r"a\.mp4: cannot be decoded after 0 frames \((.+?)\)"
+    ) as told:
+        open_video(path)
+    assert ("it holds text, no video" in str(told.value)) == text
+
+
 def test_jpeg_files_one_after_the_other_are_a_raw_stream(tmp_path):
     (tmp_path / "raw.MJPG").write_bytes(b"".join(JPEGS))
     with open_video(tmp_path / "raw.MJPG") as container:

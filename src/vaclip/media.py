@@ -89,7 +89,8 @@ def open_video(path: Path, *, picture: bool = False) -> InputContainer:
     try:
         container = av.open(f"file:{path}", options=_OPTIONS, metadata_errors="replace")
     except av.FFmpegError as error:
-        raise failure(name, error) from error
+        what = "it holds text, no video" if _is_text(head) else ""
+        raise failure(name, error, what=what) from error
     try:
         if what := _no_video(path, head, container.format.name, picture):
             raise VaclipError(f"{name}: is {what}")
@@ -135,6 +136,13 @@ def _other_file(path: Path, head: bytes) -> str | None:
         if head.startswith(magic):
             return what
     return _nifti(head)
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether the first bytes of a file can be read; its last letter may be cut."""
+    text = head.decode("utf-8", "ignore")
+    whole = len(text.encode()) > len(head) - 4
+    return bool(text) and whole and all(c.isprintable() or c in "\ufeff\t\r\n\f" for c in text)
 
 
 def _nifti(head: bytes) -> str | None:
@@ -197,15 +205,18 @@ def _check_sample_tables(path: Path) -> None:
             place += 8 if kind in _OUTER_BOXES else max(8, size or length)
 
 
-def failure(name: str, error: av.FFmpegError, frames: int | None = None) -> VaclipError:
+def failure(
+    name: str, error: av.FFmpegError, frames: int | None = None, what: str = ""
+) -> VaclipError:
     """Returns what to say of a file that breaks off.
 
     Args:
         name: What to call it.
         error: FFmpeg's.
         frames: How many were decoded; None if it could not even be opened.
+        what: Why, where more is known than FFmpeg says.
     """
-    reason = error.strerror or type(error).__name__
+    reason = what or error.strerror or type(error).__name__
     if frames == 0:  # FFmpeg has many words for a picture above `max_pixels`
         reason += f"; a picture may have at most {LARGEST_PICTURE // 1_000_000} megapixels"
     return VaclipError(

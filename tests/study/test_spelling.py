@@ -14,7 +14,8 @@ from vaclip.audit.describe import describe
 from vaclip.audit.reencode import reencode_study
 from vaclip.errors import VaclipError
 from vaclip.study.load import load_study, read_study
-from vaclip.study.spelling import confused_patients, look_alikes, quoted, spelling_key
+from vaclip.study.patients import confused_patients
+from vaclip.study.spelling import look_alikes, quoted, spelling_key
 
 WORDS = st.from_regex(r"[A-Za-zäöüéñçא-ת]{1,6}", fullmatch=True)
 NUMBERS = st.integers(0, 10**6).map(str)
@@ -164,7 +165,9 @@ def test_different_people_are_named_in_patients_csv(twice):
     assert problems(twice)[0].startswith("patients.csv:1: the header lacks distinct")
 
 
-@pytest.mark.parametrize("other", ["P_1", "P-01", "P1", "p 1", "\u0420\u20111"])
+@pytest.mark.parametrize(
+    "other", ["P_1", "P-01", "P1", "p 1", "\u0420\u20111", "P/1", "P.1", "#P1", '"P1', "'P-01"]
+)
 def test_patients_are_alike_whether_letter_and_number_are_joined_or_not(twice, other):
     assert confused_patients(twice, ["P-1", other]) == [["P-1", other]]
     assert confused_patients(twice, ["P-1", other[:-1] + "2", "-1", "1", "1-1", "11"]) == []
@@ -217,6 +220,44 @@ def test_sites_and_sessions_that_differ_in_spelling_are_a_warning(tmp_path):
         "clips.csv:session: '1' and '01' differ in spelling alone: is it one session of patient "
         f"'{rows[0]['patient_id']}'?",
     ]
+
+
+@pytest.mark.parametrize(
+    ("ids", "told"),
+    [
+        (["unknown", "P1", "P2"], ["'unknown' (1 clip) names nobody"]),
+        (["N/A", "N/A", "P2"], ["'N/A' (2 clips) names nobody"]),
+        (["P1", "01-Mar", "2.1.2024"], ["'01-Mar', '2.1.2024': a date among other ids"]),
+        (["P1", "Mrz 21", "3. Dez"], ["'Mrz 21', '3. Dez': a date among other ids"]),
+        (["2024-01-01", "2024-01-02", "2024-02-01"], []),
+        (["march-1a", "12", "1.5"], []),
+    ],
+)
+def test_ids_that_are_most_likely_none_are_a_warning(tmp_path, ids, told):
+    root = write_tiny_study(tmp_path / "study", patients_per_class=1)
+    rows = read_rows(root / "clips.csv")
+    write_rows(
+        root / "clips.csv",
+        [{**row, "patient_id": name} for row, name in zip(rows, ids, strict=True)],
+    )
+    found = [text for text in problems(root, "warning") if "patient_id" in text]
+    assert len(found) == len(told)
+    for text, start in zip(found, told, strict=True):
+        assert text.startswith(f"clips.csv:patient_id: {start}")
+
+
+@pytest.mark.parametrize("column", ["clip_id", "patient_id", "label"])
+@pytest.mark.parametrize(
+    ("cell", "made"), [("#N/A", "an error"), ("1.2E+16", "a number of more than 15 digits")]
+)
+def test_what_excel_made_of_an_id_or_label_is_refused(tmp_path, column, cell, made):
+    root = write_tiny_study(tmp_path / "study", patients_per_class=1)
+    rows = read_rows(root / "clips.csv")
+    rows[1][column] = cell
+    write_rows(root / "clips.csv", rows)
+    assert problems(root)[0] == (
+        f"clips.csv:3:{column}: Excel made {made} of the cell ({cell}): type it again, as text"
+    )
 
 
 def test_annotators_that_differ_in_spelling_are_a_warning(tmp_path):

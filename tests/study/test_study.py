@@ -196,6 +196,48 @@ def test_class_listed_twice(root):
     assert only(root).startswith("study.yaml:classes: a class is listed twice")
 
 
+@pytest.mark.parametrize("name", [None, "", [1], {"a": 1}])
+def test_classes_must_be_names(root, name):
+    edit_head(root, classes=[*CLASSES, name])
+    assert messages(root)[0].startswith("study.yaml:classes: a name is empty, null or none at all")
+
+
+def test_blanks_around_a_class_do_not_count(root):
+    """As in cells, which could never name it."""
+    edit_head(root, classes=[f" {name} " for name in CLASSES])
+    assert load_study(root).classes == CLASSES
+
+
+def test_regions_of_two_spellings_are_a_warning(root):
+    head = yaml.safe_load((root / "study.yaml").read_text())
+    edit_head(root, regions=head["regions"] | {"Knees": {"keypoints": ["nose"]}})
+    assert only(root, "warning") == (
+        "study.yaml:regions: 'Knees' and 'knees' differ in spelling alone: is it one region?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("column", "severity", "told"),
+    [
+        ("Start_S", "error", "'Start_S' must be 'start_s'"),
+        ("site\u200b", "error", r"'site\u200b' must be 'site'"),
+        ("start", "warning", "the column is kept, and means nothing; 'start_s' would"),
+        ("end", "warning", "the column is kept, and means nothing; 'end_s' would"),
+        ("end_sec", "warning", "the column is kept, and means nothing; 'end_s' would"),
+        ("sites", "warning", "the column is kept, and means nothing; 'site' would"),
+    ],
+)
+def test_columns_whose_name_is_nearly_one_that_counts(root, column, severity, told):
+    add_column(root, column, "0.5")
+    assert only(root, severity) == f"clips.csv:1:{column}: {told}"
+
+
+@pytest.mark.parametrize("column", ["side", "size", "age", "device", "video_id", "visit"])
+def test_other_columns_are_ones_own(root, column):
+    add_column(root, column, "0.5")
+    assert read_study(root)[1] == []
+
+
 @pytest.mark.parametrize(
     ("region", "message"),
     [

@@ -33,7 +33,17 @@ def test_what_is_written_is_read_again(tmp_path):
 
 PROBLEMS = [
     ("a\n1\n", "clips.csv:1", "the header lacks b (it is: a)", 0),
-    ("", "clips.csv:1", "the header lacks a, b (it is: )", 0),
+    ("", "clips.csv:1", "the header is empty: the first line names the columns", 0),
+    ("\n\na,b\n1,2\n", "clips.csv:1", "the header is empty: the first line names the columns", 0),
+    (
+        "A,b \u200b\n1,2\n",
+        "clips.csv:1",
+        r"the header lacks a, b: 'A' must be 'a'; 'b \u200b' must",
+        0,
+    ),
+    ("sep=,\na,b\n1,2\n", "clips.csv:1", "the header is a note of Excel's on how columns are", 0),
+    ("sep=;\na;b\n1;2\n", "clips.csv:1", "the header is a note of Excel's on how columns are", 0),
+    ("a,b\n1,2\n".encode("utf-16-le"), "clips.csv:1", "the header has characters without a mea", 0),
     ("a,b,a\n1,2,3\n", "clips.csv:1", "the header names a column twice (it is: a, b, a)", 0),
     ("a,b\n1,2\n1,2,3\n4,5\n", "clips.csv:3", "3 cells under a header of 2; quote", 2),
     ("a,b\n1\n4,5\n", "clips.csv:2", "1 cells under a header of 2; quote", 1),
@@ -55,7 +65,13 @@ PROBLEMS = [
         0,
     ),
     ('a,b\n1,2\n"3,4\n', "clips.csv", "cannot be read as a UTF-8 CSV file", 1),
-    (b"a,b\n1,\xff\n", "clips.csv", "cannot be read as a UTF-8 CSV file", 0),
+    (
+        b"a,b\n1,\xff\n",
+        "clips.csv",
+        "cannot be read as a UTF-8 CSV file: 'utf-8' codec can't decode byte 0xff in position 6: "
+        "invalid start byte: save it as CSV UTF-8, parted by commas",
+        0,
+    ),
 ]
 
 

@@ -28,7 +28,7 @@ from vaclip.maps.arrays import load_map
 from vaclip.maps.keypoints import load_keypoints
 from vaclip.maps.source import map_source
 from vaclip.study.load import load_study
-from vaclip.study.spelling import PATIENTS
+from vaclip.study.patients import PATIENTS
 from vaclip.study.study import EXCLUSIONS, Clip, Study
 from vaclip.study.tables import Row, read_table, write_table
 

@@ -30,7 +30,8 @@ from vaclip.importers.plan import (
 from vaclip.maps.gaze import Gaze, gaze_json
 from vaclip.maps.shapes import shapes_json
 from vaclip.maps.source import COCO_17, Region
-from vaclip.study.spelling import PATIENTS, confused_patients, look_alikes, spelt_alike
+from vaclip.study.patients import PATIENTS, confused_patients
+from vaclip.study.spelling import look_alikes, spelt_alike
 from vaclip.study.study import ANNOTATION_COLUMNS
 from vaclip.study.study_yaml import read_region
 from vaclip.study.suggestions import Suggestions

@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import csv
 import json
-import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from defusedxml.ElementTree import iterparse
 
 from vaclip.errors import VaclipError, did_you_mean
 from vaclip.files import LARGEST_TEXT, LARGEST_TREE
+from vaclip.study.tables import spoilt
 
 _MOST_FILES = 200_000  # in a folder or an archive
 _MOST_ELEMENTS = 5_000_000  # of XML, in memory at a time
@@ -30,7 +30,6 @@ CLOCK = "a time of day"
 _NUMBER = "a number"
 _DECIMALS = "a number with decimals"  # 1.10 became 1.1
 _NO_LABEL = ("a date", CLOCK, "true or false", "an error", "a number of more than 15 digits")
-_EXCEL_ERRORS = frozenset("#NULL! #DIV/0! #VALUE! #REF! #NAME? #NUM! #N/A".split())
 _EXACT = 10**15  # Excel keeps 15 digits of a number
 
 
@@ -324,12 +323,7 @@ def _kind(cell: Any) -> str | None:
         return CLOCK
     if isinstance(cell, date):  # and datetime
         return "a date"
-    if isinstance(cell, str) and cell.strip() in _EXCEL_ERRORS:
-        return "an error"
-    # A CSV file that Excel saved shows long numbers so.
-    if isinstance(cell, str) and re.fullmatch(r"\d([.,]\d+)?E\+\d\d", cell.strip()):
-        return "a number of more than 15 digits"
-    return None
+    return spoilt(cell.strip()) if isinstance(cell, str) else None
 
 
 def _excel_rows(path: Path, sheet: str | None) -> Iterator[tuple[int, Sequence[Any]]]:

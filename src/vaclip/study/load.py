@@ -6,17 +6,17 @@ import dataclasses
 import logging
 import math
 import shlex
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from vaclip.errors import VaclipError, counted, did_you_mean
 from vaclip.files import FolderFiles
 from vaclip.maps.source import COCO_17, Annotation, MapSource, Region, map_source
+from vaclip.study.patients import PATIENTS, confused_patients, odd_patients
 from vaclip.study.spelling import (
-    PATIENTS,
-    confused_patients,
     look_alikes,
     quoted,
     spelling_key,
@@ -27,6 +27,7 @@ from vaclip.study.study import (
     CLIP_COLUMNS,
     EXCLUSION_COLUMNS,
     EXCLUSIONS,
+    NAMED_COLUMNS,
     REQUIRED_CLIP_COLUMNS,
     Blinding,
     Clip,
@@ -36,7 +37,7 @@ from vaclip.study.study import (
 )
 from vaclip.study.study_yaml import misspelt_keys, read_blinding, read_head, read_region
 from vaclip.study.suggestions import Suggestions
-from vaclip.study.tables import Row, read_table
+from vaclip.study.tables import Row, read_table, spoilt
 
 _SHOWN = 20
 _LOG = logging.getLogger(__name__)
@@ -137,7 +138,10 @@ class _Reader:
         if any(isinstance(item, bool) for item in value):
             what = "YAML reads yes, no, on and off as true and false: put the names in quotes"
             self.error("study.yaml:classes", what)
-        classes = tuple(str(item) for item in value)
+        elif any(not isinstance(item, str | int | float) or item == "" for item in value):
+            what = "a name is empty, null or none at all: put the names in quotes"
+            self.error("study.yaml:classes", what)
+        classes = tuple(str(item).strip() for item in value)  # as cells are
         if len(set(classes)) < len(classes):
             self.error("study.yaml:classes", f"a class is listed twice: {', '.join(classes)}")
         for group in look_alikes(classes):
@@ -162,6 +166,8 @@ class _Reader:
                 regions[str(name)] = read_region(content, names)
             except VaclipError as error:
                 self.error(where, str(error))
+        for group in look_alikes(map(str, value)):
+            self.warn("study.yaml:regions", f"{spelt_alike(group)}: is it one region?")
         return regions
 
     def _blinding(self, value: Any) -> Blinding:
@@ -173,7 +179,10 @@ class _Reader:
 
     def _rows(self, name: str, required: tuple[str, ...]) -> Iterator[tuple[str, Row]]:
         """Yields (``file:line``, cells) of each row that is complete and not excluded."""
-        for where, row in read_table(self.root / name, required, self.error).rows:
+        table = read_table(self.root / name, required, self.error)
+        if name == "clips.csv":
+            self._check_columns(table.header)
+        for where, row in table.rows:
             clip_id = row["clip_id"] if name != EXCLUSIONS else None
             if clip_id in self.excluded:
                 if name == "clips.csv":
@@ -184,6 +193,19 @@ class _Reader:
                 self.error(f"{where}:{column}", "the cell is empty", clip_id or None)
             if not empty:
                 yield where, row
+
+    def _check_columns(self, header: list[str]) -> None:
+        """Tells of further columns of clips.csv whose name is nearly one that means something."""
+        lacking = {spelling_key(name): name for name in NAMED_COLUMNS if name not in header}
+        for column in (name for name in header if name not in NAMED_COLUMNS):
+            where, key = f"clips.csv:1:{column}", spelling_key(column)
+            if key in lacking:
+                self.error(where, f"{quoted(column)} must be '{lacking[key]}'")
+            elif near := get_close_matches(f"{key}_s", lacking, 1, 1.0) or get_close_matches(
+                key, lacking, 1, 0.8
+            ):
+                what = f"the column is kept, and means nothing; '{lacking[near[0]]}' would"
+                self.warn(where, what)
 
     def _read_exclusions(self) -> None:
         if (self.root / EXCLUSIONS).exists():
@@ -198,6 +220,10 @@ class _Reader:
                 first = clips[clip_id].where
                 self.error(f"{where}:clip_id", f"'{clip_id}' is there already, in {first}")
                 continue
+            for column in ("clip_id", "patient_id", "label"):
+                if made := spoilt(row[column]):
+                    what = f"Excel made {made} of the cell ({row[column]}): type it again, as text"
+                    self.error(f"{where}:{column}", what, clip_id)
             if classes and label not in classes:
                 self.error(f"{where}:label", _unknown_label(label, classes), clip_id)
             start_s = self._seconds(where, row, "start_s")
@@ -228,7 +254,7 @@ class _Reader:
         if not text:
             return None
         try:
-            value = float(text)
+            value = float(text.replace("_", "?"))  # which Python would leave out of a number
         except ValueError:
             value = math.nan
         if not math.isfinite(value) or value < 0:
@@ -297,6 +323,8 @@ class _Reader:
             )
 
     def _warn_of_clips(self, study: Study) -> None:
+        for what in odd_patients(Counter(clip.patient_id for clip in study.clips)):
+            self.warn("clips.csv:patient_id", what)
         labels: dict[tuple[str, str], set[str]] = defaultdict(set)
         for clip in study.clips:
             labels[clip.visit].add(clip.label)

@@ -6,12 +6,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
-from vaclip.study.tables import Report, read_table, refuse
-
-PATIENTS = "patients.csv"
-PATIENT_COLUMNS = ("patient_id", "distinct")
 _UNSEEN = {"Cc", "Cf"}
 _SELECTORS = frozenset(
     map(chr, (0x34F, *range(0xFE00, 0xFE10)))
@@ -26,7 +21,6 @@ _LATIN = str.maketrans(
     "авекмнорстухіјѕԁԛԝ" "αβεζηικμνορτυχ" "\u0131",
     "abekmhopctyxijsdqw" "abezhikmnoptyx" "i",
 )  # fmt: skip
-_JOINED = re.compile(r"(?<=[^\W\d_])[-_](?=\d)|(?<=\d)[-_](?=[^\W\d_])")
 
 
 def spelling_key(name: str) -> str:
@@ -62,11 +56,6 @@ def _plain(character: str) -> str:
     return str(unicodedata.decimal(character)) if kind == "Nd" else character
 
 
-def _id_key(name: str) -> str:
-    """As `spelling_key`; nor does it count whether a letter and a number are joined or parted."""
-    return _JOINED.sub("", spelling_key(name)).replace("_", "-")
-
-
 def look_alikes(names: Iterable[str], key: Callable[[str], str] = spelling_key) -> list[list[str]]:
     """Returns the groups of different names that differ in spelling alone.
 
@@ -82,26 +71,6 @@ def look_alikes(names: Iterable[str], key: Callable[[str], str] = spelling_key) 
     for name in dict.fromkeys(names):
         groups[key(name)].append(name)
     return [group for group in groups.values() if len(group) > 1]
-
-
-def confused_patients(root: Path, names: Iterable[str], report: Report = refuse) -> list[list[str]]:
-    """Returns the groups of patient ids that differ in spelling alone, and may be one person.
-
-    Of them ``P-1``, ``P_1`` and ``P1`` are alike too: the worst that comes of it is a question.
-
-    Args:
-        root: The study folder; its patients.csv names the ids that are people of their own.
-        names: The ids.
-        report: Told of every problem of patients.csv.
-    """
-    distinct = set()
-    if (root / PATIENTS).exists():
-        for where, row in read_table(root / PATIENTS, PATIENT_COLUMNS, report).rows:
-            if row["distinct"] not in ("", "yes"):
-                report(f"{where}:distinct", f"'{row['distinct']}' is neither yes nor empty")
-            elif row["distinct"]:
-                distinct.add(row["patient_id"])
-    return [group for group in look_alikes(names, _id_key) if not distinct.issuperset(group)]
 
 
 def quoted(name: str) -> str:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 REQUIRED_CLIP_COLUMNS = ("clip_id", "video", "patient_id", "label")
 CLIP_COLUMNS = (*REQUIRED_CLIP_COLUMNS, "start_s", "end_s", "keypoints")
+NAMED_COLUMNS = (*CLIP_COLUMNS, "session", "site", "frames")
+"""Columns of clips.csv that mean something."""
 ANNOTATION_COLUMNS = ("clip_id", "annotator", "kind", "value")
 EXCLUSION_COLUMNS = ("clip_id", "reason")
 EXCLUSIONS = "excluded.csv"

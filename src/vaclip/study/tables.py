@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import codecs
 import csv
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from vaclip.errors import VaclipError
 from vaclip.files import atomic_file
+from vaclip.study.spelling import quoted, spelling_key
 
 Row = dict[str, str]
 Report = Callable[[str, str], None]
 """Told where a table has a problem, ``file:line``, and what is wrong."""
 
 
+_EXCEL_ERRORS = frozenset("#NULL! #DIV/0! #VALUE! #REF! #NAME? #NUM! #N/A #SPILL! #CALC!".split())
+_LONG = re.compile(r"\d([.,]\d+)?E\+\d\d")  # so a CSV file that Excel saved shows long numbers
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SAVE = "save it as CSV UTF-8, parted by commas"
 
@@ -74,19 +78,30 @@ def _lines(path: Path, required: Sequence[str], report: Report) -> Iterator[tupl
                 elif any(cells):
                     yield where, cells
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        utf_16 = isinstance(error, UnicodeDecodeError) and error.object.startswith(_UTF_16)
-        reason = f"it is UTF-16: {_SAVE}" if utf_16 else error
+        reason = str(error)
+        if isinstance(error, UnicodeDecodeError):
+            utf_16 = error.object.startswith(_UTF_16)
+            reason = f"{'it is UTF-16' if utf_16 else error}: {_SAVE}"
         report(name, f"cannot be read as a UTF-8 CSV file: {reason}")
 
 
 def _header_problem(header: Sequence[str], required: Sequence[str]) -> str | None:
+    if any("\0" in column for column in header):
+        return f"has characters without a meaning, as UTF-16 has: {_SAVE}"
+    if not any(header):
+        return "is empty: the first line names the columns"
+    if header[0].casefold().startswith("sep="):
+        return "is a note of Excel's on how columns are parted: delete the line"
     if len(header) == 1 and (other := next((c for c in ";\t|" if c in header[0]), None)):
         shown = "tabulators" if other == "\t" else f"'{other}'"
         return f"is parted by {shown}, not by commas: {_SAVE}"
     if "" in header:
         return "has a column without a name: delete the stray comma, or name the column"
     if missing := [column for column in required if column not in header]:
-        return f"lacks {', '.join(missing)}"
+        meant = {spelling_key(column): column for column in missing}
+        other = [column for column in header if spelling_key(column) in meant]
+        hint = "; ".join(f"{quoted(c)} must be '{meant[spelling_key(c)]}'" for c in other)
+        return f"lacks {', '.join(missing)}" + (f": {hint}" if hint else "")
     return "names a column twice" if len(set(header)) < len(header) else None
 
 
@@ -94,6 +109,18 @@ def _advice(cells: Sequence[str], columns: int) -> str:
     if not any(cells[columns:]) and len(cells) > columns:
         return "delete the stray commas at its end"
     return "quote values that hold a comma, and write decimals after a point"
+
+
+def spoilt(cell: str) -> str | None:
+    """Returns what a spreadsheet made of a cell that was saved as text; None where nothing shows.
+
+    Examples:
+        >>> spoilt("#N/A"), spoilt("1.23E+17"), spoilt("1E5")
+        ('an error', 'a number of more than 15 digits', None)
+    """
+    if cell in _EXCEL_ERRORS:
+        return "an error"
+    return "a number of more than 15 digits" if _LONG.fullmatch(cell) else None
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
