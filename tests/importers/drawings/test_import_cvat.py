@@ -428,6 +428,8 @@ class TestRefused:
             ('<mask frame="0" rle="" left="0" top="0" width="2" height="2"></mask>', "'rle'"),
             ('<mask frame="0" rle="4" left="0" top="0" width="2"></mask>', "'height' is None"),
             (box(0) + '<points frame="1" points="1,2"></points>', "type changes"),
+            ('<points frame="0" outside="true" points="1,2"></points>', "'outside' is 'true'"),
+            ('<points frame="0" keyframe="yes" points="1,2"></points>', "'keyframe' is 'yes'"),
         ],
     )
     def test_shapes_that_cannot_be_drawn(self, export, row, message):

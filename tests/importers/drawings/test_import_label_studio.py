@@ -201,6 +201,14 @@ class TestTime:
         keys = [key(n, time=round(n / fps, 2), auto=True) for n in range(1, 101)]
         assert export([task(moving(*keys))]).annotations[0].content.fps == fps
 
+    def test_times_that_count_from_zero_need_the_rate(self, export):
+        keys = [key(n, time=(n - 1) / 25) for n in (1, 40)]
+        with pytest.raises(VaclipError, match=r"is at 0 s, .* say --frame-rate FPS"):
+            export([task(moving(*keys))])
+        track = only_track(export([task(moving(*keys))], "--frame-rate", "25"))
+        assert track.keys[1].at == pytest.approx(39 / 25, abs=0.002)
+        assert export([task(moving(key(0), key(40)))]).annotations[0].content.fps == 10
+
     def test_boxes_of_different_rates_are_refused(self, export):
         with pytest.raises(VaclipError, match=r"different rate \(24 and 30 a second"):
             export([task(moving(key(60, fps=24)), moving(key(60, fps=30)))])
@@ -489,6 +497,12 @@ class TestNames:
             export(tasks, "--annotator", "mia")
 
 
+def test_a_label_alone_is_a_label(export):
+    box = moving(key(1))
+    box["value"]["labels"] = "foot"
+    assert only_track(export([task(box)])).label == "foot"
+
+
 def test_labels_are_chosen(export):
     tasks = [
         task(moving(key(1)), moving(key(2), labels=["shoe", "foot"]), moving(key(3), labels=[]))
@@ -526,6 +540,8 @@ BOX = task(moving(key(1), key(3)))
         (("annotations", 0, "result", 0, "value", "sequence", 0), key(3), "same frame"),
         (("annotations", 0, "result", 0, "value", "sequence", 0, "frame"), 30, "different rate"),
         (("annotations", 0, "result", 0, "value", "sequence", 1, "time"), 1e-9, "different rate"),
+        (("annotations", 0, "result", 0, "value", "sequence", 0, "time"), 0, "other than number 0"),
+        (("annotations", 0, "result", 0, "value", "sequence", 1, "enabled"), 0, "'enabled' is 0"),
         (("annotations", 0, "result", 0, "original_width"), 64, "is no size"),
     ],
 )

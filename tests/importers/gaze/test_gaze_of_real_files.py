@@ -208,6 +208,7 @@ FIX = "EFIX R   1200\t1399\t200\t  32.0\t  24.0\t    900"
         ("0 0 walk.mkv resize 192 144", "walk.mkv", 32 / 3, 8),
         ("16 12 walk.mkv resize 128 48", "walk.mkv", 8, 12),
         ("8 4 ../v/walk 01.mkv", "../v/walk 01.mkv", 24, 20),
+        (" 8  4  walk.mkv", "walk.mkv", 24, 20),
         ("0 0 walk  01.mkv resize 32 24", None, 64, 48),
         ("0 0 walk 01.mkv  RESIZE 64.0 96.0 ", "walk 01.mkv", 32, 12),
     ],

@@ -257,7 +257,7 @@ def _track(
                 f"{where}: at frame {row.get('frame')} its type changes or time does not go on"
             )
         keys.append(key)
-        fixed.append(row.get("keyframe") != "0" or key.outside)
+        fixed.append(_yes(row, "keyframe", where, absent=True) or key.outside)
     kept = _without_absence(_thinned(keys, fixed, rows[0].tag)) if keys else []
     if not kept:
         dropped["tracks that are never visible"] += 1
@@ -275,7 +275,7 @@ def _key(row: Element, task: _Task, where: str, *, skip_occluded: bool) -> Key:
         raise VaclipError(
             f"{where}: the task has the frames {task.first} to {task.last}, every {task.step}"
         )
-    if row.get("outside") == "1" or (skip_occluded and row.get("occluded") == "1"):
+    if _yes(row, "outside", where) or (skip_occluded and _yes(row, "occluded", where)):
         return Key(frame, outside=True)
     if row.tag == "mask":
         left, top, width, height = (
@@ -290,6 +290,13 @@ def _key(row: Element, task: _Task, where: str, *, skip_occluded: bool) -> Key:
     names = ("xtl", "ytl", "xbr", "ybr") if row.tag == "box" else ("cx", "cy", "rx", "ry")
     a, b, c, d = (_number(row.get(name), f"{where}: '{name}'") for name in names)
     return Key(frame, ((a, b), (c, d)), _number(row.get("rotation", "0"), f"{where}: 'rotation'"))
+
+
+def _yes(row: Element, name: str, where: str, *, absent: bool = False) -> bool:
+    """Returns what a mark says, which is 0 or 1."""
+    if (text := row.get(name)) not in (None, "0", "1"):
+        raise VaclipError(f"{where}: '{name}' is {text!r:.40}; expected 0 or 1")
+    return absent if text is None else text == "1"
 
 
 def _points(text: str | None, where: str) -> Points:

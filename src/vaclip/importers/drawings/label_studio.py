@@ -292,6 +292,7 @@ def _annotator(completed_by: Any) -> str:
 def _labels(result: dict[str, Any]) -> list[str]:
     value = result.get("value")
     listed = value.get(result["type"], value.get("labels")) if isinstance(value, dict) else None
+    listed = [listed] if isinstance(listed, str) else listed
     return [str(label) for label in listed] if isinstance(listed, list) else []
 
 

@@ -40,7 +40,7 @@ def video_clock(results: Sequence[Any], rate: float | None, where: str) -> tuple
             key
             for value in values
             for key in value["sequence"]
-            if isinstance(key, dict) and key.get("time")
+            if isinstance(key, dict) and key.get("time") is not None and key.get("frame") != 0
         ]
         if not keys:
             raise VaclipError(
@@ -66,6 +66,11 @@ def _rate(keys: Sequence[Mapping[str, Any]], where: str) -> float:
     drawn = [key for key in keys if key.get("auto") is not True]
     told = drawn or keys
     pairs = [(number_of(key, "frame", where), number_of(key, "time", where)) for key in told]
+    if any(time_s == 0 for _, time_s in pairs):
+        raise VaclipError(
+            f"{where}: a key frame other than number 0 is at 0 s, so that 'time' is not frame / "
+            "rate; say --frame-rate FPS"
+        )
     least = max(frame / max(time_s + _ROUNDED_S, 1e-9) for frame, time_s in pairs)
     most = min(frame / max(time_s - _ROUNDED_S, 1e-9) for frame, time_s in pairs)
     if least > most:
@@ -127,8 +132,9 @@ def _row(row: Any, where: str) -> dict[str, float]:
         raise VaclipError(f"{where}: expected an object with 'frame', 'x', 'y' and so on")
     row = {"rotation": 0.0} | row
     names = ("frame", "x", "y", "width", "height", "rotation")
-    enabled = float(row.get("enabled", True) is not False)
-    return {name: number_of(row, name, where) for name in names} | {"enabled": enabled}
+    if not isinstance(shown := row.get("enabled", True), bool):
+        raise VaclipError(f"{where}: 'enabled' is {shown!s:.40}; expected true or false")
+    return {name: number_of(row, name, where) for name in names} | {"enabled": float(shown)}
 
 
 def _turning(one: dict[str, float], other: dict[str, float]) -> Iterator[dict[str, float]]:

@@ -222,9 +222,10 @@ def _message(line: str) -> tuple[float, str]:
 
 def _note(trial: _Trial, time: float, text: str) -> None:
     trial.messages.append((time, " ".join(text.split())))
-    if text.startswith("!V TRIAL_VAR") and len(words := text.split(None, 3)) == 4:
+    what = text.split()[:2]
+    if what == ["!V", "TRIAL_VAR"] and len(words := text.split(None, 3)) == 4:
         trial.variables.setdefault(words[2].casefold(), words[3])
-    if text.startswith("!V VFRAME") and len(words := text.split(None, 5)) == 6:
+    if what == ["!V", "VFRAME"] and len(words := text.split(None, 5)) == 6:
         number, x, y = _floats(words[2:5])
         if np.isfinite([time, number, x, y]).all():
             resized = _RESIZED.fullmatch(words[5])
