@@ -1,4 +1,4 @@
-"""Every name that passes between parts: batches, model outputs and the prediction table.
+"""What passes between parts by name: batches, model outputs, the prediction table, the blinding.
 
 Letters: B segments, T frames, H x W pixels, C map channels, D token channels,
 T' x H' x W' token grid, F ``clip_feature_dim``, E ``clip_embed_dim``, K classes.
@@ -6,6 +6,7 @@ T' x H' x W' token grid, F ``clip_feature_dim``, E ``clip_embed_dim``, K classes
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 # Batch: what the data gives to the model.
@@ -203,3 +204,32 @@ def split_variant(name: str) -> tuple[str, str | None, str | None]:
     arm, _, rest = name.partition("@")
     axis, _, value = rest.partition("=")
     return (arm, axis, value) if rest else (arm, None, None)
+
+
+@dataclass(frozen=True)
+class Blinding:
+    """What the annotators of a study knew: ``annotation`` of study.yaml.
+
+    Attributes:
+        blinded: Whether they did not know the diagnosis; None where nobody recorded it.
+        saw: What they saw beside the videos, in words.
+        when: Whether they annotated ``before`` or ``after`` the diagnosis was made, or ``unknown``.
+    """
+
+    blinded: bool | None = None
+    saw: tuple[str, ...] = ()
+    when: str = "unknown"
+
+    def __str__(self) -> str:
+        blinded = "unknown" if self.blinded is None else "yes" if self.blinded else "no"
+        return "; ".join([blinded, *self.circumstances])
+
+    @property
+    def circumstances(self) -> tuple[str, ...]:
+        """What else was recorded, a phrase each."""
+        saw = (f"they saw {', '.join(self.saw)}",) if self.saw else ()
+        when = f"they annotated {self.when} the diagnosis was made"
+        return saw if self.when == "unknown" else (*saw, when)
+
+
+NOT_RECORDED: Final = Blinding()

@@ -13,8 +13,9 @@ from composed import make_config
 from conftest import CLASSES, FPS, FRAMES, read_rows, write_rows
 from vaclip.audit.data_card import data_card
 from vaclip.config import Config
-from vaclip.evaluation.data_card import Blinding, DataCard
+from vaclip.evaluation.data_card import DataCard
 from vaclip.files import write_json
+from vaclip.keys import Blinding
 from vaclip.maps.shapes import Key, Shapes, Track
 from vaclip.runs.prepare import describe_study, open_study, prepare_study
 

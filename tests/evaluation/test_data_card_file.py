@@ -11,7 +11,6 @@ from vaclip.errors import VaclipError
 from vaclip.evaluation.data_card import (
     Agreement,
     AnnotatorCount,
-    Blinding,
     ClassCount,
     ClipSeconds,
     DataCard,
@@ -22,6 +21,7 @@ from vaclip.evaluation.data_card import (
     Shortcuts,
 )
 from vaclip.files import write_json
+from vaclip.keys import Blinding
 
 CARD = DataCard(
     name="tiny",

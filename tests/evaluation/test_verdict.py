@@ -10,13 +10,13 @@ import pytest
 from vaclip.evaluation.answers import Answer
 from vaclip.evaluation.closure import Closure
 from vaclip.evaluation.compare import Contrast, Score
-from vaclip.evaluation.data_card import NOT_RECORDED, Blinding
 from vaclip.evaluation.follow import Following
 from vaclip.evaluation.inference import UNDEFINED, Interval, ResampledT, StandardError, holm
 from vaclip.evaluation.learning import Needed, Projection
 from vaclip.evaluation.roles import Roles
 from vaclip.evaluation.thresholds import AtThresholds
 from vaclip.evaluation.verdict import Evidence, verdict, with_needed
+from vaclip.keys import NOT_RECORDED, Blinding
 
 ROLES = Roles("B0", "B3", "K_shuffled", "K_map_only", "B1")
 TAUGHT = replace(ROLES, taught="P2", untaught="P1", taught_shuffled="P_shuffled", prior="P_prior")

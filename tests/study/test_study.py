@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from conftest import CLASSES, read_rows, write_rows, write_tiny_study
 from vaclip.errors import VaclipError
+from vaclip.keys import Blinding
 from vaclip.maps.source import Annotation, Region
 from vaclip.study.load import load_study, read_study
-from vaclip.study.study import Blinding
 
 
 @pytest.fixture(scope="module")

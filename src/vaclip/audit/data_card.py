@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -16,7 +14,6 @@ from vaclip.data.cache import clip_cache
 from vaclip.evaluation.data_card import (
     Agreement,
     AnnotatorCount,
-    Blinding,
     ClassCount,
     ClipSeconds,
     DataCard,
@@ -86,7 +83,7 @@ def data_card(
         findings=tuple(findings),
         shortcuts=shortcuts,
         samples_under_map=float(np.concatenate(list(shown.values())).mean()) if shown else np.nan,
-        blinding=Blinding(**dataclasses.asdict(study.blinding)),
+        blinding=study.blinding,
     )
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import html
 import math
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
-from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from vaclip.errors import VaclipError
+from vaclip.keys import NOT_RECORDED, Blinding
 
 
 @dataclass(frozen=True)
@@ -88,35 +89,6 @@ class JointAgreement:
 
     clips: int
     fleiss_kappa: float
-
-
-@dataclass(frozen=True)
-class Blinding:
-    """What the annotators knew, as the study says.
-
-    Attributes:
-        blinded: Whether they did not know the diagnosis; None where nobody recorded it.
-        saw: What they saw beside the videos, in words.
-        when: Whether they annotated ``before`` or ``after`` the diagnosis was made, or ``unknown``.
-    """
-
-    blinded: bool | None = None
-    saw: tuple[str, ...] = ()
-    when: str = "unknown"
-
-    def __str__(self) -> str:
-        blinded = "unknown" if self.blinded is None else "yes" if self.blinded else "no"
-        return "; ".join([blinded, *self.circumstances])
-
-    @property
-    def circumstances(self) -> tuple[str, ...]:
-        """What else was recorded, a phrase each."""
-        saw = (f"they saw {', '.join(self.saw)}",) if self.saw else ()
-        when = f"they annotated {self.when} the diagnosis was made"
-        return saw if self.when == "unknown" else (*saw, when)
-
-
-NOT_RECORDED: Final = Blinding()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import pandas as pd
 
 from vaclip import keys
 from vaclip.errors import VaclipError
+from vaclip.evaluation.axes import Axes, Curves, annotator_table, by_axis, curves, noise_curves
 from vaclip.evaluation.cases import UNITS, Unit
 from vaclip.evaluation.clinical import (
     PREVALENCES,
@@ -33,7 +34,6 @@ from vaclip.evaluation.compare import (
     compare_families,
     score_arm,
 )
-from vaclip.evaluation.data_card import NOT_RECORDED, Blinding
 from vaclip.evaluation.follow import Following, follow_rate
 from vaclip.evaluation.fusion import with_late_fusion
 from vaclip.evaluation.learning import (
@@ -50,13 +50,11 @@ from vaclip.evaluation.scores import METRICS
 from vaclip.evaluation.sites import Sites, by_site
 from vaclip.evaluation.thresholds import at_thresholds
 from vaclip.evaluation.verdict import Evidence, Verdict, verdict, with_needed
+from vaclip.keys import NOT_RECORDED, Blinding
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with how many steps are done and how many there are."""
-Curves: TypeAlias = Mapping[str, list[tuple[float, ArmScores]]]
-"""By arm: (value on the axis, headline) in order of the values."""
 
-_AS_TRAINED = {keys.AXIS_TRAIN_FRACTION: 1.0, keys.AXIS_NOISE_PREFIX + "gain": 1.0}
 _NO_DRAWS: Final = {"n_resamples": 1, "n_permutations": 0}  # the verdict reads neither
 
 
@@ -202,37 +200,19 @@ def evaluate(
     own = predictions.without_points()
     order = [arm for arm in dict.fromkeys((*arms, *own.jobs)) if arm in own.jobs]
     points = [name for name in predictions.jobs if name not in own.jobs]
-    steps = (len(UNITS) + 1) * len(order) + len(points) + 1
-    done = 0
-
-    def advance() -> None:
-        nonlocal done
-        done += 1
-        progress(done, steps)
-
-    def step(arm: str, unit: Unit = "patient", metrics: Sequence[str] = METRICS) -> ArmScores:
-        found = score_arm(predictions, arm, unit, metrics=metrics, n_resamples=n_resamples)
-        advance()
-        return found
-
     shown = _shown(roles, order)
-    clinical = {}
-    for arm in dict.fromkeys((*shown, *order)):
-        clinical[arm] = clinical_use(own, arm, prevalences=prevalences, whole=arm in shown)
-        advance()
-    scores = {unit: {arm: step(arm, unit) for arm in order} for unit in UNITS}
-    by_axis = _by_axis({name: step(name, metrics=(HEADLINE,)) for name in points})
+    step = _Steps((len(UNITS) + 1) * len(order) + len(points) + 1, progress)
+    clinical = _clinical(own, shown, order, prevalences, step)
+    scores, axes = _score_all(predictions, order, points, n_resamples, step)
     families = compare_families(own, roles, n_resamples=n_resamples, n_permutations=n_permutations)
     families["baseline"].sort(key=lambda contrast: order.index(contrast.first))
-    progress(steps, steps)
+    step()
     patients = scores["patient"]
-    following = None
-    if roles and roles.swapped:
-        following = follow_rate(own, roles.method, roles.swapped)
+    following = follow_rate(own, roles.method, roles.swapped) if roles and roles.swapped else None
     looks = None if look is None else judge_looks(look)
     said = reach_verdict(own, roles, families, patients, blinding, following, looks)
-    sizes = by_axis.get(keys.AXIS_TRAIN_FRACTION, {})
-    learning = _curves(keys.AXIS_TRAIN_FRACTION, sizes, patients)
+    sizes = axes.get(keys.AXIS_TRAIN_FRACTION, {})
+    learning = curves(keys.AXIS_TRAIN_FRACTION, sizes, patients)
     needed = _needed(predictions, said, learning, roles, tests=len(families["primary"]))
     return Evaluation(
         predictions=predictions,
@@ -241,12 +221,8 @@ def evaluate(
         families=families,
         verdict=with_needed(said, needed),
         learning=learning,
-        noise={
-            axis.removeprefix(keys.AXIS_NOISE_PREFIX): _curves(axis, points_of, patients)
-            for axis, points_of in by_axis.items()
-            if axis.startswith(keys.AXIS_NOISE_PREFIX)
-        },
-        annotators=_annotators(by_axis.get(keys.AXIS_ANNOTATORS, {})),
+        noise=noise_curves(axes, patients),
+        annotators=annotator_table(axes.get(keys.AXIS_ANNOTATORS, {})),
         retrieval={arm: found for arm in order if (found := _retrieval(own, arm))},
         shown=shown,
         clinical=clinical,
@@ -259,6 +235,50 @@ def evaluate(
         following=following,
         looks=looks,
     )
+
+
+class _Steps:
+    """Tells of each step that is done."""
+
+    def __init__(self, total: int, progress: Progress) -> None:
+        self.total, self.done, self._progress = total, 0, progress
+
+    def __call__(self) -> None:
+        self.done += 1
+        self._progress(self.done, self.total)
+
+
+def _clinical(
+    own: Predictions,
+    shown: Sequence[str],
+    order: Sequence[str],
+    prevalences: Sequence[float],
+    step: _Steps,
+) -> dict[str, ClinicalUse]:
+    """By arm, those that are shown first, which alone have curves."""
+    clinical = {}
+    for arm in dict.fromkeys((*shown, *order)):
+        clinical[arm] = clinical_use(own, arm, prevalences=prevalences, whole=arm in shown)
+        step()
+    return clinical
+
+
+def _score_all(
+    predictions: Predictions,
+    order: Sequence[str],
+    points: Sequence[str],
+    n_resamples: int,
+    step: _Steps,
+) -> tuple[dict[Unit, dict[str, ArmScores]], Axes]:
+    """Returns the scores of the arms by unit, and those of the points by axis."""
+
+    def scored(arm: str, unit: Unit = "patient", metrics: Sequence[str] = METRICS) -> ArmScores:
+        found = score_arm(predictions, arm, unit, metrics=metrics, n_resamples=n_resamples)
+        step()
+        return found
+
+    scores = {unit: {arm: scored(arm, unit) for arm in order} for unit in UNITS}
+    return scores, by_axis({name: scored(name, metrics=(HEADLINE,)) for name in points})
 
 
 def _roles(predictions: Predictions, baseline: str | None, method: str | None) -> Roles | None:
@@ -339,45 +359,6 @@ def _same_maps(predictions: Predictions, method: str, shuffled: str) -> float:
     ids = pd.concat(shown, axis=1, join="inner", keys=("own", "other"))
     ids = ids[(ids >= 0).all(axis=1)]
     return float((ids["own"] == ids["other"]).mean())
-
-
-def _by_axis(points: dict[str, ArmScores]) -> dict[str, dict[tuple[str, str], ArmScores]]:
-    """From variants to axis, then (arm, value)."""
-    found: dict[str, dict[tuple[str, str], ArmScores]] = {}
-    for name, scored in points.items():
-        arm, axis, value = keys.split_variant(name)
-        found.setdefault(str(axis), {})[arm, str(value)] = scored
-    return dict(sorted(found.items()))
-
-
-def _curves(
-    axis: str, points: dict[tuple[str, str], ArmScores], arms: dict[str, ArmScores]
-) -> Curves:
-    """The points of an axis by arm; the arm itself lies at `_AS_TRAINED`, else at 0."""
-    found: dict[str, list[tuple[float, ArmScores]]] = {}
-    for arm in arms:
-        own = [(_number(axis, v), scored) for (a, v), scored in points.items() if a == arm]
-        if own:
-            own.append((_AS_TRAINED.get(axis, 0.0), arms[arm]))
-            found[arm] = sorted(own, key=lambda point: point[0])
-    return found
-
-
-def _number(axis: str, value: str) -> float:
-    try:
-        return float(value)
-    except ValueError as error:
-        raise VaclipError(f"an arm has {axis}={value}, which is no number") from error
-
-
-def _annotators(
-    points: dict[tuple[str, str], ArmScores],
-) -> dict[str, dict[tuple[str, str], ArmScores]]:
-    found: dict[str, dict[tuple[str, str], ArmScores]] = {}
-    for (arm, value), scored in sorted(points.items()):
-        trained, _, tested = value.partition(">")
-        found.setdefault(arm, {})[trained, tested] = scored
-    return found
 
 
 def _retrieval(predictions: Predictions, arm: str) -> dict[str, Retrieved]:

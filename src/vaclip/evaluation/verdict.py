@@ -49,13 +49,13 @@ from vaclip.evaluation.answers import (
 from vaclip.evaluation.bedside import aligned_question, taught_question
 from vaclip.evaluation.closure import Closure
 from vaclip.evaluation.compare import Contrast, Score
-from vaclip.evaluation.data_card import NOT_RECORDED, Blinding
 from vaclip.evaluation.follow import Following
 from vaclip.evaluation.inference import ALPHA, LEVEL
 from vaclip.evaluation.learning import Needed, Projection, about
 from vaclip.evaluation.look import LookScore
 from vaclip.evaluation.roles import Pair, Roles
 from vaclip.evaluation.thresholds import AtThresholds
+from vaclip.keys import NOT_RECORDED, Blinding
 
 _SAME_MAPS = 0.5
 

@@ -19,8 +19,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
+from vaclip.evaluation.axes import Curves
 from vaclip.evaluation.compare import HEADLINE, ArmScores
-from vaclip.evaluation.evaluate import Curves, Evaluation
+from vaclip.evaluation.evaluate import Evaluation
 from vaclip.evaluation.inference import ALPHA, Interval
 from vaclip.evaluation.labels import SIDES
 from vaclip.files import atomic_file

@@ -17,12 +17,12 @@ from vaclip import keys
 from vaclip.errors import VaclipError, counted
 from vaclip.evaluation.clinical import PREVALENCES
 from vaclip.evaluation.compare import N_PERMUTATIONS, N_RESAMPLES
-from vaclip.evaluation.data_card import NOT_RECORDED
 from vaclip.evaluation.evaluate import Evaluation, Progress, evaluate
 from vaclip.evaluation.labels import LOOK_MAPS
 from vaclip.evaluation.plan import plan_sentences
 from vaclip.evaluation.predictions import Predictions
 from vaclip.files import atomic_file
+from vaclip.keys import NOT_RECORDED
 from vaclip.reports import outlook, record, tables
 from vaclip.reports.checklists import checklist
 from vaclip.reports.clinical import CLINICAL_FIGURES, clinical_tables

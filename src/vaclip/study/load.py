@@ -14,6 +14,7 @@ from typing import Any
 
 from vaclip.errors import VaclipError, counted, did_you_mean
 from vaclip.files import FolderFiles
+from vaclip.keys import NOT_RECORDED, Blinding
 from vaclip.maps.source import COCO_17, Annotation, MapSource, Region, map_source
 from vaclip.study.patients import PATIENTS, confused_patients, odd_patients
 from vaclip.study.spelling import (
@@ -29,7 +30,6 @@ from vaclip.study.study import (
     EXCLUSIONS,
     NAMED_COLUMNS,
     REQUIRED_CLIP_COLUMNS,
-    Blinding,
     Clip,
     Exclusion,
     Problem,
@@ -175,7 +175,7 @@ class _Reader:
             return read_blinding(value)
         except VaclipError as error:
             self.error("study.yaml:annotation", str(error))
-            return Blinding()
+            return NOT_RECORDED
 
     def _rows(self, name: str, required: tuple[str, ...]) -> Iterator[tuple[str, Row]]:
         """Yields (``file:line``, cells) of each row that is complete and not excluded."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from vaclip.errors import counted
 from vaclip.files import FolderFiles
+from vaclip.keys import NOT_RECORDED, Blinding
 from vaclip.maps.source import AnnotatedClip, Annotation, Region
 
 if TYPE_CHECKING:
@@ -83,21 +84,6 @@ class Exclusion:
     reason: str
 
 
-@dataclass(frozen=True)
-class Blinding:
-    """What the annotators knew: ``annotation`` of study.yaml.
-
-    Attributes:
-        blinded: Whether they did not know the diagnosis; None where nobody recorded it.
-        saw: What they saw beside the videos, in words.
-        when: Whether they annotated ``before`` or ``after`` the diagnosis was made, or ``unknown``.
-    """
-
-    blinded: bool | None = None
-    saw: tuple[str, ...] = ()
-    when: str = "unknown"
-
-
 @dataclass(frozen=True, repr=False)
 class Study:
     """A loaded study; clips are in the order of clips.csv, without the excluded ones."""
@@ -111,7 +97,7 @@ class Study:
     annotations: dict[str, tuple[Annotation, ...]]
     """By clip_id; a clip that nobody annotated is absent."""
     excluded: tuple[Exclusion, ...] = ()
-    blinding: Blinding = Blinding()
+    blinding: Blinding = NOT_RECORDED
 
     def __repr__(self) -> str:
         counts = {

@@ -9,8 +9,8 @@ from typing import Any, Final
 import yaml
 
 from vaclip.errors import VaclipError, did_you_mean
+from vaclip.keys import Blinding
 from vaclip.maps.source import Region
-from vaclip.study.study import Blinding
 
 # PyYAML's own, and what its constructors let through on values such as a 99th of May.
 _YAML_ERRORS = (
