@@ -95,6 +95,7 @@ ARMS = {
     "P0": (*PLAIN, "predicted", (0.0, 0.0, 1.0)),
     "P1": (*POOLED, "predicted", (0.0, 0.0, 0.0)),
     "P2": (*POOLED, "predicted", (0.0, 0.0, 1.0)),
+    "P3": (*POOLED, "predicted", (0.0, 0.0, 1.0)),
     "P_shuffled": (*POOLED, "predicted", (0.0, 0.0, 1.0)),
     "P_prior": (*POOLED, "given", (0.0, 0.0, 0.0)),
 }
@@ -122,6 +123,7 @@ def test_an_arm_switches_what_its_name_says(name):
     assert config.data.control == drawn
     tested = {"K_withheld": "uniform", "K_swapped": "shuffled"}
     assert config.data.test_control == tested.get(name)
+    assert config.model.lambda_distill == (name == "P3")
 
 
 @pytest.mark.parametrize("override", [f"debug={d}" for d in stems("debug")] + ["data=folder"])
@@ -263,10 +265,11 @@ data.frames data.fps data.stride data.batch_size data.keypoint_sigma model.clip_
 model.clip_embed_dim model.backbone_width model.map_guided_hidden_dim loss.clip_temperature
 loss.soft_map_temperature loss.clip_chunk loss.grad_cache_chunk optim.lr trainer.max_epochs
 features.every features.width features.limit_gb optim.patience model.map_temperature
+model.distill_temperature
 """.split()
 NOT_NEGATIVE = """
 model.lambda_token model.lambda_map model.lambda_map_cc model.map_dropout loss.clip_weight
-optim.weight_decay data.num_workers features.noise features.jitter
+optim.weight_decay data.num_workers features.noise features.jitter model.lambda_distill
 """.split()
 BROKEN = [
     *[f"{key}=0" for key in POSITIVE],
@@ -305,6 +308,7 @@ BROKEN = [
     "arm=a/b",
     "model.map_dropout=1.5",
     "model.map_crossfit=1",
+    "model.distill_crossfit=1",
 ]
 
 
@@ -352,6 +356,9 @@ def test_a_value_out_of_range_names_its_key(override):
             ["model.map_guided_global=true", "model.map_guided=false"],
             ["map_guided_global=true", "map_guided=false"],
         ),
+        (["experiment=B3", "model.lambda_distill=1"], ["lambda_distill=1.0", "map_source=pred"]),
+        (["experiment=K_map_only", "model.lambda_distill=1"], ["classifier_source=video"]),
+        (["experiment=P2", "model.distill_crossfit=5"], ["distill_crossfit=5", "lambda_distill=0"]),
     ],
 )
 def test_fields_that_contradict_each_other_are_named(overrides, named):
@@ -383,6 +390,8 @@ def test_a_group_is_no_setting_to_suggest(wrong):
         ["model.map_source=predicted", "model.map_guided=false", "model.lambda_map=1"],
         ["model.map_guided_global=true"],
         ["experiment=P2", "model.map_crossfit=3"],
+        ["experiment=P3", "model.map_crossfit=3", "model.distill_crossfit=5"],
+        ["experiment=B0", "model.lambda_distill=0.5", "model.distill_temperature=4"],
     ],
 )
 def test_what_is_allowed(overrides):

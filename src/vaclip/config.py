@@ -129,6 +129,9 @@ class ModelConfig:
     lambda_token: float = setting(0.0, NOT_NEGATIVE)
     lambda_map: float = setting(0.0, NOT_NEGATIVE)
     lambda_map_cc: float = setting(1.0, NOT_NEGATIVE)
+    lambda_distill: float = setting(0.0, NOT_NEGATIVE)
+    distill_temperature: float = setting(2.0, POSITIVE)
+    distill_crossfit: int = setting(3, number(lambda x: x >= 2, "2 or more"))
 
 
 @dataclass
@@ -245,7 +248,7 @@ class RolesConfig:
     )  # fmt: skip
     pairs: list[list[str]] = setting(
         [["B3", "B1"], ["B3", "B2"], ["B4", "B3"], ["B3", "C1"], ["B3", "C2"],
-         ["B3", "C3_linear"], ["B3", "C3_sigmoid"]],
+         ["B3", "C3_linear"], ["B3", "C3_sigmoid"], ["P3", "P2"]],
         Allowed(
             lambda pairs: all(len(pair) == len(set(pair)) == 2 for pair in pairs),
             "a list of [ARM, OTHER ARM]",
@@ -268,7 +271,8 @@ class StudyConfig:
     arms: list[str] = setting(
         ["B0", "B1", "B2", "B3", "B4", "C1", "C2", "C3_linear", "C3_sigmoid", "K_shuffled",
          "K_shuffled_within_class", "K_uniform", "K_centre", "K_random", "K_map_only",
-         "K_withheld", "K_swapped", "P0", "P1", "P2", "P_shuffled", "P_prior"],
+         "K_withheld", "K_swapped", "P0", "P1", "P2", "P3", "P_shuffled",
+         "P_prior"],
         listed(least=1),
     )  # fmt: skip
     roles: RolesConfig = setting(RolesConfig)
@@ -307,7 +311,7 @@ def uses_maps(config: Config) -> bool:
     shown = model.map_source != "predicted" or model.map_dropout < 1
     return (
         (model.map_guided and shown)
-        or model.lambda_map > 0
+        or max(model.lambda_map, model.lambda_distill) > 0
         or config.loss.clip_weight > 0
         or model.lambda_token > 0
         or model.clip_classifier_source != "video"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def check_predicted_maps(model: ModelConfig, clip_weight: float) -> None:
-    """Checks the settings of predicted maps.
+    """Checks the settings of predicted maps, and of a teacher that is shown the given ones.
 
     Raises:
         VaclipError: Naming the settings, and what to do.
@@ -36,10 +36,30 @@ def check_predicted_maps(model: ModelConfig, clip_weight: float) -> None:
             "model.map_source=mixed shows the model no given map in training with "
             "model.map_dropout=1; use less, such as 0"
         )
+    _check_distillation(model)
     if model.map_crossfit:
         _check_crossfit(model, clip_weight)
     if model.map_guided_global and not model.map_guided:
         raise VaclipError("model.map_guided_global=true does nothing with model.map_guided=false")
+
+
+def _check_distillation(model: ModelConfig) -> None:
+    """Raises a VaclipError where there is no teacher, or the student needs none."""
+    if model.lambda_distill == 0:
+        usual = {field.name: field.default for field in dataclasses.fields(model)}
+        for key in ("distill_temperature", "distill_crossfit"):
+            if getattr(model, key) != usual[key]:
+                raise VaclipError(
+                    f"model.{key}={getattr(model, key)} does nothing with model.lambda_distill=0"
+                )
+    elif (model.map_guided and model.map_source == "given") or (
+        model.clip_classifier_source != "video"
+    ):
+        raise VaclipError(
+            f"model.lambda_distill={model.lambda_distill} is for a student who is not shown the "
+            "map that its teacher sees, and this one is; use model.map_source=predicted, or model."
+            "map_guided=false, with model.clip_classifier_source=video"
+        )
 
 
 def _check_crossfit(model: ModelConfig, clip_weight: float) -> None:

@@ -15,6 +15,7 @@ from vaclip.compose import arm_names
 LOSS = {
     **dict.fromkeys(("B0", "B2", "K_map_only", "P1", "P_prior"), "CE"),
     **dict.fromkeys(("P0", "P2", "P_shuffled"), "CE + 1 map"),
+    "P3": "CE + 1 map + 1 distill",
     "B4": "CE + 1 CLIP + 0.1 token",
 }
 REFERENCE = make_config(Path("runs"))

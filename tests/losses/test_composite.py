@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from vaclip import keys
 from vaclip.losses import ClipLoss, CompositeLoss
 from vaclip.losses.contrastive import PairFacts
+from vaclip.losses.distill import distill_loss
 from vaclip.losses.map import map_loss
 from vaclip.losses.token import token_loss
 
@@ -86,6 +87,17 @@ def test_the_map_term_is_weighed_as_told(outputs, token_map, lambda_cc):
     assert terms[keys.LOSS_TOTAL].item() == pytest.approx(total.item())
 
 
+def test_the_distillation_term_is_weighed_as_told(outputs):
+    teacher = torch.randn(B, 3)
+    terms = CompositeLoss(0.0, lambda_distill=0.3, distill_temperature=4.0)(
+        outputs, LABEL, teacher=teacher
+    )
+    alone = distill_loss(outputs[keys.LOGITS], teacher, 4.0)
+    assert terms[keys.LOSS_DISTILL].item() == pytest.approx(alone.item())
+    total = terms[keys.LOSS_CE] + 0.3 * alone
+    assert terms[keys.LOSS_TOTAL].item() == pytest.approx(total.item())
+
+
 def test_only_the_terms_are_in_the_gradient(outputs, token_map):
     """What is logged beside them is not minimised."""
     outputs = {name: value.requires_grad_() for name, value in outputs.items()}
@@ -97,6 +109,11 @@ def test_only_the_terms_are_in_the_gradient(outputs, token_map):
 def test_the_clip_term_needs_the_facts(outputs):
     with pytest.raises(ValueError, match="facts"):
         CompositeLoss(1.0, 0.0)(outputs, LABEL)
+
+
+def test_the_distillation_term_needs_a_teacher():
+    with pytest.raises(ValueError, match="teacher"):
+        CompositeLoss(0.0, lambda_distill=1.0)({keys.LOGITS: torch.zeros(B, 3)}, LABEL)
 
 
 @pytest.mark.parametrize("weight", ["lambda_token", "lambda_map"])

@@ -11,7 +11,9 @@ from vaclip.losses import ClipLoss, CompositeLoss
 from vaclip.losses.contrastive import FORMS, POSITIVES
 from vaclip.models.guidance import token_weights
 
-CE, TOKEN, MAP = ((name, None, None) for name in (keys.LOSS_CE, keys.LOSS_TOKEN, keys.LOSS_MAP))
+CE, TOKEN, MAP, DISTILL = (
+    (name, None, None) for name in (keys.LOSS_CE, keys.LOSS_TOKEN, keys.LOSS_MAP, keys.LOSS_DISTILL)
+)
 TERMS = [
     CE,
     (keys.LOSS_CLIP, "paired", "softmax"),
@@ -22,6 +24,7 @@ TERMS = [
     (keys.LOSS_CLIP, "soft_map", "sigmoid"),
     TOKEN,
     MAP,
+    DISTILL,
 ]
 EVERY_TERM = pytest.mark.parametrize("term", TERMS, ids=lambda term: "-".join(filter(None, term)))
 READS = {
@@ -29,6 +32,7 @@ READS = {
     keys.LOSS_CLIP: [keys.VIDEO_EMBED, keys.ATTN_EMBED],
     keys.LOSS_TOKEN: [keys.VIDEO_TOKENS],
     keys.LOSS_MAP: [keys.PREDICTED_MAP],
+    keys.LOSS_DISTILL: [keys.LOGITS],
 }
 GRID = (2, 4, 4)
 
@@ -55,6 +59,7 @@ def make_batch(rows=6):
         keys.ATTN_MAP: draw(1, 4, 16, 16).sigmoid(),
         keys.PREDICTED_MAP: draw(32).softmax(dim=1).view(rows, 1, *GRID),
         keys.ATTN_VALID: numbers != 2,
+        keys.TEACHER_LOGITS: draw(3),
         keys.LABEL: numbers % 3,
         keys.MAP_ID: torch.tensor([0, 1, 0, 2, 1, 3])[:rows],
         keys.PATIENT: torch.tensor([0, 0, 1, 1, 2, 3])[:rows],
@@ -71,8 +76,14 @@ def compute(term, batch):
     )
     on_tokens = token_weights(batch[keys.ATTN_MAP], batch[keys.ATTN_VALID], GRID)
     read = {key: batch[key].clone().requires_grad_() for key in READS[name]}
-    loss = CompositeLoss(*weights, clip, lambda_map=float(name == keys.LOSS_MAP))
-    terms = loss({**batch, **read}, batch[keys.LABEL], facts, on_tokens)
+    loss = CompositeLoss(
+        *weights,
+        clip,
+        lambda_map=float(name == keys.LOSS_MAP),
+        lambda_distill=float(name == keys.LOSS_DISTILL),
+    )
+    teacher = batch[keys.TEACHER_LOGITS]
+    terms = loss({**batch, **read}, batch[keys.LABEL], facts, on_tokens, teacher)
     terms[name].backward()
     return terms[name].detach(), {key: value.grad for key, value in read.items()}
 
@@ -144,6 +155,10 @@ DEGENERATE = {
     "one patient": lambda batch: {**batch, keys.PATIENT: 0 * batch[keys.PATIENT]},
     "one map": lambda batch: {**batch, keys.MAP_ID: 0 * batch[keys.MAP_ID]},
     "one row": lambda batch: {key: rows[:1] for key, rows in batch.items()},
+    "an extreme teacher": lambda batch: {
+        **batch,
+        keys.TEACHER_LOGITS: 1e6 * batch[keys.TEACHER_LOGITS],
+    },
     "extreme logits": lambda batch: {**batch, keys.LOGITS: 1e6 * batch[keys.LOGITS]},
 }
 

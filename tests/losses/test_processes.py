@@ -104,6 +104,7 @@ def make_batch(split):
         keys.LABEL: torch.tensor([1, 2, 1, 1, 1, 2, 0, 1]),
         keys.PATIENT: torch.tensor([1, 0, 2, 0, 1, 3, 2, 1]),
         keys.MAP_ID: map_id,
+        keys.TEACHER_LOGITS: 2 * torch.randn(8, 3, generator=generator),
     }
 
 
@@ -148,7 +149,7 @@ class Step(nn.Module):
             mask_same_patient=case.mask,
             chunk=case.chunk,
         )
-        loss = CompositeLoss(0.7, 0.3, clip, lambda_map=0.2)
+        loss = CompositeLoss(0.7, 0.3, clip, lambda_map=0.2, lambda_distill=0.4)
         self.module = VaclipModule(model, loss, Optimisation())
         self.eval().to(dtype)
 
@@ -162,7 +163,8 @@ class Step(nn.Module):
         numbers = batch[keys.ATTN_VALID], batch[keys.MAP_ID], batch[keys.PATIENT]
         facts = self.module.loss.clip.pair_facts(*numbers, batch[keys.ATTN_MAP])
         on_tokens = token_weights(batch[keys.ATTN_MAP], batch[keys.ATTN_VALID], grid)
-        return self.module.loss(outputs, batch[keys.LABEL], facts, on_tokens)
+        teacher = batch[keys.TEACHER_LOGITS]
+        return self.module.loss(outputs, batch[keys.LABEL], facts, on_tokens, teacher)
 
 
 def loss_and_gradients(case, dtype, rank=None):

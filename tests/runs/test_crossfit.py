@@ -17,7 +17,7 @@ from vaclip.data.cache import CachedClip
 from vaclip.data.dataset import ClipItem, SegmentDataset, map_array
 from vaclip.data.splits import inner_parts
 from vaclip.models import VideoAttentionCLIP
-from vaclip.runs.crossfit import crossfitted
+from vaclip.runs.crossfit import crossfit, head_config, teacher_config, with_guides, with_teacher
 from vaclip.runs.run import run
 from vaclip.study.study import Clip
 
@@ -71,7 +71,7 @@ class Witness(nn.Module):
     def forward(self, video, attn_map, attn_valid, *, embed):
         cells = torch.zeros(len(video), 1, 1, 2, PATIENTS // 2)
         cells.flatten(1)[:, sorted(self.seen)] = 1 / len(self.seen)
-        return {keys.PREDICTED_MAP: cells + 0 * self.weight}
+        return {keys.PREDICTED_MAP: cells + 0 * self.weight, keys.LOGITS: cells.flatten(1)}
 
 
 def test_no_patient_is_predicted_by_who_has_seen_them(tmp_path):
@@ -84,12 +84,13 @@ def test_no_patient_is_predicted_by_who_has_seen_them(tmp_path):
         assert (others.frames, others.stride, others.seed) == (FRAMES, 2, 3)
         return Witness(taught[-1])
 
-    def crossfit():
-        return crossfitted(
-            segments, parts, teach, batch_size=5, folder=tmp_path / "kept", cache=tmp_path
+    def guided():
+        maps = crossfit(
+            segments, parts, teach, keys.PREDICTED_MAP, batch_size=5, folder=tmp_path / "kept"
         )
+        return with_guides(segments, maps, tmp_path)
 
-    found = crossfit()
+    found = guided()
     assert len(taught) == 3
     assert [item.row for item in found.items] == [item.row for item in segments.items]
     for item in found.items:
@@ -100,9 +101,50 @@ def test_no_patient_is_predicted_by_who_has_seen_them(tmp_path):
             row, column = divmod(patient, PATIENTS // 2)
             cell = shown[0, :, 16 * row + 8, (2 * column + 1) * SIDE // PATIENTS]
             assert (cell == (0 if f"p{patient}" in part else 255)).all()
-    again = crossfit()
+    again = guided()
     assert len(taught) == 3, "what a stopped run has predicted is not trained anew"
     assert [item.guide for item in again.items] == [item.guide for item in found.items]
+
+
+def test_no_patients_soft_target_is_of_a_teacher_who_has_seen_them(tmp_path):
+    segments = make_segments(tmp_path)
+    parts = [("p0", "p5"), ("p1", "p4"), ("p2", "p3")]
+
+    def teach(others):
+        assert all(item.teacher is None for item in others.items)
+        return Witness({item.patient for item in others.items})
+
+    told = crossfit(segments, parts, teach, keys.LOGITS, batch_size=5, folder=tmp_path / "kept")
+    found = with_teacher(segments, told)
+    assert len(found) == len(segments) > len(found.items)
+    for index, (position, _, _) in enumerate(found.segments):
+        patient = found.items[position].patient
+        part = next(part for part in parts if f"p{patient}" in part)
+        soft = found[index][keys.TEACHER_LOGITS]
+        assert [f"p{other}" for other in range(PATIENTS) if soft[other] == 0] == list(part)
+        assert keys.TEACHER_LOGITS not in segments[index]
+
+
+def test_each_segment_has_its_own_soft_target(tmp_path):
+    segments = make_segments(tmp_path)
+    told = {
+        item.row: np.array([[item.row, number] for number in range(2)], np.float32)
+        for item in segments.items
+    }
+    found = with_teacher(segments, told)
+    for index in range(len(found)):
+        segment = found[index]
+        expected = [segment[keys.CLIP_ROW], segment[keys.SEGMENT]]
+        assert segment[keys.TEACHER_LOGITS].tolist() == expected
+
+
+def test_the_teacher_is_the_full_method_of_the_students_size():
+    sizes = ("model.backbone_width=24", "model.clip_feature_dim=64", "optim.lr=0.01")
+    student = make_config(Path("runs"), "experiment=P3", *sizes)
+    reference = make_config(Path("runs"), "experiment=B3", *sizes)
+    teacher = teacher_config(student)
+    assert (teacher.model, teacher.loss) == (reference.model, reference.loss)
+    assert (teacher.optim, teacher.data) == (student.optim, student.data)
 
 
 # --- in a run ------------------------------------------------------------------------------------
@@ -176,3 +218,51 @@ def test_training_is_guided_by_the_crossfitted_map_and_the_test_by_the_models_ow
         levels = [len(row.unique()) for row in attn_map]
         assert max(levels) <= 2 * 4 * 4 * 2 + 1, "one level a token, not a clinician's Gaussian"
     assert all(given is None for training, _, _, given in calls if not training)
+
+
+# --- distillation in a run -----------------------------------------------------------------------
+
+
+def test_a_patients_teacher_has_not_seen_them_and_is_shown_the_map(tmp_path, monkeypatch):
+    """The teachers of a run are trained on given maps, without the patients that they speak of."""
+    study = write_tiny_study(tmp_path / "study")
+    calls = []
+    forward = VideoAttentionCLIP.forward
+
+    def watched(self, video, attn_map, attn_valid=None, **more):
+        corner = video[:, :, 0, :3, :3].flatten(1)  # noise, which tells clips apart
+        calls.append((self.map_source, self.training, list(map(tuple, corner.tolist()))))
+        return forward(self, video, attn_map, attn_valid, **more)
+
+    monkeypatch.setattr(VideoAttentionCLIP, "forward", watched)
+    settings = (
+        "experiment=P3", "data=folder", f"data.root={study}", f"data.cache_dir={tmp_path / 'c'}",
+        "split.folds=3", "trainer.max_epochs=1", "trainer.limit_train_batches=1.0",
+        "model.distill_crossfit=2", "data.augment.enabled=false",
+    )  # fmt: skip
+    folder = run(make_config(tmp_path / "runs", *settings)).folder / "fold_0"
+    teachers = [call for call in calls if call[0] == "given"]
+    turns = [i for i, (a, b) in enumerate(pairwise(teachers), start=1) if b[1] and not a[1]]
+    assert len(turns) == 1  # two teachers
+    seen = []
+    for own in (teachers[: turns[0]], teachers[turns[0] :]):
+        taught, asked = ({x for _, t, shown in own if t is wanted for x in shown}
+                         for wanted in (True, False))  # fmt: skip
+        assert taught
+        assert asked
+        assert not taught & asked
+        seen.append((taught, asked))
+    assert seen[0] == seen[1][::-1]
+    students = {x for source, training, shown in calls if source == "predicted" and training
+                for x in shown}  # fmt: skip
+    assert students == seen[0][0] | seen[0][1]
+    kept = [dict(np.load(file)) for file in sorted((folder / "teachers").glob("*.npz"))]
+    assert all(logits.shape[1] == 3 for part in kept for logits in part.values())
+    logged = "".join(path.read_text() for path in folder.rglob("metrics.csv"))
+    assert "train/distill" in logged
+
+
+def test_the_models_whose_maps_guide_have_no_teacher():
+    """Who would have seen the patient, being of another partition."""
+    config = make_config(Path("runs"), "experiment=P3", "model.map_crossfit=2")
+    assert head_config(config).model.lambda_distill == 0

@@ -71,6 +71,8 @@ def describe_arm(config: Config, reference: Config) -> dict[str, Any]:
         terms.append(f"{config.model.lambda_token:g} token")
     if config.model.lambda_map:
         terms.append(f"{config.model.lambda_map:g} map")
+    if config.model.lambda_distill:
+        terms.append(f"{config.model.lambda_distill:g} distill")
     about = config.about
     return {
         "arm": config.arm,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -36,6 +36,8 @@ class ClipItem:
         session: See `keys.SESSION`.
         map_label: Class index of the patient whose map it has in place of its own; else None.
         guide: .npy of the map that guides in training, see `keys.GUIDE_MAP`; None for none.
+        teacher: (N, K), what a teacher says of each of its segments, see `keys.TEACHER_LOGITS`;
+            None for none.
     """
 
     cached: CachedClip
@@ -46,6 +48,7 @@ class ClipItem:
     session: int
     map_label: int | None = None
     guide: Path | None = None
+    teacher: Tensor | None = field(default=None, compare=False)
 
 
 class SegmentDataset(Dataset[dict[str, Tensor]]):
@@ -131,6 +134,8 @@ class SegmentDataset(Dataset[dict[str, Tensor]]):
                 shown = {name: crop.apply(own) for name, own in shown.items()}
         else:
             shown[keys.VIDEO_TOKENS] = self._tokens(tokens, start)
+        if item.teacher is not None:
+            shown[keys.TEACHER_LOGITS] = item.teacher[number]
         return {
             **shown,
             keys.ATTN_VALID: shown[keys.ATTN_MAP].any().bool(),

@@ -225,7 +225,11 @@ def train_subset(
 
 
 def inner_parts(
-    patients: Sequence[str], labels: Mapping[str, Sequence[str]], parts: int, seed: int
+    patients: Sequence[str],
+    labels: Mapping[str, Sequence[str]],
+    parts: int,
+    seed: int,
+    key: str = "model.map_crossfit",
 ) -> list[tuple[str, ...]]:
     """Deals training patients into parts, class by class, as evenly as possible.
 
@@ -234,14 +238,14 @@ def inner_parts(
         labels: The labels of each patient's clips.
         parts: How many.
         seed: Of the dealing.
+        key: The setting that says how many.
 
     Raises:
         VaclipError: If there are fewer patients than parts.
     """
     if len(patients) < parts:
         raise VaclipError(
-            f"model.map_crossfit is {parts}, but a fold has {len(patients)} training patients; "
-            "use fewer"
+            f"{key} is {parts}, but a fold has {len(patients)} training patients; use fewer"
         )
     order = np.random.default_rng(seed).permutation(sorted(patients))
     dealt = sorted(map(str, order), key=lambda patient: sorted(set(labels[patient])))

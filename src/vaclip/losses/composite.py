@@ -8,13 +8,14 @@ from torch import Tensor, nn
 
 from vaclip import keys
 from vaclip.losses.contrastive import ClipLoss, PairFacts
+from vaclip.losses.distill import distill_loss
 from vaclip.losses.map import map_loss
 from vaclip.losses.processes import mean_over_processes
 from vaclip.losses.token import token_loss
 
 
 class CompositeLoss(nn.Module):
-    """CE + ``clip_weight`` * CLIP + ``lambda_token`` * token + ``lambda_map`` * map.
+    """CE + ``clip_weight`` CLIP + ``lambda_token`` token + ``lambda_map`` map + distillation.
 
     A term of weight 0 is not computed. Each term is the mean over the rows of all processes.
 
@@ -27,6 +28,8 @@ class CompositeLoss(nn.Module):
         label_smoothing: Share of a label that CE spreads evenly over all classes.
         lambda_map: Weight of the map term.
         lambda_map_cc: Weight of the correlation within it, see `map_loss`.
+        lambda_distill: Weight of the distillation term.
+        distill_temperature: See `distill_loss`.
     """
 
     class_weight: Tensor | None
@@ -41,6 +44,8 @@ class CompositeLoss(nn.Module):
         label_smoothing: float = 0.0,
         lambda_map: float = 0.0,
         lambda_map_cc: float = 1.0,
+        lambda_distill: float = 0.0,
+        distill_temperature: float = 2.0,
     ) -> None:
         super().__init__()
         self.clip_weight = clip_weight
@@ -50,6 +55,8 @@ class CompositeLoss(nn.Module):
         self.register_buffer("class_weight", class_weight, persistent=False)
         self.lambda_map = lambda_map
         self.lambda_map_cc = lambda_map_cc
+        self.lambda_distill = lambda_distill
+        self.distill_temperature = distill_temperature
         self.clip = ClipLoss() if clip is None else clip
         if not clip_weight:
             self.clip.requires_grad_(False)
@@ -60,6 +67,7 @@ class CompositeLoss(nn.Module):
         label: Tensor,
         facts: PairFacts | None = None,
         token_map: tuple[Tensor, Tensor] | None = None,
+        teacher: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Computes the terms.
 
@@ -70,6 +78,7 @@ class CompositeLoss(nn.Module):
                 ``clip_weight`` is not 0.
             token_map: The map on the token grid and which segments it informs, as `token_loss`
                 and `map_loss` take them; needed where ``lambda_token`` or ``lambda_map`` is not 0.
+            teacher: (B, K) logits of a teacher; needed where ``lambda_distill`` is not 0.
 
         Returns:
             Scalars by the names of `vaclip.keys`; `keys.LOSS_TOTAL` is the one to minimise.
@@ -100,4 +109,11 @@ class CompositeLoss(nn.Module):
             predicted = outputs[keys.PREDICTED_MAP]
             terms[keys.LOSS_MAP] = map_loss(predicted, *token_map, self.lambda_map_cc)
             total = total + self.lambda_map * terms[keys.LOSS_MAP]
+        if self.lambda_distill:
+            if teacher is None:
+                raise ValueError("the distillation term needs teacher")
+            terms[keys.LOSS_DISTILL] = distill_loss(
+                outputs[keys.LOGITS], teacher, self.distill_temperature
+            )
+            total = total + self.lambda_distill * terms[keys.LOSS_DISTILL]
         return {**terms, keys.LOSS_TOTAL: total}

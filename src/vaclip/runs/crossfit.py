@@ -1,15 +1,19 @@
-"""Maps for training that were predicted by a head which has not seen the patient.
+"""What training is told of each patient by a model that has not seen the patient.
 
-A head predicts maps of the patients that taught it better than those of a new one. A classifier
-that learns on the former meets the latter at test. So the training patients are dealt into parts;
-for each part a model is trained on the others, and predicts its maps. These guide in training,
-while the fold's own head learns from all training patients, and guides at test.
+A model knows the patients that taught it better than a new one. A head's maps of the former are
+better than those that a classifier meets at test; a teacher's diagnosis of the former is the label
+over again. So the training patients are dealt into parts; for each part a model is trained on the
+others, and what it says of the part is what training is told:
+
+- the **map** that guides a segment, while the fold's own head learns from all training patients,
+  and guides at test;
+- the **soft target** of a segment, by a teacher who is shown the map.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from vaclip import keys
+from vaclip.config import Config, LossConfig, ModelConfig
 from vaclip.data.dataset import ClipItem, SegmentDataset, map_array
 from vaclip.data.predicted_maps import cached_guide
 from vaclip.files import atomic_file, read_arrays
@@ -24,48 +29,88 @@ from vaclip.models import VideoAttentionCLIP
 from vaclip.training.inference import predict_segments
 
 Teach = Callable[[SegmentDataset], VideoAttentionCLIP]
-"""Trains a model that predicts maps, and returns it in evaluation mode."""
+"""Trains a model, and returns it in evaluation mode."""
+Told = Mapping[int, NDArray[np.float32]]
+"""By row of a clip: an output of a model for each of its segments, (N, ...)."""
+
+_OF_SIZE = (
+    "clip_backbone", "clip_feature_dim", "clip_embed_dim", "model_class_num", "attn_in_channels",
+    "map_guided_hidden_dim", "backbone_width",
+)  # fmt: skip
 
 
-def crossfitted(
+def teacher_config(config: Config) -> Config:
+    """Returns the settings of a student's teacher: the full method (B3), of the student's size."""
+    same = {name: getattr(config.model, name) for name in _OF_SIZE}
+    loss = dataclasses.replace(config.loss, clip_weight=LossConfig().clip_weight)
+    return dataclasses.replace(config, model=ModelConfig(**same), loss=loss)
+
+
+def head_config(config: Config) -> Config:
+    """Returns the settings of the models whose maps guide: no teacher, who may know the patient."""
+    model = dataclasses.replace(config.model, lambda_distill=0.0)
+    return dataclasses.replace(config, model=model)
+
+
+def crossfit(
     train: SegmentDataset,
     parts: Sequence[Collection[str]],
     teach: Teach,
+    output: str,
     *,
     batch_size: int,
     folder: Path,
-    cache: Path,
-) -> SegmentDataset:
-    """Gives each training clip the maps of a model that has not seen its patient.
+) -> Told:
+    """Asks, for each training clip, a model that has not seen its patient.
 
     Args:
         train: The training segments of a fold.
         parts: Of its patients, each in one.
         teach: See `Teach`.
-        batch_size: Segments that are predicted at a time.
-        folder: Where the maps of each part are kept, so that a resumed run does not train anew.
-        cache: Root of the cache.
-
-    Returns:
-        The segments with `ClipItem.guide`.
+        output: Which of the model's outputs.
+        batch_size: Segments that are asked for at a time.
+        folder: Where the answers of each part are kept, so that a resumed run does not train anew.
     """
-    guides: dict[int, Path] = {}
+    told: dict[int, NDArray[np.float32]] = {}
     for number, part in enumerate(parts):
         own, others = _apart(train.items, part)
         file = folder / f"part_{number}.npz"
         if not file.exists():
             model = teach(train.of(others))
-            predicted = _predicted(model, train.of(own), batch_size)
+            answers = _answers(model, train.of(own), output, batch_size)
             with atomic_file(file) as temporary:
-                np.savez_compressed(temporary, allow_pickle=False, **predicted)
-        maps = read_arrays(file)
-        for item in own:
-            height, width = map_array(item.cached.frames).shape[1:3]
-            guides[item.row] = cached_guide(
-                maps[str(item.row)], item.cached.samples, train.frames, train.stride,
-                (train.channels, height, width), cache,
-            )  # fmt: skip
-    return train.of([dataclasses.replace(item, guide=guides[item.row]) for item in train.items])
+                np.savez_compressed(temporary, allow_pickle=False, **answers)
+        told |= {int(row): answer for row, answer in read_arrays(file).items()}
+    return told
+
+
+def with_guides(train: SegmentDataset, maps: Told, cache: Path) -> SegmentDataset:
+    """Gives clips the maps that guide them in training, `ClipItem.guide`.
+
+    Args:
+        train: The segments.
+        maps: Predicted maps, (N, 1, T', H', W').
+        cache: Root of the cache.
+    """
+    guided = []
+    for item in train.items:
+        height, width = map_array(item.cached.frames).shape[1:3]
+        shape = (train.channels, height, width)
+        guide = cached_guide(
+            maps[item.row][:, 0], item.cached.samples, train.frames, train.stride, shape, cache
+        )
+        guided.append(dataclasses.replace(item, guide=guide))
+    return train.of(guided)
+
+
+def with_teacher(train: SegmentDataset, logits: Told) -> SegmentDataset:
+    """Gives clips their soft targets, `ClipItem.teacher`, from logits (N, K)."""
+    return train.of(
+        [
+            dataclasses.replace(item, teacher=torch.from_numpy(logits[item.row]))
+            for item in train.items
+        ]
+    )
 
 
 def _apart(
@@ -76,14 +121,14 @@ def _apart(
     return own, [item for item in items if item.cached.clip.patient_id not in patients]
 
 
-def _predicted(
-    model: VideoAttentionCLIP, segments: SegmentDataset, batch_size: int
+def _answers(
+    model: VideoAttentionCLIP, segments: SegmentDataset, output: str, batch_size: int
 ) -> dict[str, NDArray[np.float32]]:
-    """Returns the predicted maps of each clip, (N, T', H', W') by its row."""
+    """Returns an output for the segments of each clip, (N, ...) by its row."""
     device = str(next(model.parameters()).device)
-    rows, maps = [], []
+    rows, answers = [], []
     for batch, outputs in predict_segments(model, segments, batch_size, device, embed=False):
         rows.append(batch[keys.CLIP_ROW].cpu())
-        maps.append(outputs[keys.PREDICTED_MAP][:, 0].float().cpu())
-    row, found = torch.cat(rows), torch.cat(maps)
+        answers.append(outputs[output].float().cpu())
+    row, found = torch.cat(rows), torch.cat(answers)
     return {str(item.row): found[row == item.row].numpy() for item in segments.items}

@@ -35,6 +35,8 @@ def build_loss(config: Config, class_weight: Tensor | None = None) -> CompositeL
         label_smoothing=loss.label_smoothing,
         lambda_map=config.model.lambda_map,
         lambda_map_cc=config.model.lambda_map_cc,
+        lambda_distill=config.model.lambda_distill,
+        distill_temperature=config.model.distill_temperature,
     )
 
 

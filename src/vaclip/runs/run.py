@@ -30,7 +30,14 @@ from vaclip.features import EncoderInfo
 from vaclip.files import write_json
 from vaclip.models import VideoAttentionCLIP
 from vaclip.models.clip import part_packages
-from vaclip.runs.crossfit import crossfitted
+from vaclip.runs.crossfit import (
+    Told,
+    crossfit,
+    head_config,
+    teacher_config,
+    with_guides,
+    with_teacher,
+)
 from vaclip.runs.folder import (
     checkpoint_path,
     compared_settings,
@@ -61,7 +68,10 @@ from vaclip.study.study import Study
 from vaclip.training.memory import keep_freed_memory
 from vaclip.training.module import Optimisation, VaclipModule
 
-OF_TRAINING = ("lambda_token", "lambda_map", "lambda_map_cc", "map_dropout", "map_crossfit")
+OF_TRAINING = (
+    "lambda_token", "lambda_map", "lambda_map_cc", "map_dropout", "map_crossfit", "lambda_distill",
+    "distill_temperature", "distill_crossfit",
+)  # fmt: skip
 """What is set beside the model and is none of its arguments."""
 _LOG = logging.getLogger(__name__)
 
@@ -294,8 +304,7 @@ def _run_fold(opened: OpenRun, fold: int) -> dict[str, Any]:
         return json.loads(done.read_text(encoding="utf-8"))
     started = time.monotonic()
     datasets = prepare_fold(config, prepared, opened.plan.folds[fold])
-    if config.model.map_crossfit:
-        datasets["train"] = _crossfitted(opened, datasets["train"], folder)
+    datasets["train"] = _crossfitted(opened, datasets["train"], folder)
     batches = fold_data(config, datasets)
     weights = class_weights(config, datasets["train"], len(prepared.study.classes))
     module = build_module(config, prepared, weights)
@@ -328,25 +337,32 @@ def _run_fold(opened: OpenRun, fold: int) -> dict[str, Any]:
 
 
 def _crossfitted(opened: OpenRun, train: SegmentDataset, folder: Path) -> SegmentDataset:
-    """Gives training segments maps by models that have not seen their patients."""
-    config = opened.config
+    """Gives training segments maps and soft targets by models that have not seen their patients."""
+    config, model = opened.config, opened.config.model
     clips = [item.cached.clip for item in train.items]
     labels = patient_labels([(clip.patient_id, clip.label) for clip in clips])
 
-    def teach(segments: SegmentDataset) -> VideoAttentionCLIP:
-        module = build_module(config, opened.prepared)
-        trainer = silent_trainer(config, enable_checkpointing=False, limit_val_batches=0)
-        trainer.fit(module, datamodule=fold_data(config, {"train": segments}))
-        return module.model.eval()
+    def ask(key: str, taught: Config, output: str, name: str) -> Told:
+        def teach(segments: SegmentDataset) -> VideoAttentionCLIP:
+            module = build_module(taught, opened.prepared)
+            trainer = silent_trainer(taught, enable_checkpointing=False, limit_val_batches=0)
+            trainer.fit(module, datamodule=fold_data(taught, {"train": segments}))
+            return module.model.eval()
 
-    return crossfitted(
-        train,
-        inner_parts([*labels], labels, config.model.map_crossfit, config.split.seed),
-        teach,
-        batch_size=config.data.batch_size,
-        folder=folder / "crossfit",
-        cache=clip_cache(config.data.cache_dir),
-    )
+        number, seed = getattr(model, key), config.split.seed
+        parts = inner_parts([*labels], labels, number, seed, f"model.{key}")
+        return crossfit(
+            train, parts, teach, output, batch_size=config.data.batch_size, folder=folder / name
+        )
+
+    found = train
+    if model.map_crossfit:
+        maps = ask("map_crossfit", head_config(config), keys.PREDICTED_MAP, "crossfit")
+        found = with_guides(found, maps, clip_cache(config.data.cache_dir))
+    if model.lambda_distill:
+        told = ask("distill_crossfit", teacher_config(config), keys.LOGITS, "teachers")
+        found = with_teacher(found, told)
+    return found
 
 
 def _last_checkpoint(checkpoint: Path) -> Path | None:

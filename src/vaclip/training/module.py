@@ -217,7 +217,8 @@ class VaclipModule(L.LightningModule):
                 batch[keys.PATIENT],
                 batch[keys.ATTN_MAP],
             )
-            return self.loss(outputs, batch[keys.LABEL], facts, on_tokens)
+            teacher = batch.get(keys.TEACHER_LOGITS)
+            return self.loss(outputs, batch[keys.LABEL], facts, on_tokens, teacher)
 
     def _stop_if_not_finite(self, terms: dict[str, Tensor], batch: dict[str, Tensor]) -> None:
         if torch.isfinite(terms[keys.LOSS_TOTAL]):
