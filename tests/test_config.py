@@ -309,6 +309,7 @@ BROKEN = [
     "model.map_dropout=1.5",
     "model.map_crossfit=1",
     "model.distill_crossfit=1",
+    "model.map_head=lasso",
 ]
 
 
@@ -356,6 +357,8 @@ def test_a_value_out_of_range_names_its_key(override):
             ["model.map_guided_global=true", "model.map_guided=false"],
             ["map_guided_global=true", "map_guided=false"],
         ),
+        (["model.map_head=ridge"], ["map_head=ridge", "map_source=given"]),
+        (["experiment=P2", "model.map_head=ridge"], ["backbone=lite0", "map_crossfit", "map=0"]),
         (["experiment=B3", "model.lambda_distill=1"], ["lambda_distill=1.0", "map_source=pred"]),
         (["experiment=K_map_only", "model.lambda_distill=1"], ["classifier_source=video"]),
         (["experiment=P2", "model.distill_crossfit=5"], ["distill_crossfit=5", "lambda_distill=0"]),
@@ -390,6 +393,13 @@ def test_a_group_is_no_setting_to_suggest(wrong):
         ["model.map_source=predicted", "model.map_guided=false", "model.lambda_map=1"],
         ["model.map_guided_global=true"],
         ["experiment=P2", "model.map_crossfit=3"],
+        [
+            "experiment=P2",
+            "backbone=lite0",
+            "model.map_head=ridge",
+            "model.map_crossfit=5",
+            "model.lambda_map=0",
+        ],
         ["experiment=P3", "model.map_crossfit=3", "model.distill_crossfit=5"],
         ["experiment=B0", "model.lambda_distill=0.5", "model.distill_temperature=4"],
     ],

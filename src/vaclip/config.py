@@ -121,6 +121,7 @@ class ModelConfig:
     map_guided_sigmoid_gate: bool = False
     map_guided_global: bool = False
     map_source: str = "given"
+    map_head: str = setting("trained", one_of("trained", "ridge"))
     map_temperature: float = setting(1.0, POSITIVE)
     map_dropout: float = setting(1.0, number(lambda x: 0 <= x <= 1, "in [0, 1]"))
     map_crossfit: int = setting(0, number(lambda x: x == 0 or x >= 2, "0, or 2 or more"))
@@ -311,9 +312,9 @@ def uses_maps(config: Config) -> bool:
     shown = model.map_source != "predicted" or model.map_dropout < 1
     return (
         (model.map_guided and shown)
-        or max(model.lambda_map, model.lambda_distill) > 0
+        or model.map_head == "ridge"
+        or max(model.lambda_map, model.lambda_distill, model.lambda_token) > 0
         or config.loss.clip_weight > 0
-        or model.lambda_token > 0
         or model.clip_classifier_source != "video"
     )
 

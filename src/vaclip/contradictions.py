@@ -19,7 +19,7 @@ def check_predicted_maps(model: ModelConfig, clip_weight: float) -> None:
     """
     if model.map_source == "given":
         usual = {field.name: field.default for field in dataclasses.fields(model)}
-        for key in ("lambda_map", "map_temperature", "map_dropout", "map_crossfit"):
+        for key in ("lambda_map", "map_head", "map_temperature", "map_dropout", "map_crossfit"):
             if getattr(model, key) != usual[key]:
                 raise VaclipError(
                     f"model.{key}={getattr(model, key)} does nothing with model.map_source=given; "
@@ -37,6 +37,8 @@ def check_predicted_maps(model: ModelConfig, clip_weight: float) -> None:
             "model.map_dropout=1; use less, such as 0"
         )
     _check_distillation(model)
+    if model.map_head == "ridge":
+        _check_ridge(model)
     if model.map_crossfit:
         _check_crossfit(model, clip_weight)
     if model.map_guided_global and not model.map_guided:
@@ -67,7 +69,7 @@ def _check_crossfit(model: ModelConfig, clip_weight: float) -> None:
     wanted = {
         "model.map_source=predicted": model.map_source == "predicted",
         "model.map_guided=true": model.map_guided,
-        "model.lambda_map above 0": model.lambda_map > 0,
+        "model.lambda_map above 0": model.lambda_map > 0 or model.map_head == "ridge",
         "model.map_dropout=1": model.map_dropout == 1,
         "model.clip_classifier_source=video": model.clip_classifier_source == "video",
         "loss.clip_weight=0": clip_weight == 0,
@@ -76,4 +78,20 @@ def _check_crossfit(model: ModelConfig, clip_weight: float) -> None:
         raise VaclipError(
             f"model.map_crossfit={model.map_crossfit} is for models that are guided by a map which "
             f"clinicians taught them, as P2; it needs {', '.join(missing)}"
+        )
+
+
+def _check_ridge(model: ModelConfig) -> None:
+    """Raises a VaclipError where there are no frozen tokens, or the closed form is not all."""
+    wanted = {
+        "model.clip_backbone=features (such as backbone=lite0)": model.clip_backbone == "features",
+        "model.map_source=predicted": model.map_source == "predicted",
+        "model.map_crossfit of 3 or more (such as 5)": model.map_crossfit > 2,
+        "model.lambda_map=0": model.lambda_map == 0,
+        "model.map_temperature=1": model.map_temperature == 1,
+    }
+    if missing := [what for what, there in wanted.items() if not there]:
+        raise VaclipError(
+            "model.map_head=ridge is a regression on frozen tokens in closed form; it needs "
+            f"{', '.join(missing)}"
         )

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from composed import make_config
 from vaclip.ablation.plan import Job
-from vaclip.ablation.progress import JobProgress, cost, duration
+from vaclip.ablation.progress import JobProgress, duration
 from vaclip.ablation.worker import FAILED_FILE, job_folder
 from vaclip.files import write_json
 
@@ -32,7 +32,26 @@ def jobs() -> list[Job]:
 
 
 def test_a_job_costs_what_it_trains_on(jobs):
-    assert [cost(job) for job in jobs] == [1.0, 1.0, 0.5, 0.5]
+    assert [job.cost for job in jobs] == [1.0, 1.0, 0.5, 0.5]
+    assert {job.trainings for job in jobs} == {1}
+
+
+@pytest.mark.parametrize(
+    ("settings", "trainings", "cost"),
+    [
+        (("P2",), 1, 1.0),
+        (("P2", "model.map_crossfit=4"), 5, 4.0),  # itself, and 4 on 3/4
+        (("P3",), 4, 3.0),
+        (("P3", "model.map_crossfit=2", "model.distill_crossfit=5"), 8, 6.0),
+        (("P3", "split.train_fraction=0.25"), 4, 0.75),
+        (("P2", "model.map_head=ridge", "model.lambda_map=0", "model.map_crossfit=5",
+          "backbone=lite0"), 1, 1.0),
+    ],
+)  # fmt: skip
+def test_the_trainings_that_cross_fitting_adds_are_counted(settings, trainings, cost):
+    arm, *overrides = settings
+    job = Job("0", make_config(Path("runs"), f"experiment={arm}", *overrides))
+    assert (job.trainings, job.cost) == (trainings, pytest.approx(cost))
 
 
 def test_jobs_are_counted_and_the_time_left_goes_by_cost(jobs, monkeypatch, tmp_path):

@@ -12,7 +12,7 @@ from vaclip import VaclipError, keys
 from vaclip.losses import CompositeLoss
 from vaclip.models import VideoAttentionCLIP
 from vaclip.models.guidance import GUIDANCE, token_weights
-from vaclip.models.map_head import MapHead, guiding_map
+from vaclip.models.map_head import MapHead, RidgeHead, guiding_map
 
 B, T, H, W, K = 5, 8, 24, 32, 3
 GRID = (2, 3, 4)
@@ -101,6 +101,33 @@ def test_the_head_learns_the_clinicians_map():
         optimizer.step()
         terms.append(found[keys.LOSS_MAP].item())
     assert terms[-1] < 0.3 * terms[0]
+
+
+def test_a_ridge_head_is_linear_and_never_below_0():
+    head = RidgeHead(3)
+    head.weight[:] = torch.tensor([1.0, -1.0, 0.0])
+    head.bias += 0.5
+    tokens = torch.randn(4, 3, *GRID)
+    scores = (tokens[:, 0] - tokens[:, 1] + 0.5).clamp_min(0)
+    expected = scores / scores.sum(dim=(1, 2, 3), keepdim=True)
+    torch.testing.assert_close(head(tokens)[:, 0], expected)
+    head.bias -= 100  # nobody would look anywhere
+    torch.testing.assert_close(head(tokens), torch.full((4, 1, *GRID), 1 / 24))
+
+
+def test_a_ridge_head_reads_the_frozen_tokens_and_not_what_is_made_of_them():
+    torch.manual_seed(0)
+    model = VideoAttentionCLIP(
+        K, clip_backbone="features", backbone_width=4, backbone_options={"channels": 6},
+        map_guided=True, map_guided_type="weighted_pool", map_source="predicted", map_head="ridge",
+    )  # fmt: skip
+    model.map_head.weight += torch.randn(6)
+    tokens = torch.randn(B, 6, *GRID)
+    outputs = model(tokens, torch.zeros(B, 1, T, H, W))
+    torch.testing.assert_close(outputs[keys.PREDICTED_MAP], model.map_head(tokens))
+    assert not [name for name, _ in model.named_parameters() if name.startswith("map_head")]
+    saved = model.state_dict()
+    assert saved["map_head.weight"].shape == (6,)
 
 
 # --- whose map guides ----------------------------------------------------------------------------

@@ -12,12 +12,14 @@ from torch import nn
 
 from composed import make_config
 from conftest import read_rows, write_rows, write_tiny_study
+from features.test_sources import ABOUT, save_program
 from vaclip import VaclipError, keys
 from vaclip.data.cache import CachedClip
 from vaclip.data.dataset import ClipItem, SegmentDataset, map_array
 from vaclip.data.splits import inner_parts
 from vaclip.models import VideoAttentionCLIP
 from vaclip.runs.crossfit import crossfit, head_config, teacher_config, with_guides, with_teacher
+from vaclip.runs.predict import load_predictor
 from vaclip.runs.run import run
 from vaclip.study.study import Clip
 
@@ -79,7 +81,7 @@ def test_no_patient_is_predicted_by_who_has_seen_them(tmp_path):
     parts = [("p0", "p3"), ("p1", "p4"), ("p2", "p5")]
     taught = []
 
-    def teach(others):
+    def teach(others, _):
         taught.append({item.patient for item in others.items})
         assert (others.frames, others.stride, others.seed) == (FRAMES, 2, 3)
         return Witness(taught[-1])
@@ -110,7 +112,7 @@ def test_no_patients_soft_target_is_of_a_teacher_who_has_seen_them(tmp_path):
     segments = make_segments(tmp_path)
     parts = [("p0", "p5"), ("p1", "p4"), ("p2", "p3")]
 
-    def teach(others):
+    def teach(others, _):
         assert all(item.teacher is None for item in others.items)
         return Witness({item.patient for item in others.items})
 
@@ -266,3 +268,49 @@ def test_the_models_whose_maps_guide_have_no_teacher():
     """Who would have seen the patient, being of another partition."""
     config = make_config(Path("runs"), "experiment=P3", "model.map_crossfit=2")
     assert head_config(config).model.lambda_distill == 0
+
+
+# --- the head in closed form ---------------------------------------------------------------------
+
+RIDGE = (
+    "experiment=P2", "model.map_head=ridge", "model.lambda_map=0", "model.map_crossfit=3",
+    "data=folder", "split.folds=3", "trainer.max_epochs=1", "model.clip_backbone=features",
+    "features.width=8",
+)  # fmt: skip
+
+
+def test_a_ridge_head_is_fitted_and_cross_fitted(tmp_path):
+    """As a trained one: a patient's own annotation is no matter to the map that guides."""
+    save_program(tmp_path / "patches.pt2", ABOUT)
+    folders = []
+    for name in ("one", "other"):
+        study = write_tiny_study(tmp_path / name)
+        if name == "other":
+            rows = read_rows(study / "attention.csv")
+            for row in rows:
+                if row["clip_id"] == changed(folders[0]):
+                    row["value"] = "ground"
+            write_rows(study / "attention.csv", rows)
+        config = make_config(
+            tmp_path / f"runs_{name}", *RIDGE, f"data.root={study}",
+            f"data.cache_dir={tmp_path / 'cache'}",
+            f"features.source=export:{tmp_path / 'patches.pt2'}",
+        )  # fmt: skip
+        folders.append(run(config).folder / "fold_0")
+    one, other = map(parts_of, folders)
+    for row in one[0]:
+        np.testing.assert_array_equal(one[0][row], other[0][row])
+    for part in (1, 2):
+        assert all((one[part][row] != other[part][row]).any() for row in one[part])
+    weights = [
+        torch.load(folder / "checkpoints/best.ckpt", weights_only=True)["state_dict"]
+        for folder in folders
+    ]
+    heads = [own["model.map_head.weight"] for own in weights]
+    assert not torch.equal(*heads), "the fold's own head has seen everybody"
+    assert all(head.abs().sum() > 0 for head in heads)
+    found = load_predictor(folders[0] / "checkpoints/best.ckpt").predict(
+        [tmp_path / "one/videos"], maps=True
+    )
+    for maps in found["predicted_map"]:
+        np.testing.assert_allclose(maps.sum(axis=(1, 2, 3)), 1, rtol=1e-5)

@@ -50,9 +50,27 @@ class Job:
         return self.config.seed
 
     @property
+    def cost(self) -> float:
+        """As a share of one training on all patients of a fold."""
+        return self.config.split.train_fraction * (1 + sum(k - 1 for k in _crossfits(self.config)))
+
+    @property
+    def trainings(self) -> int:
+        """How many models it trains: its own, and those that cross-fitting adds."""
+        return 1 + sum(_crossfits(self.config))
+
+    @property
     def arms(self) -> tuple[str, ...]:
         """Names of the arms and variants that it answers."""
         return (self.config.arm, *(test.arm for test in self.tests))
+
+
+def _crossfits(config: Config) -> list[int]:
+    """Returns the K of each cross-fitting that trains K models, each on K - 1 of K parts."""
+    model = config.model
+    trained = model.map_crossfit > 0 and model.map_head == "trained"
+    maps = [model.map_crossfit] if trained else []
+    return maps + ([model.distill_crossfit] if model.lambda_distill > 0 else [])
 
 
 def plan_jobs(

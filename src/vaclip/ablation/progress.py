@@ -23,18 +23,13 @@ from vaclip.console import console, say
 from vaclip.files import json_digest
 
 
-def cost(job: Job) -> float:
-    """What a job costs, as a share of a training on all patients."""
-    return job.config.split.train_fraction
-
-
 class JobProgress:
     """Shows jobs done, running, failed and left, and the time left."""
 
     def __init__(self, ablation: Ablation, complete: Sequence[Job]) -> None:
         self.ablation = ablation
         self.counts = Counter(done=len(complete))
-        self.left = sum(cost(job) for job in ablation.jobs if job not in complete)
+        self.left = sum(job.cost for job in ablation.jobs if job not in complete)
         self.begun = time.monotonic()
         self.spent = 0.0
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
@@ -63,8 +58,8 @@ class JobProgress:
         """Takes note that a job ended, and prints a line."""
         self.counts["running"] -= 1
         self.counts["done" if succeeded else "failed"] += 1
-        self.left -= cost(job)
-        self.spent += cost(job)
+        self.left -= job.cost
+        self.spent += job.cost
         self._show()
         reason = failed_reason(job_folder(self.ablation.folder, job.name))
         state = "done" if succeeded else f"FAILED: {reason or 'another process runs it'}"
@@ -102,7 +97,9 @@ def duration(seconds: float) -> str:
 def print_plan(ablation: Ablation) -> None:
     """Prints the jobs of a study, which are done, and an estimate of the time for the others."""
     complete, again = ablation.complete(), ablation.again()
-    table = Table(title=f"{len(ablation.jobs)} jobs, one training each")
+    number = sum(job.trainings for job in ablation.jobs)
+    each = "one training each" if number == len(ablation.jobs) else f"{number} trainings"
+    table = Table(title=f"{len(ablation.jobs)} jobs, {each}")
     for name in ("job", "also tested as", "state"):
         table.add_column(name, overflow="fold")
     for job in ablation.jobs:
@@ -117,7 +114,7 @@ def print_plan(ablation: Ablation) -> None:
     if complete:
         per_job = sum(
             seconds_taken(job_folder(ablation.folder, job.name)) for job in complete
-        ) / sum(map(cost, complete))
+        ) / sum(job.cost for job in complete)
         source = f"from the {len(complete)} jobs that are done"
     else:
         threads = torch.get_num_threads()
@@ -125,7 +122,7 @@ def print_plan(ablation: Ablation) -> None:
         per_job = training_seconds(ablation.jobs[0].config, ablation.prepared)
         torch.set_num_threads(threads)
         source = "from a few steps timed just now; tests with other maps not counted"
-    seconds = per_job * sum(map(cost, left)) / at_once
+    seconds = per_job * sum(job.cost for job in left) / at_once
     console.print(
         f"{len(left)} to run, {at_once} at once: about {duration(seconds)} on this machine "
         f"({source}).",

@@ -12,7 +12,7 @@ from vaclip.errors import VaclipError, did_you_mean
 from vaclip.models.encoders import ENCODERS, Encoded, VideoEncoder
 from vaclip.models.guidance import GUIDANCE, Guidance, MapGate
 from vaclip.models.heads import AttentionEncoder, ProjectionHead
-from vaclip.models.map_head import MAP_SOURCES, MapHead, guiding_map
+from vaclip.models.map_head import MAP_HEADS, MAP_SOURCES, MapHead, RidgeHead, guiding_map
 
 CLASSIFIER_SOURCES = ("video", "attn", "fusion")
 
@@ -37,6 +37,8 @@ class VideoAttentionCLIP(nn.Module):
         map_source: Whose map guides: the ``given`` one; one that the model ``predicted`` from its
             tokens, whatever is given; or ``mixed``, the given one where it is valid and not
             constant, else the predicted one.
+        map_head: What predicts it: one that is ``trained``, or a ``ridge`` regression on frozen
+            tokens.
         map_temperature: Of the predicted map, see `MapHead`.
         clip_classifier_source: The diagnosis reads the feature of the ``video``, of the map
             (``attn``), or the average of both (``fusion``; that of the video alone where the map
@@ -69,6 +71,7 @@ class VideoAttentionCLIP(nn.Module):
         map_guided_sigmoid_gate: bool = False,
         map_guided_global: bool = False,
         map_source: str = "given",
+        map_head: str = "trained",
         map_temperature: float = 1.0,
         clip_classifier_source: str = "video",
         backbone_width: int = 16,
@@ -79,6 +82,7 @@ class VideoAttentionCLIP(nn.Module):
         for key, name, known in (
             ("clip_classifier_source", clip_classifier_source, CLASSIFIER_SOURCES),
             ("map_source", map_source, MAP_SOURCES),
+            ("map_head", map_head, MAP_HEADS),
         ):
             if name not in known:
                 raise VaclipError(
@@ -109,8 +113,10 @@ class VideoAttentionCLIP(nn.Module):
             )
         elif map_guided:
             self.map_gate = MapGate(clip_feature_dim, attn_in_channels, map_guided_hidden_dim)
-        self.map_head: MapHead | None = None
-        if map_source != "given":
+        self.map_head: MapHead | RidgeHead | None = None
+        if map_source != "given" and map_head == "ridge":
+            self.map_head = RidgeHead((backbone_options or {})["channels"])
+        elif map_source != "given":
             self.map_head = MapHead(channels, map_guided_hidden_dim, map_temperature)
         self.video_feature = nn.Sequential(nn.Linear(channels, clip_feature_dim), nn.ReLU())
         self.guided_feature: nn.Linear | None = None
@@ -196,7 +202,8 @@ class VideoAttentionCLIP(nn.Module):
         if tokens is not None:
             outputs[keys.VIDEO_TOKENS] = tokens
         if self.map_head is not None and tokens is not None:
-            outputs[keys.PREDICTED_MAP] = self.map_head(tokens)
+            frozen = isinstance(self.map_head, RidgeHead)
+            outputs[keys.PREDICTED_MAP] = self.map_head(video if frozen else tokens)
         guided = None
         if self.guidance is not None and tokens is not None:
             guided = self._guide(tokens, attn_map, attn_valid, map_given, outputs)

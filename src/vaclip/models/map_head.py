@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from vaclip.models.guidance import per_sample, token_weights
 
 MAP_SOURCES = ("given", "predicted", "mixed")
+MAP_HEADS = ("trained", "ridge")
 
 
 class MapHead(nn.Module):
@@ -34,6 +35,33 @@ class MapHead(nn.Module):
         """Maps (B, D, T', H', W') to (B, 1, T', H', W'), which sums to 1 over a segment's grid."""
         scores = self.layers(tokens)
         return (scores.flatten(1) / self.temperature).softmax(dim=1).view_as(scores)
+
+
+class RidgeHead(nn.Module):
+    """Where would a clinician look? A linear regression on the tokens of a frozen encoder.
+
+    a = max(w x + b, 0) over its sum on the grid of the segment; the same everywhere where no token
+    is above 0. Nothing is trained: `vaclip.training.ridge` fits w and b in closed form.
+
+    Args:
+        channels: Of the frozen tokens.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.zeros(channels))
+        self.register_buffer("bias", torch.zeros(()))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Maps (B, D, T', H', W') to (B, 1, T', H', W'), which sums to 1 over a segment's grid."""
+        scores = torch.einsum("bdthw,d->bthw", tokens, self.weight) + self.bias
+        scores = scores.clamp_min(0).unsqueeze(1)
+        nothing = per_sample(scores.amax(dim=(1, 2, 3, 4)) == 0)
+        scores = torch.where(nothing, 1.0, scores)
+        return scores / scores.sum(dim=(1, 2, 3, 4), keepdim=True)
 
 
 def guiding_map(predicted: Tensor, attn_map: Tensor, given: Tensor) -> Tensor:

@@ -21,23 +21,15 @@ from torch import Tensor
 from vaclip import keys
 from vaclip.config import Config
 from vaclip.console import say
-from vaclip.data.cache import clip_cache
 from vaclip.data.datamodule import FoldData, allow_open_files
 from vaclip.data.dataset import SegmentDataset
-from vaclip.data.splits import SplitPlan, inner_parts, patient_labels
+from vaclip.data.splits import SplitPlan
 from vaclip.errors import VaclipError
 from vaclip.features import EncoderInfo
 from vaclip.files import write_json
 from vaclip.models import VideoAttentionCLIP
 from vaclip.models.clip import part_packages
-from vaclip.runs.crossfit import (
-    Told,
-    crossfit,
-    head_config,
-    teacher_config,
-    with_guides,
-    with_teacher,
-)
+from vaclip.runs.crossfit import crossfitted, with_ridge
 from vaclip.runs.folder import (
     checkpoint_path,
     compared_settings,
@@ -304,10 +296,20 @@ def _run_fold(opened: OpenRun, fold: int) -> dict[str, Any]:
         return json.loads(done.read_text(encoding="utf-8"))
     started = time.monotonic()
     datasets = prepare_fold(config, prepared, opened.plan.folds[fold])
-    datasets["train"] = _crossfitted(opened, datasets["train"], folder)
+
+    def train_model(taught: Config, segments: SegmentDataset | None) -> VideoAttentionCLIP:
+        module = build_module(taught, prepared)
+        if segments is not None:
+            trainer = silent_trainer(taught, enable_checkpointing=False, limit_val_batches=0)
+            trainer.fit(module, datamodule=fold_data(taught, {"train": segments}))
+        return module.model.eval()
+
+    datasets["train"], ridge = crossfitted(config, datasets["train"], folder, train_model)
     batches = fold_data(config, datasets)
     weights = class_weights(config, datasets["train"], len(prepared.study.classes))
     module = build_module(config, prepared, weights)
+    if ridge is not None:
+        with_ridge(module.model, ridge)
     module.metadata["prior_map"] = training_prior(config.model, datasets["train"].items)
     trainer = fold_trainer(config, folder)
     resumed = _last_checkpoint(checkpoint_path(folder, "last"))
@@ -334,35 +336,6 @@ def _run_fold(opened: OpenRun, fold: int) -> dict[str, Any]:
         predictions.save(folder)
         write_json(done, result)
     return result
-
-
-def _crossfitted(opened: OpenRun, train: SegmentDataset, folder: Path) -> SegmentDataset:
-    """Gives training segments maps and soft targets by models that have not seen their patients."""
-    config, model = opened.config, opened.config.model
-    clips = [item.cached.clip for item in train.items]
-    labels = patient_labels([(clip.patient_id, clip.label) for clip in clips])
-
-    def ask(key: str, taught: Config, output: str, name: str) -> Told:
-        def teach(segments: SegmentDataset) -> VideoAttentionCLIP:
-            module = build_module(taught, opened.prepared)
-            trainer = silent_trainer(taught, enable_checkpointing=False, limit_val_batches=0)
-            trainer.fit(module, datamodule=fold_data(taught, {"train": segments}))
-            return module.model.eval()
-
-        number, seed = getattr(model, key), config.split.seed
-        parts = inner_parts([*labels], labels, number, seed, f"model.{key}")
-        return crossfit(
-            train, parts, teach, output, batch_size=config.data.batch_size, folder=folder / name
-        )
-
-    found = train
-    if model.map_crossfit:
-        maps = ask("map_crossfit", head_config(config), keys.PREDICTED_MAP, "crossfit")
-        found = with_guides(found, maps, clip_cache(config.data.cache_dir))
-    if model.lambda_distill:
-        told = ask("distill_crossfit", teacher_config(config), keys.LOGITS, "teachers")
-        found = with_teacher(found, told)
-    return found
 
 
 def _last_checkpoint(checkpoint: Path) -> Path | None:
