@@ -93,6 +93,9 @@ PRED_SESSION: Final = "session"
 """Which visit of the patient, as the study names it; empty where it names none."""
 PRED_SITE: Final = "site"
 """Where the clip was taken, likewise."""
+PRED_MAP_INFORMATION: Final = "map_information"
+"""Of the predicted map, in [0, 1]: 0 where it is the same everywhere, 1 where it is one token; NaN
+where the model predicts none. 1 - entropy / log of the number of tokens."""
 
 PRED_WEIGHTS: Final = "weights"
 """In the table's metadata (`pandas.DataFrame.attrs`): whose weights an arm takes over, and under
@@ -112,7 +115,8 @@ PREDICTION_COLUMNS: Final = (
     PRED_MAP_ID,
     PRED_MAP_LABEL,
 )
-"""The fixed columns; the probabilities follow in the study's class order, then `CLIP_NAMES`."""
+"""The fixed columns; the probabilities follow in the study's class order, then `CLIP_NAMES` and
+`PRED_MAP_INFORMATION`."""
 CLIP_NAMES: Final = (PRED_SESSION, PRED_SITE)
 """Columns of clips.csv that a study need not have."""
 

@@ -13,6 +13,7 @@ from sklearn.calibration import calibration_curve
 from report_tables import prediction_rows
 from vaclip.evaluation.predictions import Predictions
 from vaclip.evaluation.scores import (
+    AURC,
     METRICS,
     RANKING,
     Rows,
@@ -157,7 +158,7 @@ def test_auroc_is_of_each_model():
 
 def test_auroc_is_averaged_over_the_models_that_have_all_classes():
     cases = some_cases(seeds=2)
-    for name in RANKING:
+    for name in RANKING - {AURC}:
         expected = [
             row_metrics(*(column[(cases.fold == f) & (cases.seed == s)] for column in pair))[name]
             for f, s in cases.models()

@@ -11,7 +11,13 @@ import torch
 from sklearn import metrics as sk
 
 from vaclip import keys
-from vaclip.metrics.modules import PROBS, SplitPredictions, alignment_similarity, split_metrics
+from vaclip.metrics.modules import (
+    PROBS,
+    SplitPredictions,
+    alignment_similarity,
+    map_information,
+    split_metrics,
+)
 
 K, E = 3, 4
 RETRIEVAL_KEYS = [
@@ -274,3 +280,11 @@ def test_alignment_that_was_not_trained_is_nan(table):
 def test_an_empty_split_is_nan_throughout(table):
     values = split_metrics({name: column[:0] for name, column in table.items()})
     assert all(map(math.isnan, values.values()))
+
+
+@pytest.mark.parametrize(("even", "expected"), [(1, 1.0), (2, 2 / 3), (4, 1 / 3), (8, 0.0)])
+def test_what_a_map_says_is_what_it_leaves_open_of_the_grid(even, expected):
+    """A map that is even on some of eight tokens."""
+    maps = torch.zeros(1, 1, 2, 2, 2)
+    maps.view(-1)[:even] = 1 / even
+    assert map_information(maps).item() == pytest.approx(expected, abs=1e-6)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from study_folder import CLASSES, judged, write_study
 from vaclip.evaluation.clinical import NOTHING, RISKS
+from vaclip.reports.abstention import abstention_table
 from vaclip.reports.clinical import CLINICAL_FIGURES, clinical_tables
 from vaclip.reports.figures import draw_figures
 from vaclip.reports.gather import read_folder
@@ -108,9 +109,9 @@ def test_metrics_csv_has_both_intervals(found):
     assert len(rows) == len({(row["arm"], row["unit"], row["metric"]) for row in rows})
 
 
-def test_both_figures_are_drawn(found, tmp_path):
+def test_the_figures_are_drawn(found, tmp_path):
     drawn = draw_figures(*found, tmp_path, CLINICAL_FIGURES)
-    assert set(drawn) == {"clinical_calibration", "decision"}
+    assert set(drawn) == {"clinical_calibration", "decision", "risk_coverage"}
     for name in drawn:
         with Image.open(tmp_path / f"{name}.png") as picture:
             assert np.asarray(picture.convert("L")).std() > 0
@@ -123,5 +124,24 @@ def test_one_arm_has_its_section(tmp_path):
     assert {row[0] for row in tables["net_benefit"].rows} == {"B3", "treat all"}
     assert "operating_points_others" not in tables
     assert set(draw_figures(study, results, tmp_path / "f", CLINICAL_FIGURES)) == {
-        "clinical_calibration", "decision",
+        "clinical_calibration", "decision", "risk_coverage",
     }  # fmt: skip
+
+
+def test_abstention_is_of_baseline_method_and_the_taught_arm(tmp_path):
+    folder = write_study(tmp_path / "s", arms=("P2", "K_shuffled", "B3", "B0"), variants=False)
+    results = judged(read_folder(folder), **FAST)
+    rows = abstention_table(results).rows
+    assert [row[0] for row in rows[::3]] == ["B0", "B3", "P2"]
+    scores = results.clinical["P2"].abstention.scores
+    assert list(scores) == ["confidence", "entropy", "agreement"]
+    plain, _, agreement = rows[6:]
+    own = scores["agreement"]
+    assert agreement[3:6] == (shown(own.aurc), shown(own.gain, sign=True), own.verdict)
+    assert agreement[6:] == (NONE, NONE)
+    assert plain[4:6] == (NONE, NONE)
+    assert plain[6:] == (f"{scores['confidence'].coverage:.2f}",
+                         shown(scores["confidence"].answered))  # fmt: skip
+    assert plain[2] == shown(results.clinical["P2"].abstention.risk)
+    named = set(metrics_csv(results).splitlines()[1:])
+    assert any("aurc by agreement less confidence" in line for line in named)

@@ -16,14 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaclip.errors import VaclipError
-from vaclip.evaluation import inference as stats
 from vaclip.evaluation import scores
+from vaclip.evaluation.abstention import Abstention, abstention
 from vaclip.evaluation.calibration import SmoothedCurve, smoothed_curve
 from vaclip.evaluation.cases import Cases
 from vaclip.evaluation.compare import HEADLINE, size_ratio
+from vaclip.evaluation.estimates import NOTHING, Estimate, fraction, plain_number, valued
 from vaclip.evaluation.inference import UNDEFINED, Interval
 from vaclip.evaluation.predictions import Predictions
-from vaclip.evaluation.spread import standard_errors, subset, value_interval
+from vaclip.evaluation.spread import subset
 from vaclip.evaluation.thresholds import diagnosed, thresholds_of, validation_thresholds
 from vaclip.metrics.functional import FloatArray
 
@@ -32,20 +33,6 @@ RISKS: Final = (0.1, 0.2, 0.3, 0.5)
 """Where the table of net benefit looks."""
 RISK_CURVE: Final = np.linspace(0.01, 0.99, 99)
 """Where its figure looks, (T,)."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its two intervals, as of `vaclip.evaluation.compare.Score`."""
-
-    value: float
-    interval: Interval
-    """Of the training procedure."""
-    trained: Interval
-    """Of these trained models."""
-
-
-NOTHING: Final = Estimate(math.nan, UNDEFINED, UNDEFINED)
 
 
 @dataclass(frozen=True)
@@ -119,12 +106,13 @@ class ClinicalUse:
     """Balanced accuracy at thresholds from validation, of the models that have one of each class;
     see `vaclip.evaluation.thresholds.diagnosed`."""
     balanced_models: int
+    abstention: Abstention
     classes: dict[str, OneAgainstRest]
 
     @property
     def estimates(self) -> dict[str, Estimate]:
         """All that has an interval, by a name for `Evaluation.frame`."""
-        found = {"acc_macro at validation": self.balanced}
+        found = {"acc_macro at validation": self.balanced, **self.abstention.estimates}
         for label, own in self.classes.items():
             named = {
                 "sensitivity": own.greatest.sensitivity,
@@ -182,8 +170,9 @@ def clinical_use(
     return ClinicalUse(
         patients=cases.patients,
         models=len(cases.models()),
-        balanced=_fraction(decided, HEADLINE, ratio),
+        balanced=fraction(decided, HEADLINE, ratio),
         balanced_models=len(decided.models()),
+        abstention=abstention(predictions, arm, ratio),
         classes=classes,
     )
 
@@ -196,7 +185,7 @@ def benefit_gains(
     ratio = size_ratio(predictions, both[0], [first, second])
     return {
         name: tuple(
-            _number([_worth_at(cases, k, risk) for cases in both], scores.VALUE, ratio)
+            plain_number([_worth_at(cases, k, risk) for cases in both], scores.VALUE, ratio)
             for risk in RISKS
         )
         for k, name in enumerate(predictions.classes)
@@ -211,7 +200,7 @@ def _against_rest(
     there = np.isfinite(cuts)
     greatest = _point(cases, k, cases.probs.argmax(axis=1) == k, ratio)
     binary = replace(cases, label=positive.astype(int), probs=np.stack([1 - own, own], axis=1))
-    intercept, slope = (_number([binary], name, ratio) for name in scores.RECALIBRATION)
+    intercept, slope = (plain_number([binary], name, ratio) for name in scores.RECALIBRATION)
     return OneAgainstRest(
         greatest=greatest,
         validated=_point(cases.of(there), k, (own >= cuts)[there], ratio),
@@ -229,7 +218,7 @@ def _against_rest(
 def _point(cases: Cases, k: int, called: NDArray[np.bool_], ratio: float) -> OperatingPoint:
     ill = cases.label == k
     sensitivity, specificity = (
-        _fraction(_valued(subset(cases, rows), value[rows]), scores.VALUE, ratio)
+        fraction(valued(subset(cases, rows), value[rows]), scores.VALUE, ratio)
         for rows, value in ((ill, called), (~ill, ~called))
     )
     return OperatingPoint(sensitivity, specificity, len(cases.models()))
@@ -246,7 +235,7 @@ def _net_benefit(cases: Cases, k: int, ratio: float) -> NetBenefit:
     positive = cases.label == k
     everybody = np.ones((len(positive), 1), bool)
     return NetBenefit(
-        at=tuple(_number([_worth_at(cases, k, risk)], scores.VALUE, ratio) for risk in RISKS),
+        at=tuple(plain_number([_worth_at(cases, k, risk)], scores.VALUE, ratio) for risk in RISKS),
         all_at=tuple(worth(positive, everybody, np.array(RISKS)).mean(axis=0).tolist()),
         curve=worth(positive, cases.probs[:, [k]] >= RISK_CURVE, RISK_CURVE).mean(axis=0),
         all_curve=worth(positive, everybody, RISK_CURVE).mean(axis=0),
@@ -272,41 +261,7 @@ def worth(positive: NDArray[np.bool_], called: NDArray[np.bool_], risk: FloatArr
 
 def _worth_at(cases: Cases, k: int, risk: float) -> Cases:
     value = worth(cases.label == k, cases.probs[:, [k]] >= risk, np.array([risk]))
-    return _valued(cases, value[:, 0])
-
-
-def _valued(cases: Cases, value: FloatArray | NDArray[np.bool_]) -> Cases:
-    """Cases of which `scores.VALUE` is the mean of a value (N,)."""
-    return replace(cases, probs=np.repeat(value[:, None].astype(float), cases.probs.shape[1], 1))
-
-
-def _fraction(cases: Cases, metric: str, ratio: float) -> Estimate:
-    if not cases.patients:
-        return NOTHING
-    value, *errors = _value_and_errors([cases], metric, ratio)
-    interval, trained = (value_interval(HEADLINE, value, error, cases) for error in errors)
-    return Estimate(value, interval, trained)
-
-
-def _number(arms: Sequence[Cases], metric: str, ratio: float) -> Estimate:
-    """A number without bounds, or the difference between that of two arms: Student's t."""
-    if not (patients := arms[0].patients):
-        return NOTHING
-    value, *errors = _value_and_errors(arms, metric, ratio)
-    interval, trained = (
-        stats.difference_interval(value, error, patients, math.inf) for error in errors
-    )
-    return Estimate(value, interval, trained)
-
-
-def _value_and_errors(
-    arms: Sequence[Cases], metric: str, ratio: float
-) -> tuple[float, stats.StandardError, stats.StandardError]:
-    """The value, then its standard error of the procedure, and of the trained models."""
-    everyone = np.ones((1, arms[0].patients))
-    values = [scores.resampled_metrics(cases, everyone, [metric])[metric][0] for cases in arms]
-    errors = standard_errors(arms, [metric], ratio)[metric]
-    return float(values[0] - sum(values[1:])), errors.procedure, errors.trained
+    return valued(cases, value[:, 0])
 
 
 def predictive_values(point: OperatingPoint, prevalence: float) -> PredictiveValues:

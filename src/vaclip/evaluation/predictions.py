@@ -40,6 +40,7 @@ _DEFAULTS: Final[dict[str, Any]] = {
     keys.PRED_MAP_ID: -1,
     **dict.fromkeys(keys.CLIP_NAMES, ""),
     keys.PRED_MAP_LABEL: "",
+    keys.PRED_MAP_INFORMATION: np.nan,
 }
 """Columns that a table need not have, and what stands for them."""
 
@@ -114,7 +115,9 @@ class Predictions:
         unnamed = dict.fromkeys(keys.CLIP_NAMES, "")
         absent = {name: value for name, value in _DEFAULTS.items() if name not in table}
         texts = [*required, keys.PRED_STUDY, keys.PRED_SPLIT, keys.PRED_MAP_LABEL, *unnamed]
-        table = table.assign(**absent)[[*keys.PREDICTION_COLUMNS, *probs, *unnamed]]
+        table = table.assign(**absent)[
+            [*keys.PREDICTION_COLUMNS, *probs, *unnamed, keys.PRED_MAP_INFORMATION]
+        ]
         table = table.fillna(unnamed | {keys.PRED_MAP_LABEL: ""})
         table = table.astype(dict.fromkeys(texts, str)).reset_index(drop=True)
         check_table(table, probs, classes)

@@ -28,7 +28,10 @@ METRICS: Final = (*CLASSIFICATION_NAMES, "f1_micro", "ece", "brier")
 """Names of `row_metrics`."""
 MACRO: Final = frozenset({"acc_macro", "f1_macro", "auroc_macro"})
 """Those to which every class contributes the same share; to the others every row does."""
-RANKING: Final = frozenset({"auroc_macro", "auroc_micro"})
+AURC: Final = "aurc"
+"""Area under the risk-coverage curve, of cases whose first column of ``probs`` says how sure a
+diagnosis is, and whose second one is 1 where it is wrong; not among `METRICS`."""
+RANKING: Final = frozenset({"auroc_macro", "auroc_micro", AURC})
 """Those that rank rows: computed within a model, then averaged over the models in
 which they are defined, because models need not agree on what a probability means."""
 VALUE: Final = "value"
@@ -292,6 +295,19 @@ def _auroc_micro(rows: Rows, weights: FloatArray) -> FloatArray:
     return _auroc(rows.one_hot().ravel(), rows.probs.ravel(), own)
 
 
+def _aurc(rows: Rows, weights: FloatArray) -> FloatArray:
+    """Mean, over the rows, of the risk where all at least as sure as the row are answered."""
+    order = np.argsort(-rows.probs[:, 0], kind="stable")
+    starts = np.flatnonzero(np.diff(rows.probs[order, 0], prepend=np.inf))
+    own = weights[:, rows.patient[order]]
+    size, wrong = (
+        np.add.reduceat(part, starts, axis=1) for part in (own, own * rows.probs[order, 1])
+    )
+    answered = np.cumsum(size, axis=1)
+    risk = np.where(answered > 0, np.cumsum(wrong, axis=1) / answered, 0)
+    return (size * risk).sum(axis=1) / answered[:, -1]
+
+
 def _log_loss(rows: Rows, weights: FloatArray) -> FloatArray:
     own = rows.probs[np.arange(len(rows.label)), rows.label]
     return rows.mean(weights, -np.log(np.maximum(own, np.finfo(np.float32).tiny)))
@@ -321,6 +337,7 @@ _WEIGHTED: dict[str, Callable[[Rows, FloatArray], FloatArray]] = {
     "log_loss": _log_loss,
     "ece": _ece,
     "brier": _brier,
+    AURC: _aurc,
     VALUE: lambda rows, weights: rows.mean(weights, rows.probs[:, 0]),
     "calibration_intercept": partial(_recalibrated, calibration_intercept),
     "calibration_slope": partial(_recalibrated, calibration_slope),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import Metric
@@ -19,6 +21,8 @@ _BATCH_KEYS = (
     keys.ATTN_VALID,
 )  # fmt: skip
 _EMBEDS = (keys.VIDEO_EMBED, keys.ATTN_EMBED)
+INFORMATION = "map_information"
+"""(N,): see `keys.PRED_MAP_INFORMATION`."""
 PROBS = "probs"
 """(N, K): each segment's class probabilities in the computed table."""
 
@@ -33,7 +37,7 @@ class SplitPredictions(Metric):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        for name in (*_BATCH_KEYS, *_EMBEDS, PROBS):
+        for name in (*_BATCH_KEYS, *_EMBEDS, PROBS, INFORMATION):
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
     def update(self, batch: dict[str, Tensor], outputs: dict[str, Tensor]) -> None:
@@ -43,16 +47,30 @@ class SplitPredictions(Metric):
         for name in _EMBEDS:
             getattr(self, name).append(outputs[name].float())
         getattr(self, PROBS).append(outputs[keys.LOGITS].float().softmax(dim=1))
+        unknown = torch.full((len(outputs[keys.LOGITS]),), torch.nan)
+        predicted = outputs.get(keys.PREDICTED_MAP)
+        getattr(self, INFORMATION).append(
+            unknown.to(outputs[keys.LOGITS].device)
+            if predicted is None
+            else map_information(predicted.float())
+        )
 
     def compute(self) -> dict[str, NDArray[Any]]:
         """Returns the arrays by key, one row a segment."""
         table = {
             name: dim_zero_cat(getattr(self, name)).cpu().numpy()
-            for name in (*_BATCH_KEYS, *_EMBEDS, PROBS)
+            for name in (*_BATCH_KEYS, *_EMBEDS, PROBS, INFORMATION)
         }
         identity = np.stack([table[keys.CLIP_ROW], table[keys.SEGMENT]], axis=1)
         _, first = np.unique(identity, axis=0, return_index=True)
         return {name: column[first] for name, column in table.items()}
+
+
+def map_information(predicted: Tensor) -> Tensor:
+    """Returns (B,), how much predicted maps (B, 1, T', H', W') say; see `PRED_MAP_INFORMATION`."""
+    maps = predicted.flatten(1)
+    entropy = -torch.special.xlogy(maps, maps).sum(dim=1)
+    return 1 - entropy / math.log(max(2, maps.shape[1]))
 
 
 def alignment_similarity(

@@ -10,12 +10,13 @@ from typing import Any, Final
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from vaclip.evaluation.clinical import RISK_CURVE, RISKS, Estimate, NetBenefit
+from vaclip.evaluation.clinical import RISK_CURVE, RISKS, NetBenefit
 from vaclip.evaluation.compare import HEADLINE
 from vaclip.evaluation.evaluate import Evaluation
+from vaclip.reports.abstention import ABSTENTION_FIGURES, abstention_table, estimate_text
 from vaclip.reports.figures import GREY, INK, PALE, WIDTH, Drawing
 from vaclip.reports.gather import Source
-from vaclip.reports.tables import interval_or_trained, score_text
+from vaclip.reports.tables import score_text
 from vaclip.reports.typeset import NONE, Table, number
 
 _BELOW: Final = "below each the 95% interval"
@@ -35,13 +36,10 @@ def clinical_tables(results: Evaluation) -> dict[str, Table]:
         if others:
             rest = build(results, f"{name}_others", others)
             tables[rest.name] = replace(rest, caption=f"The other arms. {rest.caption}")
-    return tables | {"net_benefit": _net_benefit(results)}
-
-
-def _text(found: Estimate, *, sign: bool = False) -> str:
-    interval = interval_or_trained(found.interval, found.trained, sign=sign)
-    value = number(found.value, sign=sign)
-    return value if interval == NONE else f"{value}\n{interval}"
+    return tables | {
+        "net_benefit": _net_benefit(results),
+        "abstention": abstention_table(results),
+    }
 
 
 def _cuts(results: Evaluation) -> Table:
@@ -49,7 +47,7 @@ def _cuts(results: Evaluation) -> Table:
         (
             arm,
             score_text(results.scores["patient"][arm].scores[HEADLINE]),
-            _text(found.balanced),
+            estimate_text(found.balanced),
             f"{found.balanced_models} of {found.models}",
         )
         for arm, found in results.clinical.items()
@@ -70,7 +68,7 @@ def _operating_points(results: Evaluation, name: str, arms: Sequence[str]) -> Ta
         use = results.clinical[arm]
         for label, found in use.classes.items():
             points = (found.greatest, found.validated)
-            cells = [_text(side) for p in points for side in (p.sensitivity, p.specificity)]
+            cells = [estimate_text(side) for p in points for side in (p.sensitivity, p.specificity)]
             low, high = found.thresholds
             cuts = f"{number(low, 2)} to {number(high, 2)}" if math.isfinite(low) else NONE
             rows.append((arm, label, *cells, cuts, f"{found.validated.models} of {use.models}"))
@@ -92,7 +90,11 @@ def _predictive_values(results: Evaluation, name: str, arms: Sequence[str]) -> T
     for arm in arms:
         for label, found in results.clinical[arm].classes.items():
             own, *stated = found.predictive
-            cells = [_text(side) for at in found.predictive for side in (at.positive, at.negative)]
+            cells = [
+                estimate_text(side)
+                for at in found.predictive
+                for side in (at.positive, at.negative)
+            ]
             rows.append((arm, label, number(own.prevalence, 2), *cells))
     columns = [f"{side} at {at.prevalence:g}" for at in stated for side in ("PPV", "NPV")]
     return Table(
@@ -107,7 +109,7 @@ def _predictive_values(results: Evaluation, name: str, arms: Sequence[str]) -> T
 
 def _recalibration(results: Evaluation, name: str, arms: Sequence[str]) -> Table:
     rows = [
-        (arm, label, _text(found.intercept, sign=True), _text(found.slope))
+        (arm, label, estimate_text(found.intercept, sign=True), estimate_text(found.slope))
         for arm in arms
         for label, found in results.clinical[arm].classes.items()
     ]
@@ -133,10 +135,10 @@ def _net_benefit(results: Evaluation) -> Table:
     for label in results.predictions.classes:
         benefits = _benefits(results, label)
         for arm, benefit in benefits.items():
-            rows.append((arm, label, *(_text(at, sign=True) for at in benefit.at)))
+            rows.append((arm, label, *(estimate_text(at, sign=True) for at in benefit.at)))
         if label in results.benefit_gains:
             first, second = results.shown
-            gains = [_text(gain, sign=True) for gain in results.benefit_gains[label]]
+            gains = [estimate_text(gain, sign=True) for gain in results.benefit_gains[label]]
             rows.append((f"{second} over {first}", label, *gains))
         everybody = next(iter(benefits.values())).all_at
         rows.append(("treat all", label, *(number(value, sign=True) for value in everybody)))
@@ -229,4 +231,5 @@ CLINICAL_FIGURES: Final[dict[str, Drawing]] = {
         "Net benefit of the arms in the legend, a panel a class; values stand in the table of net "
         "benefit.",
     ),
+    **ABSTENTION_FIGURES,
 }

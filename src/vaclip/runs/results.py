@@ -16,7 +16,7 @@ from vaclip.evaluation.predictions import Predictions
 from vaclip.features import EncoderInfo
 from vaclip.files import write_json
 from vaclip.metrics.functional import classification_metrics
-from vaclip.metrics.modules import PROBS, alignment_similarity
+from vaclip.metrics.modules import INFORMATION, PROBS, alignment_similarity
 from vaclip.metrics.split import case_of_clip
 from vaclip.runs.folder import fold_folder
 from vaclip.study.study import Study
@@ -109,6 +109,7 @@ def _frame(
         columns[f"{keys.PRED_PROB_PREFIX}{name}"] = table[PROBS][:, index]
     columns[keys.PRED_SESSION] = [clip.session for clip in clips]
     columns[keys.PRED_SITE] = [clip.site for clip in clips]
+    columns[keys.PRED_MAP_INFORMATION] = table[INFORMATION]
     return pd.DataFrame(columns)
 
 
