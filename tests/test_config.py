@@ -169,7 +169,7 @@ def test_a_preset_is_the_same_for_a_run_and_for_a_study(preset):
     [
         ("model", VideoAttentionCLIP, {*OF_TRAINING, "backbone_options"}),
         ("data.augment", Augmentation, {"enabled"}),
-        ("optim", Optimisation, {"patience"}),
+        ("optim", Optimisation, {"patience", "pretrained_rate"}),
     ],
 )
 def test_settings_are_the_arguments_of_what_they_build(schema, target, apart):

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from vaclip.errors import VaclipError
-from vaclip.settings import NOT_NEGATIVE, POSITIVE, Allowed, number, setting
+from vaclip.settings import NOT_NEGATIVE, POSITIVE, SHARE, Allowed, number, setting
 
 _OF_PICTURES = ("crop", "brightness", "contrast", "flip")
+_OF_CACHED_TOKENS = ("jitter", "limit_gb")
 
 
 @dataclass
@@ -26,6 +27,8 @@ class FeaturesConfig:
     noise: float = setting(0.1, NOT_NEGATIVE)
     jitter: int = setting(1, NOT_NEGATIVE)
     limit_gb: float | None = setting(None, POSITIVE)
+    finetune: int = setting(0, number(lambda x: x in (0, 1), "0 or 1"))
+    finetune_rate: float = setting(0.1, SHARE)
 
 
 def check_features(features: FeaturesConfig, backbone: str, frames: int, augment: Any) -> None:
@@ -52,7 +55,15 @@ def check_features(features: FeaturesConfig, backbone: str, frames: int, augment
         raise VaclipError("model.clip_backbone=features needs features.source; see backbone=lite0")
     if frames % features.every:
         raise VaclipError(f"features.every={features.every} must divide data.frames={frames}")
-    for name in _OF_PICTURES:
+    idle = _OF_CACHED_TOKENS if features.finetune else ("finetune_rate",)
+    for name in idle:
+        if getattr(features, name) != getattr(FeaturesConfig(), name):
+            raise VaclipError(
+                f"features.{name}={getattr(features, name)} does nothing with features.finetune="
+                f"{features.finetune}, which reads "
+                + ("pixels, not the token cache" if features.finetune else "frozen tokens")
+            )
+    for name in () if features.finetune else _OF_PICTURES:
         if getattr(augment, name) != getattr(type(augment)(), name):
             raise VaclipError(
                 f"data.augment.{name} changes pictures, which a frozen encoder sees once, as they "

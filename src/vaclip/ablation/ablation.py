@@ -229,6 +229,8 @@ def _describe_model(config: Config, study: Study) -> str:
     model.freeze_unused(align=config.loss.clip_weight > 0, token_loss=config.model.lambda_token > 0)
     trained = sum(own.numel() for own in model.parameters() if own.requires_grad)
     on = "" if encoder is None else f" on the frozen tokens of {encoder.info.told}"
+    if encoder is not None and config.features.finetune:
+        on = f", the last block of {encoder.info.told} among them"
     return f"Trains {trained / 1e6:.2f} million parameters{on}."
 
 

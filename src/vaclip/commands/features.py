@@ -24,6 +24,8 @@ def _features(composed: Any) -> None:
             "name the encoder: backbone=lite0, or model.clip_backbone=features "
             "features.source=SOURCE"
         )
+    if config.features.finetune:
+        raise VaclipError("features.finetune=1 reads pixels: there is nothing to encode ahead")
     # Imported here, so that a mistyped key answers at once, and a missing folder before torch.
     if config.data.root:
         from vaclip.study.load import load_study

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 from torch import nn
+
+from vaclip.errors import VaclipError
 
 UNTRAINED = "none, untrained"
 """The licence of weights that nobody trained."""
@@ -93,6 +95,18 @@ class FrozenEncoder(ABC):
             Takes normalised pictures (N, 3, H, W) and gives (N, D, H', W'); where ``window`` is
             more than 1, takes (N, 3, window, H, W) and gives (N, D, window / step, H', W').
         """
+
+    def last_block(self, network: nn.Module) -> Sequence[nn.Module]:
+        """Returns what ``features.finetune=1`` trains of the network.
+
+        Raises:
+            VaclipError: If nobody said which it is.
+        """
+        raise VaclipError(
+            f"features.finetune=1 trains the last block of an encoder, and vaclip does not know "
+            f"which that is of {self.info.source}; use features.finetune=0, or features.source="
+            "lite0"
+        )
 
 
 def drawn_untrained(build: Callable[[], Network]) -> Network:

@@ -11,6 +11,7 @@ many places as at the end, of a tenth of the channels, and no worse for a diagno
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -118,6 +119,12 @@ class Lite0(FrozenEncoder):
         tokens = network.tokens.eval()
         _fuse(tokens)
         return tokens.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
+
+    def last_block(self, network: nn.Module) -> Sequence[nn.Module]:
+        """The block of the last stage, and the convolution to 1280 channels behind it."""
+        layers = list(network.children())
+        first = max(n for n, layer in enumerate(layers) if isinstance(layer, _Block))
+        return layers[first:]
 
 
 def trained_network() -> Lite0Network:

@@ -50,7 +50,7 @@ class PreparedStudy:
             the annotators are the same.
         annotators: Whose annotations training gets.
         channels: Of the maps.
-        encoder: Whose tokens the clips have; None where the model sees their pixels.
+        encoder: Whose tokens the clips have, or which is trained along; None where there is none.
     """
 
     study: Study
@@ -266,8 +266,15 @@ def describe_study(prepared: PreparedStudy) -> dict[str, Any]:
         "annotators": list(prepared.annotators),
         "patients": len(prepared.study.patients),
         "clips": len(rows),
-        "content_hash": json_digest([prepared.study.classes, rows]),
+        "content_hash": json_digest([prepared.study.classes, rows, *_trained_along(prepared)]),
     }
+
+
+def _trained_along(prepared: PreparedStudy) -> list[str]:
+    """Returns the weights that a run begins with; entries of tokens are named by theirs."""
+    encoder = prepared.encoder
+    seen = any(item.cached.tokens for item in prepared.items)
+    return [] if encoder is None or seen else [encoder.weights]
 
 
 def report_maps(prepared: PreparedStudy) -> None:

@@ -252,7 +252,12 @@ def build_module(
     return VaclipModule(
         model,
         build_loss(config, class_weight),
-        Optimisation(config.optim.lr, config.optim.weight_decay, config.optim.warmup_share),
+        Optimisation(
+            config.optim.lr,
+            config.optim.weight_decay,
+            config.optim.warmup_share,
+            config.features.finetune_rate,
+        ),
         augmentation=training_augmentation(config.data),
         grad_cache_chunk=config.loss.grad_cache_chunk,
         map_dropout=config.model.map_dropout,

@@ -19,6 +19,7 @@ from vaclip.features import EncoderInfo, FrozenEncoder, non_commercial, open_enc
 from vaclip.features.cache import TokenSettings, cache_tokens
 from vaclip.runs.prepare import PreparedStudy
 
+_FINETUNED = "vaclip.features.finetune:FinetunedFeatures"
 _LOG = logging.getLogger(__name__)
 
 
@@ -38,6 +39,12 @@ def frozen_encoder(config: Config) -> FrozenEncoder | None:
             f"data.frames is {config.data.frames}, but a token of {encoder.info.source} covers "
             f"{settings.step(encoder.info)} samples; use a multiple"
         )
+    size = list(encoder.info.size)
+    if config.features.finetune and list(config.data.size) != size:
+        raise VaclipError(
+            f"features.finetune=1 reads pixels as {encoder.info.source} wants them: use "
+            f"data.size=[{size[0]},{size[1]}], not {list(config.data.size)}"
+        )
     return encoder
 
 
@@ -48,20 +55,29 @@ def token_settings(features: FeaturesConfig, fps: float) -> TokenSettings:
 
 
 def encoder_arguments(config: Config, info: EncoderInfo | None) -> dict[str, Any]:
-    """Returns the arguments of `VideoAttentionCLIP` that build what is trained on tokens."""
+    """Returns the arguments of `VideoAttentionCLIP` that build what is trained on an encoder."""
     if info is None:
         return {}
     features, augmented = config.features, config.data.augment.enabled
-    options = {
-        "channels": info.channels,
+    options: dict[str, Any] = {
         "dropout": features.dropout if augmented else 0.0,
         "noise": features.noise if augmented else 0.0,
     }
-    return {"backbone_width": features.width, "backbone_options": options}
+    if not features.finetune:
+        options["channels"] = info.channels
+        return {"backbone_width": features.width, "backbone_options": options}
+    options |= {"source": features.source, "every": features.every, "grid": features.grid}
+    return {
+        "clip_backbone": _FINETUNED,
+        "backbone_width": features.width,
+        "backbone_options": options,
+    }
 
 
 def with_tokens(config: Config, prepared: PreparedStudy, *, workers: int = -1) -> PreparedStudy:
     """Gives the clips their tokens, which are made where they are missing.
+
+    A model that trains along the encoder's last block sees their pixels.
 
     Args:
         config: The settings.
@@ -78,6 +94,8 @@ def with_tokens(config: Config, prepared: PreparedStudy, *, workers: int = -1) -
             encoder.info.source,
             encoder.info.licence,
         )
+    if config.features.finetune:
+        return dataclasses.replace(prepared, encoder=encoder.info)
     gpu = config.trainer.accelerator != "cpu" and torch.cuda.is_available()
     with progress_bar("Encoding clips (once)") as progress:
         clips = cache_tokens(
@@ -117,7 +135,8 @@ def encoder_of_checkpoint(
     Raises:
         VaclipError: If it is not at hand, or has other weights now.
     """
-    if not (trained := about.get("encoder")):
+    features = FeaturesConfig(**about["config"].get("features", {}))
+    if not (trained := about.get("encoder")) or features.finetune:  # then it is in the checkpoint
         return None, None
     try:
         with tempfile.TemporaryDirectory(prefix="vaclip-") as scratch:
@@ -129,7 +148,6 @@ def encoder_of_checkpoint(
             f"{checkpoint} reads the tokens of {trained['source']}, which has other weights now; "
             "put those back that it was trained with"
         )
-    features = FeaturesConfig(**about["config"]["features"])
     return encoder, token_settings(features, about["config"]["data"]["fps"])
 
 

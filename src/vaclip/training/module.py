@@ -31,11 +31,15 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Optimisation:
-    """AdamW with linear warm-up over ``warmup_share`` of all steps, then cosine decay to 0."""
+    """AdamW with linear warm-up over ``warmup_share`` of all steps, then cosine decay to 0.
+
+    What was trained before learns at ``pretrained_rate`` times ``lr``.
+    """
 
     lr: float = 1e-3
     weight_decay: float = 0.05
     warmup_share: float = 0.1
+    pretrained_rate: float = 1.0
 
 
 class VaclipModule(L.LightningModule):
@@ -138,7 +142,12 @@ class VaclipModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        groups: list[dict[str, Any]] = [{"params": trained}]
+        before = set(self.model.video_encoder.pretrained())
+        groups: list[dict[str, Any]] = [{"params": [own for own in trained if own not in before]}]
+        if slow := [own for own in trained if own in before]:
+            groups.append(
+                {"params": slow, "lr": self.optimisation.lr * self.optimisation.pretrained_rate}
+            )
         if scalars := [
             parameter for parameter in self.loss.parameters() if parameter.requires_grad
         ]:

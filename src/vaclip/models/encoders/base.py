@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
@@ -43,6 +44,10 @@ class VideoEncoder(nn.Module, ABC):
 
     def __init__(self, width: int = 16) -> None:
         super().__init__()
+
+    def pretrained(self) -> Iterator[nn.Parameter]:
+        """Yields the trained parameters that were trained before, elsewhere; by default none."""
+        yield from ()
 
     @abstractmethod
     def forward(self, video: Tensor) -> Encoded:
