@@ -27,6 +27,7 @@ TIERS = (
         "contradictions",
         "config",
         "features_config",
+        "tune_config",
         "compose",
     },
     {"maps", "models", "losses", "metrics"},

@@ -32,6 +32,7 @@ from vaclip.settings import (
     one_of,
     setting,
 )
+from vaclip.tune_config import TuneConfig, check_tune
 
 # OmegaConf reads these annotations at run time. It knows no `Literal` and cannot expand a
 # `Union` node, so "int or str" is `Any`. Names of parts (encoders, guidance, objectives, maps) are
@@ -213,6 +214,7 @@ class Config:
     loss: LossConfig = setting(LossConfig)
     optim: OptimConfig = setting(OptimConfig)
     trainer: TrainerConfig = setting(TrainerConfig)
+    tune: TuneConfig = setting(TuneConfig)
 
 
 @dataclass
@@ -392,6 +394,7 @@ def check_config(config: Config) -> None:
             "have different numbers of chunks, and would wait for each other for ever"
         )
     check_predicted_maps(model, config.loss.clip_weight)
+    check_tune(config.tune)
     if data.combine != "stack" and model.attn_in_channels != 1:
         raise VaclipError(
             f"model.attn_in_channels is {model.attn_in_channels}, but data.combine="

@@ -127,6 +127,9 @@ STUDY_FILE: Final = "study.json"
 """What the study was made of when the run, or the ablation, began."""
 METRICS_FILE: Final = "metrics.json"
 FOLD_METRICS_FILE: Final = "test_metrics.json"
+TRIALS_FILE: Final = "trials.csv"
+"""``trial``, each setting by its key, ``val_log_loss, seconds, chosen``: the search of a fold's
+settings; a study's has ``arm, fold, seed`` before."""
 
 # Study folder: what a study leaves for its report. A run of one arm leaves the first three.
 PREDICTIONS_FILE: Final = "predictions.parquet"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from study_folder import write_study
@@ -44,6 +45,22 @@ def test_a_long_list_of_holes_is_cut(study):
 def test_no_holes_no_table(study):
     whole = type(study)(**{**vars(study), "jobs": study.jobs[study.jobs.state == "done"]})
     assert record.holes_table(whole, reasons=True) is None
+
+
+def test_what_was_chosen_is_counted_by_arm():
+    trials = pd.DataFrame(
+        [("B0", f, n, lr, None, 64, n == best) for f, best in enumerate((1, 0, 1))
+         for n, lr in enumerate((1e-3, 3e-4))]
+        + [("B3", 0, n, 1e-3, 16, None, n == 0) for n in range(2)],
+        columns=["arm", "fold", "trial", "optim.lr", "model.backbone_width", "features.width",
+                 "chosen"],
+    )  # fmt: skip
+    assert record.tuning_note(trials, "B0") == (
+        "Chosen on validation, from 2 trials a model: optim.lr 0.0003 (2), 0.001 (1); "
+        "features.width 64 (3)."
+    )
+    assert record.tuning_note(trials, "B3").endswith("model.backbone_width 16 (1).")
+    assert record.tuning_note(trials, "B1") == record.tuning_note(None, "B0") == ""
 
 
 def test_an_excluded_clip_is_named_as_asked(study):

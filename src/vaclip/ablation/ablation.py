@@ -155,6 +155,12 @@ def _check_jobs(jobs: Sequence[Job], study: Study, settings: StudyConfig) -> Non
     """Finds what every job would fail of."""
     for seed in settings.seeds:
         split_plan(next(job.config for job in jobs if job.seed == seed), study)
+    for job in jobs:
+        if job.config.tune != jobs[0].config.tune:
+            raise VaclipError(
+                f"the arm {job.config.arm} has a search (tune) of its own; every arm of a study "
+                "gets the same, such as tune=small for all"
+            )
     if settings.annotator_arms and jobs[0].config.data.combine == "stack":
         raise VaclipError(
             "study.annotator_arms trains with one annotator at a time, which has one channel, but "

@@ -15,6 +15,7 @@ from vaclip.ablation.worker import job_folder
 from vaclip.evaluation.embeddings import embeddings_path
 from vaclip.evaluation.predictions import joined_tables
 from vaclip.files import atomic_file, link_file
+from vaclip.runs.folder import fold_folder
 
 DONE, FAILED, MISSING = "done", "failed", "missing"
 
@@ -27,7 +28,7 @@ def collect(folder: Path, jobs: Sequence[Job], done: Collection[str]) -> None:
         jobs: All that are planned, in order.
         done: Names of those that are complete.
     """
-    tables, states = [], []
+    tables, states, trials = [], [], []
     for job in jobs:
         own = job_folder(folder, job.name)
         state, reason = _state(own, job.name in done)
@@ -35,6 +36,8 @@ def collect(folder: Path, jobs: Sequence[Job], done: Collection[str]) -> None:
         states += [(arm, job.fold, job.seed, state, reason, seconds) for arm in job.arms]
         if state != DONE:
             continue
+        if job.config.tune.trials:
+            trials.append(_trials(job, own))
         for arm in job.arms:
             place = arm_folder(own, job, arm)
             tables.append(pd.read_parquet(place / keys.PREDICTIONS_FILE))
@@ -45,6 +48,15 @@ def collect(folder: Path, jobs: Sequence[Job], done: Collection[str]) -> None:
     if tables:
         with atomic_file(folder / keys.PREDICTIONS_FILE) as temporary:
             joined_tables(tables).to_parquet(temporary, index=False)
+    if trials:
+        _write_csv(pd.concat(trials), folder / keys.TRIALS_FILE)
+
+
+def _trials(job: Job, folder: Path) -> pd.DataFrame:
+    """Returns what a job tried before it trained."""
+    table = pd.read_csv(fold_folder(folder, job.fold) / keys.TRIALS_FILE)
+    model = {"arm": job.config.arm, "fold": job.fold, "seed": job.seed}
+    return table.assign(**model)[[*model, *table]]
 
 
 def _state(folder: Path, done: bool) -> tuple[str, str]:

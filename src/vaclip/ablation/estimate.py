@@ -45,4 +45,6 @@ def training_seconds(config: Config, prepared: PreparedStudy) -> float:
     trainer.fit(module, datamodule=batches)
     steps, limit = len(batches.train_dataloader()), config.trainer.limit_train_batches
     steps = min(steps, limit) if isinstance(limit, int) else int(steps * limit)
-    return _START_S + config.trainer.max_epochs * steps * statistics.median(times.seconds)
+    trainings = 1 + config.tune.trials
+    epochs = trainings * config.trainer.max_epochs
+    return _START_S + epochs * steps * statistics.median(times.seconds)

@@ -103,6 +103,7 @@ def _artefacts(job: Job, folder: Path) -> list[Path]:
         folder / SPEC_FILE,
         folder / keys.CONFIG_FILE,
         checkpoint_path(fold_folder(folder, job.fold), "best"),
+        *fold_folder(folder, job.fold).glob(keys.TRIALS_FILE),
         *(place / name for place in places for name in names),
         *(file for place in places for file in sorted((place / EMBEDDINGS).glob("*.npz"))),
     ]

@@ -19,6 +19,7 @@ _EXPLAINED = {
     "loss/default": "loss.",
     "optim/default": "optim.",
     "trainer/default": "trainer.",
+    "tune/none": "tune.",
     "study/default": "",
 }
 _KEY = re.compile(r"( *)(\w+):(?: [^#]*)?(?:# (.*))?$")

@@ -23,6 +23,7 @@ from vaclip.files import inside_folder, read_arrays
 _T = TypeVar("_T")
 _WORDS: Final = ("arm", "state", "reason", "name", "patient_id", "clip_id")
 _JOB_COLUMNS: Final = ("arm", "fold", "seed", "state", "reason")
+_TRIAL_COLUMNS: Final = ("arm", "fold", "seed", "trial", "chosen")
 
 
 _LATE_FUSION: Final = (
@@ -67,6 +68,8 @@ class Source:
     look: pd.DataFrame | None = None
     """Where models look, of each audited segment."""
     look_cases: dict[str, Any] | None = None
+    trials: pd.DataFrame | None = None
+    """Of the search of each fold's settings."""
 
     @property
     def secret(self) -> int:
@@ -127,6 +130,7 @@ def read_folder(folder: Path) -> Source:
         plans=_read(read_plans, folder / keys.STUDY_PLAN_FILE),
         look=_table(folder / keys.LOOK_FILE, keys.LOOK_COLUMNS),
         look_cases=_json(folder / keys.LOOK_CASES_FILE),
+        trials=_table(folder / keys.TRIALS_FILE, _TRIAL_COLUMNS),
     )
 
 

@@ -122,6 +122,21 @@ def _spread(sd: float) -> str:
     return "" if math.isnan(sd) else f" ± {number(sd)}"
 
 
+def tuning_note(trials: pd.DataFrame | None, arm: str) -> str:
+    """Says what the search chose for an arm, with how often each; empty where there was none."""
+    own = trials[trials["arm"] == arm] if trials is not None else pd.DataFrame()
+    if own.empty:
+        return ""
+    chosen = own[own["chosen"]]
+    told = [
+        f"{name} " + ", ".join(f"{value:g} ({n})" for value, n in sorted(counts.items()))
+        for name in own
+        if "." in name and len(counts := chosen[name].value_counts())
+    ]
+    each = len(own) // len(chosen)
+    return f"Chosen on validation, from {each} trials a model: {'; '.join(told)}."
+
+
 def holes_table(source: Source, *, reasons: bool) -> Table | None:
     """Jobs that were planned and are not done, a row an arm and state; None if there are none.
 

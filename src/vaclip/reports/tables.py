@@ -15,6 +15,7 @@ from vaclip.evaluation.inference import Interval
 from vaclip.evaluation.labels import ALIGNMENT, AMONG, METRICS, PLACES, SIDES, titled
 from vaclip.evaluation.roles import Roles
 from vaclip.reports.gather import Arm, Source
+from vaclip.reports.record import tuning_note
 from vaclip.reports.typeset import MINUS, NONE, Table, interval_text, number, p_text
 
 _DIAGNOSIS: Final = ("acc_macro", "acc_micro", "f1_macro", "auroc_macro", "auroc_micro")
@@ -81,7 +82,8 @@ def _headline(source: Source, results: Evaluation, arm: str) -> str:
 
 
 def _notes(arm: Arm, source: Source) -> str:
-    notes = [text for text in (arm.notes, arm.model) if text]
+    tuning = tuning_note(source.trials, arm.arm)
+    notes = [text for text in (arm.notes, arm.model, tuning) if text]
     if source.jobs is not None and "seconds" in source.jobs:
         seconds = source.jobs.loc[source.jobs["arm"] == arm.arm, "seconds"].median()
         notes += [] if math.isnan(seconds) else [f"A training and its tests: {seconds:.0f} s."]

@@ -10,6 +10,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ from vaclip.runs.prepare import (
 from vaclip.runs.results import fold_predictions, majority_guess, write_summary
 from vaclip.runs.tokens import encoder_arguments, frozen_encoder, with_tokens
 from vaclip.runs.trainer import fold_trainer, silent_trainer
+from vaclip.runs.tune import chosen_settings, tuned
 from vaclip.study.study import Study
 from vaclip.training.memory import keep_freed_memory
 from vaclip.training.module import Optimisation, VaclipModule
@@ -177,8 +179,9 @@ def retest_fold(opened: OpenRun, config: Config, fold: int, out: Path) -> None:
     if chosen_annotators(config.data, study) != chosen_annotators(opened.config.data, study):
         prepared = with_tokens(config, prepare_study(config.data, study, workers=1), workers=1)
     batches = fold_data(config, prepare_fold(config, prepared, opened.plan.folds[fold]))
-    module = build_module(config, prepared)
-    _load_best(module, fold_folder(opened.folder, fold))
+    trained = fold_folder(opened.folder, fold)
+    module = build_module(chosen_settings(config, fold, trained / keys.TRIALS_FILE), prepared)
+    _load_best(module, trained)
     trainer = silent_trainer(config, enable_checkpointing=False)
     test = trainer.test(module, datamodule=batches, verbose=False)[0]
     if trainer.is_global_zero:
@@ -312,6 +315,10 @@ def _run_fold(opened: OpenRun, fold: int) -> dict[str, Any]:
     datasets["train"], ridge = crossfitted(config, datasets["train"], folder, train_model)
     batches = fold_data(config, datasets)
     weights = class_weights(config, datasets["train"], len(prepared.study.classes))
+    if config.tune.trials:
+        seen = fold_data(config, {split: datasets[split] for split in ("train", "val")})
+        build = partial(build_module, prepared=prepared, class_weight=weights)
+        config = tuned(config, fold, seen, build, folder / keys.TRIALS_FILE)
     module = build_module(config, prepared, weights)
     if ridge is not None:
         with_ridge(module.model, ridge)

@@ -63,8 +63,7 @@ def fold_trainer(config: Config, folder: Path) -> L.Trainer:
         ),
         LearningRateMonitor("epoch"),
     ]
-    if config.optim.patience is not None:
-        callbacks.append(EarlyStopping(MONITOR, patience=config.optim.patience))
+    callbacks += stopping(config)
     if config.trainer.enable_progress_bar:
         callbacks.append(RichProgressBar())
     # A resumed run logs beside what it had logged before, so that nothing is overwritten.
@@ -85,6 +84,12 @@ def fold_trainer(config: Config, folder: Path) -> L.Trainer:
         )
     except (MisconfigurationException, ValueError) as error:
         raise VaclipError(f"Lightning refuses the trainer settings: {error}") from error
+
+
+def stopping(config: Config) -> list[L.Callback]:
+    """Returns what ends a training early, where the settings ask for it."""
+    patience = config.optim.patience
+    return [] if patience is None else [EarlyStopping(MONITOR, patience=patience)]
 
 
 def silent_trainer(config: Config, **more: Any) -> L.Trainer:

@@ -29,6 +29,10 @@ _ADVICE = "Try a smaller optim.lr, trainer.precision=32-true, or look at these c
 _LOG = logging.getLogger(__name__)
 
 
+class NotFiniteError(VaclipError):
+    """The loss, or what the model gives, is not finite."""
+
+
 @dataclass(frozen=True)
 class Optimisation:
     """AdamW with linear warm-up over ``warmup_share`` of all steps, then cosine decay to 0.
@@ -170,7 +174,7 @@ class VaclipModule(L.LightningModule):
         batch = prepare_batch(batch)
         outputs = self._run(batch)
         if not torch.isfinite(outputs[keys.LOGITS]).all():
-            raise VaclipError(
+            raise NotFiniteError(
                 f"the model's output is not finite in epoch {self.current_epoch}; the batch's "
                 f"clips: {self._clip_names(batch)}. {_ADVICE}"
             )
@@ -233,7 +237,7 @@ class VaclipModule(L.LightningModule):
         if torch.isfinite(terms[keys.LOSS_TOTAL]):
             return
         values = ", ".join(f"{name} {value.item():g}" for name, value in terms.items())
-        raise VaclipError(
+        raise NotFiniteError(
             f"the loss is not finite ({values}) in epoch {self.current_epoch}; the batch's clips: "
             f"{self._clip_names(batch)}. {_ADVICE}"
         )
