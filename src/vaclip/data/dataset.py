@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -93,7 +94,17 @@ class SegmentDataset(Dataset[dict[str, Tensor]]):
             for position, item in enumerate(self.items)
             for number, start in enumerate(plan_segments(item.cached.samples, frames, stride))
         ]
+        self.shows_video = self.shows_maps = True
         self._opened: dict[Path, Tensor] = {}
+
+    def showing(self, *, video: bool, maps: bool) -> SegmentDataset:
+        """Returns the same segments for a model that reads no video, or no map: none is loaded.
+
+        In its place is an array that holds nothing, and of the map one blank value.
+        """
+        shown = copy.copy(self)
+        shown.shows_video, shown.shows_maps = video, maps
+        return shown
 
     def of(self, items: Sequence[ClipItem]) -> SegmentDataset:
         """Returns the segments of other clips, made alike."""
@@ -122,20 +133,19 @@ class SegmentDataset(Dataset[dict[str, Tensor]]):
         tokens = item.cached.tokens
         if tokens is not None:
             start = self._token_start(start, item.cached.samples, tokens.step, generator)
-        shown = {keys.ATTN_MAP: self._map(item, start)}
-        if item.guide is not None:
-            wanted = segment_samples(start, item.cached.samples, self.frames)
-            shown[keys.GUIDE_MAP] = self._read(item.guide, wanted, axis=1)
-        if tokens is None:
-            shown[keys.VIDEO] = self._video(item, start)
-            if generator is not None and self.augmentation is not None:
-                height, width = shown[keys.VIDEO].shape[2:]
-                crop = random_crop((height, width), self.augmentation, generator)
-                shown = {name: crop.apply(own) for name, own in shown.items()}
-        else:
+        shown = self._shown(item, start)
+        if tokens is None and generator is not None and self.augmentation is not None:
+            height, width = next(iter(shown.values())).shape[2:]
+            crop = random_crop((height, width), self.augmentation, generator)
+            shown = {name: crop.apply(own) for name, own in shown.items()}
+        if tokens is not None and self.shows_video:
             shown[keys.VIDEO_TOKENS] = self._tokens(tokens, start)
         if item.teacher is not None:
             shown[keys.TEACHER_LOGITS] = item.teacher[number]
+        if not self.shows_video:
+            shown[keys.VIDEO_TOKENS] = torch.empty(0, 0, 0, 0)
+        if not self.shows_maps:
+            shown[keys.ATTN_MAP] = torch.zeros((self.channels, 1, 1, 1), dtype=torch.uint8)
         return {
             **shown,
             keys.ATTN_VALID: shown[keys.ATTN_MAP].any().bool(),
@@ -146,6 +156,18 @@ class SegmentDataset(Dataset[dict[str, Tensor]]):
             keys.SEGMENT: torch.tensor(number),
             keys.MAP_ID: torch.tensor(item.map_id),
         }
+
+    def _shown(self, item: ClipItem, start: int) -> dict[str, Tensor]:
+        """Loads the pictures and maps of a segment, (C, T, H, W) each, that a model reads."""
+        shown = {}
+        if self.shows_maps:
+            shown[keys.ATTN_MAP] = self._map(item, start)
+        if item.guide is not None:
+            wanted = segment_samples(start, item.cached.samples, self.frames)
+            shown[keys.GUIDE_MAP] = self._read(item.guide, wanted, axis=1)
+        if self.shows_video and item.cached.tokens is None:
+            shown[keys.VIDEO] = self._video(item, start)
+        return shown
 
     def video(self, index: int) -> Tensor:
         """Returns the pictures of a segment, (3, T, H, W) uint8, also where a model sees tokens."""

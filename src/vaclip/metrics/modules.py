@@ -41,11 +41,12 @@ class SplitPredictions(Metric):
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
     def update(self, batch: dict[str, Tensor], outputs: dict[str, Tensor]) -> None:
-        """Adds a batch and what the model made of it."""
+        """Adds a batch and what the model made of it; embeddings that it did not make are 0."""
         for name in _BATCH_KEYS:
             getattr(self, name).append(batch[name])
         for name in _EMBEDS:
-            getattr(self, name).append(outputs[name].float())
+            none = outputs[keys.LOGITS].new_zeros(len(outputs[keys.LOGITS]), 1)
+            getattr(self, name).append(outputs.get(name, none).float())
         getattr(self, PROBS).append(outputs[keys.LOGITS].float().softmax(dim=1))
         unknown = torch.full((len(outputs[keys.LOGITS]),), torch.nan)
         predicted = outputs.get(keys.PREDICTED_MAP)

@@ -171,7 +171,8 @@ class VideoAttentionCLIP(nn.Module):
 
         Args:
             video: (B, 3, T, H, W), normalised; or what else the video encoder takes, as
-                ``features`` takes frozen tokens.
+                ``features`` takes frozen tokens. Without any value where the diagnosis reads the
+                map alone: nothing is then made of it.
             attn_map: (B, C, T, H, W) in [0, 1].
             attn_valid: (B,) bool; absent means that all are valid.
             map_given: (B,) bool, of ``mixed`` and ``predicted``: which segments ``attn_map`` guides
@@ -182,6 +183,9 @@ class VideoAttentionCLIP(nn.Module):
         Returns:
             The outputs that `vaclip.keys` describes, by their keys.
         """
+        if not video.numel() and self.classifier_source == "attn":
+            feature = self.attn_encoder(attn_map)
+            return {keys.ATTN_FEAT: feature, keys.LOGITS: self.classifier(feature)}
         encoded = self.video_encoder(video)
         return self.read(encoded, attn_map, attn_valid, map_given=map_given, embed=embed)
 

@@ -162,6 +162,17 @@ def check_maps(config: Config, prepared: PreparedStudy) -> None:
         )
 
 
+def uses_video(config: Config) -> bool:
+    """Whether anything in a configuration looks at the video, or its tokens."""
+    model = config.model
+    return (
+        model.clip_classifier_source != "attn"
+        or config.loss.clip_weight > 0
+        or model.lambda_token > 0
+        or model.lambda_map > 0
+    )
+
+
 def split_plan(config: Config, study: Study) -> SplitPlan:
     """Deals the study's patients as the settings say."""
     labels = patient_labels([(clip.patient_id, clip.label) for clip in study.clips])

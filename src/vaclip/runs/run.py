@@ -20,7 +20,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from vaclip import keys
-from vaclip.config import Config
+from vaclip.config import Config, uses_maps
 from vaclip.console import say
 from vaclip.data.datamodule import FoldData, allow_open_files
 from vaclip.data.dataset import SegmentDataset
@@ -53,6 +53,7 @@ from vaclip.runs.prepare import (
     split_plan,
     training_augmentation,
     training_prior,
+    uses_video,
 )
 from vaclip.runs.results import fold_predictions, majority_guess, write_summary
 from vaclip.runs.tokens import encoder_arguments, frozen_encoder, with_tokens
@@ -279,9 +280,10 @@ def build_module(
 
 
 def fold_data(config: Config, datasets: dict[str, SegmentDataset]) -> FoldData:
-    """Returns the batches of a fold."""
+    """Returns the batches of a fold, of what the model reads."""
+    video, maps = uses_video(config), uses_maps(config)
     return FoldData(
-        datasets,
+        {split: own.showing(video=video, maps=maps) for split, own in datasets.items()},
         batch_size=config.data.batch_size,
         seed=config.seed,
         num_workers=config.data.num_workers,
@@ -335,11 +337,12 @@ def _run_fold(opened: OpenRun, fold: int) -> dict[str, Any]:
         "test": dict(test),
         "majority": majority_guess(datasets),
         "best_epoch": best_epoch,
-        "segments_without_valid_map": {
-            split: int((~table[keys.ATTN_VALID]).sum()) for split, table in module.tables.items()
-        },
         "seconds": round(time.monotonic() - started, 1),
     }
+    if uses_maps(config):
+        result["segments_without_valid_map"] = {
+            split: int((~table[keys.ATTN_VALID]).sum()) for split, table in module.tables.items()
+        }
     if trainer.is_global_zero:
         tables = {split: module.tables[split] for split in ("val", "test")}
         predictions = fold_predictions(

@@ -172,7 +172,7 @@ class VaclipModule(L.LightningModule):
 
     def _predict(self, batch: dict[str, Tensor], predictions: SplitPredictions) -> None:
         batch = prepare_batch(batch)
-        outputs = self._run(batch)
+        outputs = self._run(batch, embed=self.aligns)
         if not torch.isfinite(outputs[keys.LOGITS]).all():
             raise NotFiniteError(
                 f"the model's output is not finite in epoch {self.current_epoch}; the batch's "
@@ -224,12 +224,14 @@ class VaclipModule(L.LightningModule):
                 on_grid = keys.VIDEO_TOKENS if self.loss.lambda_token > 0 else keys.PREDICTED_MAP
                 grid = outputs[on_grid].shape[2:]
                 on_tokens = token_weights(batch[keys.ATTN_MAP], batch[keys.ATTN_VALID], grid)
-            facts = self.loss.clip.pair_facts(
-                batch[keys.ATTN_VALID],
-                batch[keys.MAP_ID],
-                batch[keys.PATIENT],
-                batch[keys.ATTN_MAP],
-            )
+            facts = None
+            if self.aligns:
+                facts = self.loss.clip.pair_facts(
+                    batch[keys.ATTN_VALID],
+                    batch[keys.MAP_ID],
+                    batch[keys.PATIENT],
+                    batch[keys.ATTN_MAP],
+                )
             teacher = batch.get(keys.TEACHER_LOGITS)
             return self.loss(outputs, batch[keys.LABEL], facts, on_tokens, teacher)
 
