@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -204,6 +205,29 @@ def test_an_interrupted_call_leaves_what_is_whole_and_the_next_goes_on(fill, cac
     clips = fill()
     assert len(calls) == 4
     for clip in clips:
+        np.testing.assert_allclose(np.load(clip.tokens.path), cells(frames_of(clip)), rtol=1e-3)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs fork")
+def test_a_killed_call_leaves_what_is_whole_and_the_next_goes_on(fill, cache, monkeypatch):
+    """As by SIGKILL: nothing is tidied up."""
+
+    def killed(*arguments):
+        for number, tokens in enumerate(encode(*arguments)):
+            if len(entries(cache)) == 1 and number == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield tokens
+
+    monkeypatch.setattr(cache_module, "_PICTURES", 5)
+    monkeypatch.setattr(cache_module, "encode", killed)
+    process = multiprocessing.get_context("fork").Process(target=fill)
+    process.start()
+    process.join(timeout=60)
+    assert process.exitcode == -signal.SIGKILL
+    assert len(entries(cache)) == 1
+    assert len(list(cache.rglob("tokens.npy"))) == 2  # the half one, under a name of its own
+    monkeypatch.setattr(cache_module, "encode", encode)
+    for clip in fill():
         np.testing.assert_allclose(np.load(clip.tokens.path), cells(frames_of(clip)), rtol=1e-3)
 
 

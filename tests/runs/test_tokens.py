@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +86,66 @@ def test_a_checkpoint_predicts_what_its_run_did(finished, home):
     np.testing.assert_allclose(told, found[probs], atol=1e-5)
 
 
-@pytest.mark.parametrize("arm", ["B0", "B2", "C1", "C2", "C3_sigmoid", "K_shuffled", "K_map_only"])
+def test_checkpoints_on_two_encoders_predict_side_by_side(finished, home):
+    result, _ = finished
+    source = save_program(home / "others.pt2", ABOUT | {"std": [0.5] * 3, "mean": [0.2] * 3})
+    more = ("experiment=B4", "features.every=2", "features.grid=[2,4]")
+    other = run(settings_for(home, *more, f"features.source={source}"))
+    probs = ["prob_steady", "prob_limping", "prob_shuffling"]
+    predictors = [
+        load_predictor(own.folder / "fold_0/checkpoints/best.ckpt") for own in (result, other)
+    ]
+    wanted = [
+        Predictions.load(own.folder).clips.set_index(keys.PRED_CLIP) for own in (result, other)
+    ]
+    assert not np.allclose(wanted[0][probs], wanted[1][probs], atol=1e-3)
+    for clip in wanted[0].index[:3]:  # by turns
+        for predictor, table in zip(predictors, wanted, strict=True):
+            video = home / f"data/videos/{clip}.mkv"
+            told = predict_videos(predictor, [video], attention=home / "data").table
+            np.testing.assert_allclose(told.loc[0, probs], table.loc[clip, probs], atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trials", [0, 2])
+def test_two_processes_train_and_test_on_tokens_together(finished, home, trials):
+    """As on pixels (tests/commands/test_main.py): every segment is tested once, none twice."""
+    result, config = finished
+    folder = home / f"ddp_{trials}"
+    words = [
+        "debug=smoke", "trainer.enable_progress_bar=false", "trainer.accelerator=cpu",
+        "experiment=B4", "data=folder", f"data.root={home / 'data'}", "split.folds=3",
+        f"data.cache_dir={home / 'cache'}", "model.clip_backbone=features",
+        f"features.source={config.features.source}", "features.width=8", "features.every=2",
+        "features.grid=[2,4]", f"run_dir={folder}", f"tune.trials={trials}", "trainer.devices=2",
+        "trainer.strategy=ddp",
+    ]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "vaclip", "train", *words],
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    columns = ["split", "clip_id", "segment"]
+    tables = [pd.read_parquet(f / keys.PREDICTIONS_FILE) for f in (folder, result.folder)]
+    two, one = (table[columns].sort_values(columns).to_numpy().tolist() for table in tables)
+    assert two == one
+    assert np.isfinite(tables[0]["prob_steady"]).all()
+    saved = [
+        torch.load(f / "fold_0/checkpoints/last.ckpt", weights_only=True)
+        for f in (folder, result.folder)
+    ]
+    assert len(list(folder.rglob(keys.TRIALS_FILE))) == (trials > 0)
+    assert saved[0]["state_dict"].keys() == saved[1]["state_dict"].keys()
+    assert 0 < saved[0]["global_step"] <= saved[1]["global_step"]  # each step has twice the rows
+
+
+@pytest.mark.parametrize(
+    "arm",
+    ["B0", "B2", "C1", "C2", "C3_sigmoid", "K_shuffled", "K_map_only", "P0", "P2", "P_prior"],
+)
 def test_every_kind_of_arm_trains_on_tokens(home, arm, monkeypatch):
     if list((home / "cache/segments/tokens").glob("*/*/tokens.npy")):
         monkeypatch.setattr(token_cache, "decode_clip", lambda *_, **__: pytest.fail("encodes"))
