@@ -77,7 +77,9 @@ def test_integrated_gradients_sum_to_what_the_logit_gains(backbone, kind):
     rows = torch.arange(B)
     with torch.no_grad():
         ends = [
-            model.read(Encoded(at.mean(dim=(2, 3, 4)), at), *shown[1:])[keys.LOGITS][rows, LABEL]
+            model.read(Encoded(at.mean(dim=(2, 3, 4)), at), *shown[1:], video=shown[0])[
+                keys.LOGITS
+            ][rows, LABEL]
             for at in (tokens, mean)
         ]
     found = attributions(model, shown, LABEL, 80).sum(dim=(1, 2, 3, 4))
@@ -94,7 +96,8 @@ class FromTokens(nn.Module):
     def forward(self, tokens):
         tokens = self.layer(tokens)
         more = [part.repeat(len(tokens) // B, *[1] * (part.dim() - 1)) for part in self.more]
-        return self.model.read(Encoded(tokens.mean(dim=(2, 3, 4)), tokens), *more)[keys.LOGITS]
+        encoded = Encoded(tokens.mean(dim=(2, 3, 4)), tokens)
+        return self.model.read(encoded, *more, video=tokens)[keys.LOGITS]
 
 
 @BOTH

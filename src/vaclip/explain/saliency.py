@@ -197,5 +197,5 @@ def _slope(model: VideoAttentionCLIP, tokens: Tensor, segments: Segments, label:
     """The gradient of the class's logit at some tokens."""
     tokens = tokens.detach().requires_grad_()
     encoded = Encoded(tokens.mean(dim=(2, 3, 4)), tokens)
-    logits = model.read(encoded, *segments[1:], embed=False)[keys.LOGITS]
+    logits = model.read(encoded, *segments[1:], video=segments[0], embed=False)[keys.LOGITS]
     return torch.autograd.grad(logits.gather(1, label[:, None]).sum(), tokens)[0]

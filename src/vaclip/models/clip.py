@@ -187,7 +187,9 @@ class VideoAttentionCLIP(nn.Module):
             feature = self.attn_encoder(attn_map)
             return {keys.ATTN_FEAT: feature, keys.LOGITS: self.classifier(feature)}
         encoded = self.video_encoder(video)
-        return self.read(encoded, attn_map, attn_valid, map_given=map_given, embed=embed)
+        return self.read(
+            encoded, attn_map, attn_valid, video=video, map_given=map_given, embed=embed
+        )
 
     def read(
         self,
@@ -195,10 +197,11 @@ class VideoAttentionCLIP(nn.Module):
         attn_map: Tensor,
         attn_valid: Tensor | None = None,
         *,
+        video: Tensor,
         map_given: Tensor | None = None,
         embed: bool = True,
     ) -> dict[str, Tensor]:
-        """Runs the model on what its video encoder gave, see `forward`."""
+        """Runs the model on what its video encoder made of a video, see `forward`."""
         pooled, tokens = encoded
         if attn_valid is None:
             attn_valid = torch.ones(len(pooled), dtype=torch.bool, device=pooled.device)
