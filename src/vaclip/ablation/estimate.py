@@ -15,7 +15,7 @@ from vaclip.runs.tokens import with_tokens
 from vaclip.runs.trainer import silent_trainer
 
 _STEPS = 6
-_START_S = 10.0  # loading torch and Lightning, opening the cache, testing
+_START_S = 2.0  # opening the cache, testing
 
 
 class _StepTimes(L.Callback):

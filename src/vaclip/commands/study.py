@@ -63,6 +63,8 @@ def _study(composed: Any) -> None:
     from vaclip.ablation.progress import JobProgress, print_plan
     from vaclip.reports.page import write_report
 
+    setup_logging()  # again: Lightning sets its own level as it is imported
+
     def compose(arm: str, seed: int) -> Config:
         words = [*overrides, f"experiment={arm}", f"seed={seed}"]
         config = plain_config(compose_settings(words, "study", config_dir=own))
