@@ -1,11 +1,12 @@
 """What large study tables cost: time and memory of each step before the first training.
 
-    python benchmarks/tables.py [--sizes 1000 10000 100000]
+    python benchmarks/tables.py [--sizes 1000 10000 100000] [--uncached]
 
 Makes studies of so many clips, four a patient, two annotators with boxes, videos of a few bytes,
 which are taken to have been decoded: what is left is what vaclip itself does. Each size runs in a
 process of its own. Seconds are of the processor, beside them those of the clock, which a busy
 machine or disk makes more; ratios are of the processor's, of one size to the size before.
+``--uncached`` leaves out the steps that look at each clip's entries of the cache.
 """
 
 from __future__ import annotations
@@ -98,7 +99,9 @@ def noise_hashes(clips: int) -> list[NDArray[np.uint64]]:
     return made
 
 
-def steps(root: Path, cache: Path, clips: int) -> dict[str, tuple[float, float, float]]:
+def steps(
+    root: Path, cache: Path, clips: int, *, uncached: bool
+) -> dict[str, tuple[float, float, float]]:
     """Returns seconds of the processor and of the clock, and MiB, of each step."""
     from vaclip.ablation.ablation import open_study_folder, plain_config, plan_study
     from vaclip.audit import duplicates
@@ -134,15 +137,18 @@ def steps(root: Path, cache: Path, clips: int) -> dict[str, tuple[float, float, 
     measure("load", lambda: read_study(root))
     with patch("vaclip.audit.check.inspect_video", fake_facts):
         measure("check, videos known", lambda: check(root, workers=1))
-    with patch("vaclip.data.cache.decode_spans", fake_decode):
-        study = open_study(settings.data)
-        measure("first preparation", lambda: prepare_study(settings.data, study, workers=1))
-    with patch(
-        "vaclip.audit.findings.file_facts", lambda path, *_: {"bytes": float(len(path.name))}
+    with (
+        patch("vaclip.data.cache.decode_spans", fake_decode),
+        patch(
+            "vaclip.audit.findings.file_facts", lambda path, *_: {"bytes": float(len(path.name))}
+        ),
     ):
-        ablation = measure("plan", lambda: plan_study(settings, compose))
-        measure("describe", lambda: data_card(settings.data, ablation.prepared, folds=5))
-        measure("start of the study", lambda: open_study_folder(ablation))
+        if not uncached:
+            study = open_study(settings.data)
+            measure("first preparation", lambda: prepare_study(settings.data, study, workers=1))
+            ablation = measure("plan", lambda: plan_study(settings, compose))
+            measure("describe", lambda: data_card(settings.data, ablation.prepared, folds=5))
+            measure("start of the study", lambda: open_study_folder(ablation))
     hashes = noise_hashes(clips)
     near = measure("near duplicates", lambda: duplicates.near_pairs(hashes, range(clips)))
     assert len(near) == clips // 1000
@@ -154,17 +160,20 @@ def steps(root: Path, cache: Path, clips: int) -> dict[str, tuple[float, float, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000, 100_000])
+    parser.add_argument("--uncached", action="store_true")
     parser.add_argument("--only", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.only:
         with tempfile.TemporaryDirectory() as scratch:
             root = Path(scratch, "study")
             write_study(root, options.only)
-            print(json.dumps(steps(root, Path(scratch, "cache"), options.only)))
+            cache = Path(scratch, "cache")
+            print(json.dumps(steps(root, cache, options.only, uncached=options.uncached)))
         return
     results = []
     for size in options.sizes:
         command = [sys.executable, __file__, "--only", str(size)]
+        command += ["--uncached"] * options.uncached
         alone = os.environ | {"LOKY_MAX_CPU_COUNT": "1"}  # all in the process that is measured
         done = subprocess.run(command, env=alone, check=True, stdout=subprocess.PIPE, text=True)
         results.append(json.loads(done.stdout.splitlines()[-1]))

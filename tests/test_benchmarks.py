@@ -18,6 +18,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
     [
         (["verdicts.py", "--quick", "--truths", "locates"], "| locates | whose_map |"),
         (["nested_cv.py", "--cohorts", "2", "--deals", "1", "--jobs", "1"], "one arm better |"),
+        (["tables.py", "--sizes", "100", "200"], "| load, a tenth of the ids unknown |"),
         (["inference.py", "--quick", "--only", "null", "--rows", "1 seed"], "60 patients, 1 seed"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,

@@ -7,7 +7,7 @@ import io
 import json
 import re
 import shlex
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -30,7 +30,7 @@ from vaclip.importers.plan import (
 from vaclip.maps.gaze import Gaze, gaze_json
 from vaclip.maps.shapes import shapes_json
 from vaclip.maps.source import COCO_17, Region
-from vaclip.study.patients import PATIENTS, confused_patients
+from vaclip.study.patients import PATIENTS, confused_patients, odd_patients
 from vaclip.study.spelling import look_alikes, spelt_alike
 from vaclip.study.study import ANNOTATION_COLUMNS
 from vaclip.study.study_yaml import read_region
@@ -72,6 +72,7 @@ def plan_import(root: Path, exports: Sequence[Export], rules: Rules) -> Plan:
         f"or {PATIENTS} lists each with distinct=yes"
         for group in confused_patients(root, patients)
     ]
+    plan.notes += [f"patients: {what}" for what in odd_patients(Counter(patients))]
     if plan.unmatched and not rules.skip_unmatched:
         raise VaclipError(
             _listed(f"{len(plan.unmatched)} item(s) belong to no clip", plan.unmatched)

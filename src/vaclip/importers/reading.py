@@ -275,11 +275,13 @@ def read_table(path: Path, *, encoding: str | None = None, sheet: str | None = N
 
 def parse_table(text: str, name: str) -> Table:
     """Reads a table from text, see `read_table`."""
-    first = text.partition("\n")[0]
-    separator = max(_SEPARATORS, key=first.count)
+    first, _, rest = text.partition("\n")
+    noted = first.strip().casefold().startswith("sep=")  # by Excel, before the header
+    separator = max(_SEPARATORS, key=(rest.partition("\n")[0] if noted else first).count)
+    body = StringIO(rest if noted else text, newline="")
     try:
-        reader = csv.reader(StringIO(text, newline=""), delimiter=separator, strict=True)
-        return _table(name, ((reader.line_num, cells) for cells in reader))
+        reader = csv.reader(body, delimiter=separator, strict=True)
+        return _table(name, ((reader.line_num + noted, cells) for cells in reader))
     except csv.Error as error:
         raise VaclipError(f"{name}: cannot be read as a table: {error}") from error
 
@@ -299,9 +301,10 @@ def _table(name: str, rows: Iterator[tuple[int, Sequence[Any]]]) -> Table:
         if not any(stripped):
             continue
         if any(stripped[len(header) :]):
+            title = "; does the first line name the columns?" if len(header) == 1 else ""
             raise VaclipError(
                 f"{name}:{number}: {len(cells)} cells under a header of {len(header)}; quote "
-                "values that hold a separator"
+                f"values that hold a separator{title}"
             )
         padded = stripped + [""] * (len(header) - len(stripped))
         kept.append((number, {c: v for c, v in zip(header, padded, strict=False) if c}))

@@ -8,7 +8,6 @@ import math
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ from vaclip.study.study import (
 )
 from vaclip.study.study_yaml import misspelt_keys, read_blinding, read_head, read_region
 from vaclip.study.suggestions import Suggestions
-from vaclip.study.tables import Row, read_table, spoilt
+from vaclip.study.tables import Row, nearly_named, read_table, spoilt
 
 _SHOWN = 20
 _LOG = logging.getLogger(__name__)
@@ -196,16 +195,12 @@ class _Reader:
 
     def _check_columns(self, header: list[str]) -> None:
         """Tells of further columns of clips.csv whose name is nearly one that means something."""
-        lacking = {spelling_key(name): name for name in NAMED_COLUMNS if name not in header}
-        for column in (name for name in header if name not in NAMED_COLUMNS):
-            where, key = f"clips.csv:1:{column}", spelling_key(column)
-            if key in lacking:
-                self.error(where, f"{quoted(column)} must be '{lacking[key]}'")
-            elif near := get_close_matches(f"{key}_s", lacking, 1, 1.0) or get_close_matches(
-                key, lacking, 1, 0.8
-            ):
-                what = f"the column is kept, and means nothing; '{lacking[near[0]]}' would"
-                self.warn(where, what)
+        for column, name, alone in nearly_named(header, NAMED_COLUMNS):
+            if alone:
+                self.error(f"clips.csv:1:{column}", f"{quoted(column)} must be '{name}'")
+            else:
+                what = f"the column is kept, and means nothing; '{name}' would"
+                self.warn(f"clips.csv:1:{column}", what)
 
     def _read_exclusions(self) -> None:
         if (self.root / EXCLUSIONS).exists():

@@ -6,6 +6,7 @@ import codecs
 import csv
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,6 +110,29 @@ def _advice(cells: Sequence[str], columns: int) -> str:
     if not any(cells[columns:]) and len(cells) > columns:
         return "delete the stray commas at its end"
     return "quote values that hold a comma, and write decimals after a point"
+
+
+def nearly_named(header: Iterable[str], names: Sequence[str]) -> Iterator[tuple[str, str, bool]]:
+    """Yields columns whose name is nearly one that means something, and that is not there.
+
+    Args:
+        header: The columns.
+        names: Those that mean something.
+
+    Yields:
+        The column, the name, and whether they differ in spelling alone.
+
+    Examples:
+        >>> list(nearly_named(["Site", "end", "side"], ["site", "start_s", "end_s"]))
+        [('Site', 'site', True), ('end', 'end_s', False)]
+    """
+    header = list(header)
+    lacking = {spelling_key(name): name for name in names if name not in header}
+    for column in (name for name in header if name not in names):
+        key = spelling_key(column)
+        near = [k for k in (key, f"{key}_s") if k in lacking]
+        if near := near or get_close_matches(key, lacking, 1, 0.8):
+            yield column, lacking[near[0]], near[0] == key
 
 
 def spoilt(cell: str) -> str | None:

@@ -31,7 +31,45 @@ def test_rows_become_clips(folder):
     (one,) = clips(text, folder, columns, drop=["Name"], renamed_labels={"flu": "ill"})
     assert (one.clip_id, one.patient_id, one.label, one.where) == ("c1", "7", "ill", "t.csv:2")
     assert (one.name, one.video) == ("p1/b.v2.mkv", folder / "p1/b.v2.mkv")
-    assert (one.start_s, one.end_s, one.extra) == (1.5, 2.25, {"Site": "B"})
+    assert (one.start_s, one.end_s, one.extra) == (1.5, 2.25, {"site": "B"})
+
+
+@pytest.mark.parametrize(
+    ("column", "flag"), [("Start_S", "--start-column"), ("clip_ID", "--clip-column")]
+)
+def test_a_column_that_a_flag_would_name_is_refused(folder, column, flag):
+    text = f"video,patient_id,label,{column}\na.mkv,1,x,0\n"
+    with pytest.raises(VaclipError, match=f"'{column}' means nothing in a study.* {flag} {column}"):
+        clips(text, folder)
+    assert clips(text, folder, drop=[column])[0].extra == {}
+
+
+def test_a_column_with_nearly_such_a_name_comes_along_with_a_note(folder):
+    text = "video,patient_id,label,start,start_s,end,sites\na.mkv,1,x,7,0,1,B\n"
+    table = parse_table(text, "t.csv")
+    found = clips_of_table(table, folder, Columns(start_s="start_s"))
+    assert found.clips[0].extra == {"start": "7", "end": "1", "sites": "B"}
+    assert found.notes == (
+        "t.csv: the column 'end' means nothing in a study, 'end_s' would: say --end-column end "
+        "if that is meant",
+        "t.csv: the column 'sites' means nothing in a study, 'site' would: rename it if that is "
+        "meant",
+    )
+
+
+def test_two_columns_of_one_name_are_refused(folder):
+    with pytest.raises(VaclipError, match="'SITE' means nothing in a study, 'site' would"):
+        clips("video,patient_id,label,Site,SITE\na.mkv,1,x,A,B\n", folder)
+
+
+def test_a_note_of_excels_on_how_columns_are_parted_is_followed(folder):
+    (one,) = clips("sep=;\nvideo;patient_id;label;note\na.mkv;1;x;a, b, c, d\n", folder)
+    assert (one.where, one.extra) == ("t.csv:3", {"note": "a, b, c, d"})
+
+
+def test_a_title_above_the_header_is_asked_for(folder):
+    with pytest.raises(VaclipError, match=r"t\.csv:2: .*does the first line name the columns\?"):
+        clips("Study of gait\nvideo,patient_id,label\na.mkv,1,x\n", folder)
 
 
 def test_without_an_id_it_is_the_path_without_suffix(folder):

@@ -16,8 +16,10 @@ from vaclip.errors import VaclipError
 from vaclip.files import inside_folder
 from vaclip.importers.base import Export, Importer, NewClip
 from vaclip.importers.reading import CLOCK, Table, read_table
-from vaclip.study.study import CLIP_COLUMNS
+from vaclip.study.spelling import quoted
+from vaclip.study.study import CLIP_COLUMNS, NAMED_COLUMNS
 from vaclip.study.suggestions import Suggestions
+from vaclip.study.tables import nearly_named
 
 _MOST_LISTED = 100_000  # files among which a missing one is looked for
 _PERSONAL = frozenset(
@@ -26,6 +28,7 @@ _PERSONAL = frozenset(
     "address adresse anschrift street strasse straße postcode zipcode phone telephone telefon "
     "mobile email mail ssn mrn insurance versichertennummer passport".split()
 )
+_FLAGS = {"clip_id": "--clip-column", "start_s": "--start-column", "end_s": "--end-column"}
 _OF_A_PERSON = frozenset(
     "name of the patient person subject first last full given family middle maiden".split()
 )
@@ -175,11 +178,12 @@ def clips_of_table(
                 f"{table.name}: the column '{name}' means something else in a study; rename it, or "
                 f"leave it out by --drop-column {name} (keypoints are imported from pose files)"
             )
+    further = [name for name in table.header if name not in (*used, *drop, *personal)]
+    names, near = _nearly_named(table, further, columns)
     renamed = renamed_labels or {}
     clips: list[NewClip] = []
     wrong: dict[int, str] = {}
     missing: dict[int, NewClip] = {}
-    not_extra = {*used, *drop, *personal}
     for number, row in table.rows:
         where = f"{table.name}:{number}"
         try:
@@ -191,7 +195,9 @@ def clips_of_table(
                         "text and type it again"
                     )
             table.check_names(number, row, (columns.patient_id, columns.clip_id), (columns.label,))
-            clip = _clip(row, where, videos, columns, renamed, not_extra)
+            clip = _clip(
+                row, where, videos, columns, renamed, {n: names.get(n, n) for n in further}
+            )
         except VaclipError as error:
             wrong[number] = f"{where}: {error}"
         else:
@@ -217,7 +223,32 @@ def clips_of_table(
         "takes it along"
         for name in personal
     ]
-    return Export(clips=tuple(clips), dropped=(*unused, *lost.values()), notes=mixed)
+    return Export(clips=tuple(clips), dropped=(*unused, *lost.values()), notes=(*mixed, *near))
+
+
+def _nearly_named(
+    table: Table, further: Sequence[str], columns: Columns
+) -> tuple[dict[str, str], list[str]]:
+    """Looks for further columns with nearly a name that means something in a study.
+
+    Returns:
+        The names that those take which differ in spelling alone, and a line for each other one.
+
+    Raises:
+        VaclipError: Where a flag would say such a name, or two columns would have it.
+    """
+    used = ("video", "patient_id", "label", *(name for name in _FLAGS if getattr(columns, name)))
+    taken, near = {}, []
+    for column, name, alone in nearly_named(further, [n for n in NAMED_COLUMNS if n not in used]):
+        what = f"{table.name}: the column {quoted(column)} means nothing in a study, '{name}' would"
+        advice = f"say {_FLAGS[name]} {shlex.quote(column)}" if name in _FLAGS else "rename it"
+        if alone and (name in _FLAGS or name in taken.values()):
+            raise VaclipError(f"{what}: {advice}, or leave it out by --drop-column")
+        if alone:
+            taken[column] = name
+        else:
+            near.append(f"{what}: {advice} if that is meant")
+    return taken, near
 
 
 def looks_personal(column: str) -> bool:
@@ -253,7 +284,7 @@ def _clip(
     videos: Path,
     columns: Columns,
     renamed: dict[str, str],
-    not_extra: set[str],
+    extra: dict[str, str],
 ) -> NewClip:
     needed = [columns.video, columns.patient_id, columns.label]
     for name in needed + ([columns.clip_id] if columns.clip_id else []):
@@ -275,7 +306,7 @@ def _clip(
         where=where,
         start_s=start_s,
         end_s=end_s,
-        extra={key: value for key, value in row.items() if key not in not_extra},
+        extra={name: row[column] for column, name in extra.items()},
     )
 
 
