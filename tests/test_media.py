@@ -13,7 +13,7 @@ import av
 import h5py
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from conftest import grey_pictures, write_video
 from vaclip.audit.inspect import inspect_video
@@ -99,7 +99,14 @@ NOT_VIDEOS = {
     "frames.zip": (zipped(FILES), "is a zip archive: unpack it"),
     "arrays.npz": (saved(np.savez, np.zeros(3)), r"is a NumPy archive \(\.npz\)"),
     "array.mkv": (saved(np.save, np.zeros((3, 4, 4))), r"is a NumPy array \(\.npy\)"),
-    "frames.tar": (tarred(FILES), r"is no video: FFmpeg finds pictures inside \(mjpeg\)"),
+    "frames.tar": (tarred(FILES), "is an archive: unpack it"),
+    "frames.mp4": (b"7z\xbc\xaf'\x1c" + b"".join(JPEGS), "is an archive: unpack it"),
+    "frames.avi": (b"Rar!\x1a\7\0" + b"".join(JPEGS), "is an archive: unpack it"),
+    "figures.mov": (b"%PDF-1.7\n" + b"".join(JPEGS), "is a PDF document"),
+    "brain.nrrd": (b"NRRD0004\ntype: uchar\n" + bytes(99), "is an NRRD volume"),
+    "brain.mha": (b"ObjectType = Image\nNDims = 3\n" + bytes(99), "is a MetaImage volume"),
+    "sky.fits": (b"SIMPLE  =                    T".ljust(2880) + bytes(2880), "is a FITS file"),
+    "icon.mp4": (picture("ICO"), "is a picture, not a video"),
     "unknown.raw": (b"HEADER" * 40 + b"".join(J2K), r"is no video: .* \(mjpeg_2000\)"),
     "behind.mjpeg": (b"HEADER" * 40 + b"".join(JPEGS), r"is no video: .* \(mjpeg\)"),
     "brain.nii": (NIFTI, "is a NIfTI volume"),
@@ -115,6 +122,8 @@ NOT_VIDEOS = {
     "one.mp4": (JPEGS[0], "is a picture, not a video"),
     "gaze.asc": (b"MSG 1 hello\n" * 50, "is a text file, not a video"),
 }
+if features.check("avif"):  # of the older versions of Pillow none writes it
+    NOT_VIDEOS["still.mp4"] = (picture("AVIF"), "is a picture, not a video")
 
 
 @pytest.mark.parametrize("name", NOT_VIDEOS)

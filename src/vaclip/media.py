@@ -27,6 +27,7 @@ _JPEG_START = b"\xff\xd8\xff"
 _HEAD = 512  # bytes that tell what a file is
 _AS_VIDEO = "export it as MP4, with every picture and at its true rate"
 _AS_ARRAY = f"as a video: {_AS_VIDEO}; as a map: give it its own suffix"
+_ARCHIVE = "an archive: unpack it, and make one video of the pictures of each clip"
 _DICOM = f"a DICOM file, which is not read yet: {_AS_VIDEO}"
 _MAGIC = {
     b"II*\0": f"a TIFF file: {_AS_VIDEO}",
@@ -36,7 +37,15 @@ _MAGIC = {
     b"\x93NUMPY": f"a NumPy array (.npy); {_AS_ARRAY}",
     b"\x89HDF\r\n\x1a\n": f"an HDF5 file: {_AS_VIDEO}",
     b"MATLAB ": f"a MATLAB file: {_AS_VIDEO}",
+    b"NRRD0": f"an NRRD volume: {_AS_VIDEO}",
+    b"ObjectType": f"a MetaImage volume: {_AS_VIDEO}",
+    b"SIMPLE  =": f"a FITS file: {_AS_VIDEO}",
+    b"7z\xbc\xaf'\x1c": _ARCHIVE,
+    b"Rar!\x1a": _ARCHIVE,
+    b"%PDF-": f"a PDF document: {_AS_VIDEO}",
 }
+_STILLS = frozenset({"image2", "ico"})
+_STILL_BRANDS = frozenset({b"avif", b"heic", b"heix", b"mif1"})  # of one picture in boxes as MP4's
 _FIRST_BOXES = frozenset({b"ftyp", b"moov", b"moof", b"mdat", b"styp", b"wide", b"free", b"skip"})
 _OUTER_BOXES = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf"})
 _OPTIONS = {
@@ -127,7 +136,9 @@ def _other_file(path: Path, head: bytes) -> str | None:
         inside = head[30 : 30 + int.from_bytes(head[26:28], "little")]
         if inside.endswith(b".npy"):
             return f"a NumPy archive (.npz); {_AS_ARRAY}"
-        return "a zip archive: unpack it, and make one video of the pictures of each clip"
+        return f"a zip {_ARCHIVE.removeprefix('an ')}"
+    if head[257:262] == b"ustar":
+        return _ARCHIVE
     # Without the preamble: an element of group 2 or 8, with its type.
     bare = re.match(rb"[\x02\x08]\0.\0(UL|UI|CS|OB|DA|TM|DT|LO|SH|AE|IS)", head, re.DOTALL)
     if bare or head[128:132] == b"DICM":
@@ -158,7 +169,8 @@ def _no_video(path: Path, head: bytes, demuxer: str, picture: bool) -> str | Non
     if demuxer == _TEXT:
         return "a text file, not a video"
     raw = demuxer in ("mjpeg", "mjpeg_2000")
-    if raw or demuxer == "image2" or demuxer.endswith("_pipe"):
+    still = demuxer in _STILLS or (head[4:8] == b"ftyp" and head[8:12] in _STILL_BRANDS)
+    if raw or still or demuxer.endswith("_pipe"):
         if head.startswith(_JPEG_START) and path.suffix.lower() in _RAW_JPEG_SUFFIXES:
             return None
         if not raw:
