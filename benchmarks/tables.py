@@ -92,7 +92,7 @@ def noise_hashes(clips: int) -> list[NDArray[np.uint64]]:
     made: list[NDArray[np.uint64]] = []
     for number in range(clips):
         if number % 1000 == 999:
-            made.append(made[number // 2])
+            made.append(made[number - 999])
             continue
         flipped = random.random((HASHED, BITS), np.float32) < 0.05
         made.append(_packed((random.random(BITS) < 0.5) ^ flipped))

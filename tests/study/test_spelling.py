@@ -208,6 +208,17 @@ def test_classes_that_differ_in_spelling_are_refused(tmp_path):
     ]
 
 
+def test_an_unknown_clip_shows_what_eyes_cannot_see(tmp_path):
+    root = write_tiny_study(tmp_path / "study", patients_per_class=1)
+    rows = read_rows(root / "attention.csv")
+    rows[0]["clip_id"] = "st\u0435ady-0-0"
+    write_rows(root / "attention.csv", rows)
+    assert problems(root) == [
+        r"attention.csv:2:clip_id: clips.csv has no clip 'st\u0435ady-0-0'. Did you mean "
+        "'steady-0-0'?"
+    ]
+
+
 def test_sites_and_sessions_that_differ_in_spelling_are_a_warning(tmp_path):
     root = write_tiny_study(tmp_path / "study", patients_per_class=2)
     rows = read_rows(root / "clips.csv")

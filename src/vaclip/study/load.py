@@ -118,7 +118,7 @@ class _Reader:
         self._read_exclusions()
         clips = self._clips(classes)
         for clip_id in sorted(self.excluded.keys() - self.left_out):
-            self.warn(EXCLUSIONS, f"clips.csv has no clip '{clip_id}', which is excluded")
+            self.warn(EXCLUSIONS, f"clips.csv has no clip {quoted(clip_id)}, which is excluded")
         if not classes or not clips:
             return None
         name = str(head.get("name") or self.root.resolve().name)
@@ -288,7 +288,7 @@ class _Reader:
             seen[cells] = where
             clip_id, annotator, kind, value = cells
             if clip_id not in clips:
-                what = f"clips.csv has no clip '{clip_id}'.{near.hint(clip_id)}"
+                what = f"clips.csv has no clip {quoted(clip_id)}.{near.hint(clip_id)}"
                 self.error(f"{where}:clip_id", what)
             elif not (source := self._map_source(kind, where, clip_id)):
                 continue
