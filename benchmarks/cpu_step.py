@@ -5,18 +5,25 @@
 Each variant takes one measure away from the default training step (each in processes of its
 own, because the allocator is set once a process; rounds are interleaved, so that a slow minute
 hits all). The last row decodes a generated clip with a new reformatter for every frame.
+
+The achieved rate of the default step is that of its convolutions and matrix products, forward and
+backward (`torch.utils.flop_counter`), over all of its time; it is told as a share of what a large
+float32 matrix product reaches on the same threads, in the same process and by turns with it.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+_SIDE = 1536  # of the matrices
 VARIANTS = {
     "default": {},
     "without the allocator setting": {"allocator": False},
@@ -29,9 +36,10 @@ VARIANTS = {
 
 def measure_step(
     batch: int, size: int, *, allocator=True, layout=True, stem=True, small_map=True
-) -> float:
-    """Returns the median seconds of a training step."""
+) -> dict[str, float]:
+    """Returns a training step's median seconds, its FLOPs, and the share of a product's rate."""
     import torch
+    from torch.utils.flop_counter import FlopCounterMode
 
     from vaclip import keys
     from vaclip.losses import CompositeLoss
@@ -61,14 +69,32 @@ def measure_step(
     rows = torch.arange(batch)
     facts = PairFacts(valid, rows, rows)
     loss, optimizer = CompositeLoss(), torch.optim.AdamW(model.parameters())
-    times = []
-    for _ in range(8):
-        start = time.perf_counter()
+
+    def step() -> None:
         optimizer.zero_grad()
         loss(model(video, attn, valid), label, facts)[keys.LOSS_TOTAL].backward()
         optimizer.step()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[2:])
+
+    with FlopCounterMode(display=False) as counter:
+        step()
+    one, other = torch.rand(2, _SIDE, _SIDE)
+    steps, shares = [], []
+    for _ in range(8):  # by turns, so that a slow moment hits both
+        steps.append(seconds_of(step))
+        product = 2 * _SIDE**3 / seconds_of(lambda: torch.mm(one, other))
+        shares.append(counter.get_total_flops() / steps[-1] / product)
+    return {
+        "seconds": statistics.median(steps[2:]),
+        "flops": counter.get_total_flops(),
+        "share": statistics.median(shares[2:]),
+    }
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """Returns the time of some work."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
 
 
 def measure_decode(path: Path, *, one_reformatter: bool) -> float:
@@ -118,19 +144,28 @@ def main() -> None:
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        print(measure_step(options.batch, options.size, **VARIANTS[options.child]))
+        print(json.dumps(measure_step(options.batch, options.size, **VARIANTS[options.child])))
         return
-    times = {name: [] for name in VARIANTS}
+    measured = {name: [] for name in VARIANTS}
     sizes = ["--batch", str(options.batch), "--size", str(options.size)]
     for _ in range(options.rounds):
         for name in VARIANTS:
             child = [sys.executable, __file__, *sizes, "--child", name]
             done = subprocess.run(child, capture_output=True, text=True, check=True)
-            times[name].append(float(done.stdout))
-    medians = {name: statistics.median(values) for name, values in times.items()}
+            measured[name].append(json.loads(done.stdout))
+    medians = {
+        name: statistics.median(one["seconds"] for one in found) for name, found in measured.items()
+    }
     print("| variant | time of a step, relative to the default |\n|---|---|")
     for name, value in medians.items():
         print(f"| {name} | {value / medians['default']:.2f} |")
+    default = measured["default"]
+    flops, shares = default[0]["flops"], [one["share"] for one in default]
+    print(
+        f"\nThe default step: {flops / 1e9:.1f} GFLOP, {flops / medians['default'] / 1e9:.0f} "
+        f"GFLOP/s, {statistics.median(shares):.2f} of this CPU's rate in a matrix product (rounds: "
+        f"{min(shares):.2f} to {max(shares):.2f})."
+    )
     print(f"\nDecoding with a reformatter a frame: {decode_ratio(options.rounds):.2f} x the time.")
 
 

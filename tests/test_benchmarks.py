@@ -17,6 +17,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
     ("words", "said"),
     [
         (["verdicts.py", "--quick", "--truths", "locates"], "| locates | whose_map |"),
+        (["cpu_step.py", "--rounds", "1", "--batch", "4", "--size", "32"], "of this CPU's rate"),
         (["nested_cv.py", "--cohorts", "2", "--deals", "1", "--jobs", "1"], "one arm better |"),
         (["tables.py", "--sizes", "100", "200"], "| load, a tenth of the ids unknown |"),
         (["inference.py", "--quick", "--only", "null", "--rows", "1 seed"], "60 patients, 1 seed"),
