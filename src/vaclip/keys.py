@@ -130,6 +130,9 @@ FOLD_METRICS_FILE: Final = "test_metrics.json"
 TRIALS_FILE: Final = "trials.csv"
 """``trial``, each setting by its key, ``val_log_loss, seconds, chosen``: the search of a fold's
 settings; a study's has ``arm, fold, seed`` before."""
+ABSTENTION_FILE: Final = "abstention.json"
+"""Of a fold: by score of how sure the model is, the risk-coverage curve of its validation clips, as
+`vaclip.evaluation.abstention.Curve`."""
 
 # Study folder: what a study leaves for its report. A run of one arm leaves the first three.
 PREDICTIONS_FILE: Final = "predictions.parquet"

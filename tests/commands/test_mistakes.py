@@ -34,7 +34,10 @@ def run(folder: Path, code: str, *words: str) -> subprocess.CompletedProcess[str
         ("data reencode nowhere --into x", "no such file in nowhere; is this a study folder?"),
         ("data import cvat nowhere --into x", "there is no file or folder 'nowhere'"),
         ("predict --checkpoint nowhere.ckpt a.mp4", "the checkpoint nowhere.ckpt is not there"),
-        ("predict --checkpoint . a.mp4", "the checkpoint . is a folder; name a file, such as RUN/"),
+        (
+            "predict --checkpoint . a.mp4",
+            "the checkpoint . is no run folder; name a file, such as RUN/",
+        ),
         ("predict --checkpoint there.ckpt nowhere.mp4", "there is no file or folder nowhere.mp4"),
         (
             "predict --checkpoint there.ckpt there.mp4 --attention nowhere",

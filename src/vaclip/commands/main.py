@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vaclip import __version__
+from vaclip.commands.abstention import abstention_lines, abstention_of, add_abstention
 from vaclip.commands.cache import add_cache_command
 from vaclip.commands.data import add_data_commands
 from vaclip.commands.settings import add_settings_commands, complete_key
@@ -166,7 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     report.set_defaults(run=_report)
 
     predict = commands.add_parser("predict", help="class probabilities of videos")
-    _add_model_arguments(predict)
+    _add_model_arguments(predict, several=True)
     predict.add_argument(
         "--out",
         type=Path,
@@ -174,6 +175,7 @@ def _parser() -> argparse.ArgumentParser:
         help="also write predictions.csv, and of each clip the map that the model predicts, as "
         "array (.npz) and over its video (.mp4)",
     )
+    add_abstention(predict)
     predict.add_argument("--csv", type=Path, metavar="FILE", help="also write the table as CSV")
     predict.add_argument("--json", type=Path, metavar="FILE", help="also write it as JSON")
     predict.set_defaults(run=_predict)
@@ -199,9 +201,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what says which model runs on which videos."""
-    parser.add_argument("--checkpoint", type=Path, required=True, metavar="CKPT")
+def _add_model_arguments(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """Adds what says which model, or several together, runs on which videos."""
+    of_several = "a best.ckpt, or a run folder: all of its folds; several predict together"
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        required=True,
+        action="append",
+        metavar="CKPT",
+        help=of_several if several else "a best.ckpt",
+    )
     parser.add_argument(
         "videos", type=Path, nargs="+", metavar="VIDEO", help="video files, or folders of them"
     )
@@ -261,16 +271,24 @@ def _report(options: argparse.Namespace) -> int:
     return 0
 
 
+def _checkpoints(given: Path) -> list[Path]:
+    """Returns a checkpoint, or those of all folds of a run folder."""
+    if given.is_file():
+        return [given]
+    if folds := sorted(given.glob("fold_*/checkpoints/best.ckpt")):
+        return folds
+    inside = sorted(given.glob("**/best.ckpt"))
+    what = "is no run folder; name a file" if given.is_dir() else "is not there; name a file"
+    example = inside[0] if inside else "RUN/fold_0/checkpoints/best.ckpt"
+    raise VaclipError(f"the checkpoint {given} {what}, such as {example}, or a run folder")
+
+
 def _look_for_files(options: argparse.Namespace) -> None:
-    """Looks for checkpoint, videos and study before anything slow is imported."""
+    """Looks for checkpoints, videos and study before anything slow is imported."""
     from vaclip.media import find_videos
     from vaclip.study.load import load_study
 
-    if not options.checkpoint.is_file():
-        inside = sorted(options.checkpoint.glob("**/best.ckpt"))
-        what = "is a folder; name a file" if options.checkpoint.is_dir() else "is not there"
-        example = inside[0] if inside else "RUN/fold_0/checkpoints/best.ckpt"
-        raise VaclipError(f"the checkpoint {options.checkpoint} {what}, such as {example}")
+    options.checkpoints = [path for given in options.checkpoint for path in _checkpoints(given)]
     find_videos(options.videos)
     if options.attention:
         load_study(options.attention, quiet=True)
@@ -289,7 +307,12 @@ def _explain(options: argparse.Namespace) -> int:
     from vaclip.runs.predict import load_predictor
 
     console = speak()
-    predictor = load_predictor(options.checkpoint, options.device)
+    if len(options.checkpoints) > 1:
+        raise VaclipError(
+            f"vaclip explain looks through one model, and --checkpoint names "
+            f"{len(options.checkpoints)}; name one of them, such as {options.checkpoints[0]}"
+        )
+    predictor = load_predictor(options.checkpoints[0], options.device)
     with progress_bar("Looking") as progress:
         found = explain_videos(
             predictor,
@@ -311,24 +334,35 @@ def _explain(options: argparse.Namespace) -> int:
 def _predict(options: argparse.Namespace) -> int:
     _look_for_files(options)
     from vaclip.commands.predict import prediction_view, write_folder, write_predictions
-    from vaclip.console import progress_bar, speak
-    from vaclip.runs.predict import load_predictor, predict_videos
+    from vaclip.console import progress_bar, say, speak
+    from vaclip.files import write_json
+    from vaclip.runs.abstain import told
+    from vaclip.runs.ensemble import load_ensemble
+    from vaclip.runs.predict import predict_videos
 
     console = speak()
 
-    predictor = load_predictor(options.checkpoint, options.device)
+    abstain = abstention_of(options)
+    members = load_ensemble(options.checkpoints, options.device)
     with progress_bar("Predicting") as progress:
         found = predict_videos(
-            predictor,
+            members,
             options.videos,
             attention=options.attention,
             map_from=options.map,
+            abstain=abstain,
             progress=progress,
         )
     write_predictions(found.table, csv=options.csv, json=options.json)
     if options.out:
-        write_folder(found, predictor.data, options.out)
+        write_folder(found, members[0].data, options.out)
     console.print(prediction_view(found.table))
+    if abstain:
+        chosen = told(abstain, options.checkpoints)
+        if options.out:
+            write_json(options.out / "abstention.json", chosen)
+        for line in abstention_lines(chosen):
+            say(line)
     for failure in found.failures:
         print(f"error: {failure}", file=sys.stderr)
     return 1 if found.failures else 0

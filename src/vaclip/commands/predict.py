@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -58,9 +59,13 @@ def plain_name(number: int, clip: Clip) -> str:
 
 
 def prediction_view(table: pd.DataFrame) -> Table:
-    """Returns the table for a terminal."""
+    """Returns the table for a terminal; videos without a study by what tells their paths apart."""
     view = Table(title="Predictions")
     shown = [name for name in table.columns if name != "video"]
+    if (table[keys.PRED_CLIP] == table["video"]).all():
+        common = os.path.commonpath([Path(video).parent for video in table["video"]])
+        short = [os.path.relpath(video, common) for video in table["video"]]
+        table = table.assign(**{keys.PRED_CLIP: short})
     for name in shown:
         view.add_column(escape(name.removeprefix(keys.PRED_PROB_PREFIX)), overflow="fold")
     for row in table[shown].itertuples(index=False):

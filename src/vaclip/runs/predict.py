@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,9 @@ from vaclip.features.cache import TokenSettings, cache_tokens
 from vaclip.media import find_videos
 from vaclip.metrics.retrieval import unit_rows
 from vaclip.models import VideoAttentionCLIP
+from vaclip.runs.abstain import Abstain
 from vaclip.runs.named_clips import bare_study, clips_of
+from vaclip.runs.said import ClipPredictions, Said, mean_map, row_of
 from vaclip.runs.tokens import encoder_of_checkpoint
 from vaclip.study.load import load_study
 from vaclip.study.study import Clip, Study
@@ -158,24 +160,6 @@ class Predictor:
         return pd.DataFrame(np.stack(rows), index, pd.MultiIndex.from_tuples(sizes))
 
 
-class ClipPredictions(NamedTuple):
-    """What `predict_videos` gives.
-
-    Attributes:
-        table: One row a clip: ``clip_id``, ``video``, ``segments``, ``map`` (whose map guided),
-            ``predicted``, and one ``prob_...`` a class.
-        failures: One message for each clip that could not be predicted.
-        clips: The clip of each row.
-        maps: For each row the predicted map of all of its segments, (segments, T', H', W'); None
-            where the model predicts none.
-    """
-
-    table: pd.DataFrame
-    failures: list[str]
-    clips: list[Clip]
-    maps: list[NDArray[np.float32] | None]
-
-
 def load_predictor(checkpoint: str | Path, device: str = "cpu") -> Predictor:
     """Loads a checkpoint without running code from it.
 
@@ -218,23 +202,27 @@ def load_predictor(checkpoint: str | Path, device: str = "cpu") -> Predictor:
 
 
 def predict_videos(
-    predictor: Predictor,
+    predictor: Predictor | Sequence[Predictor],
     videos: Sequence[str | Path],
     *,
     attention: Study | str | Path | None = None,
     map_from: str | None = None,
+    abstain: Abstain | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ClipPredictions:
     """Predicts the class of every clip.
 
     Args:
-        predictor: The model.
+        predictor: The model; or several, as of `vaclip.runs.ensemble.load_ensemble`, whose
+            probabilities and maps are averaged.
         videos: Files, or folders whose video files are taken, subfolders too.
         attention: A study, or its folder, with the clips and annotations of these videos. A video
             is looked up by its path, else by its content, so that a copy is found and another
             file of the same name is not taken for it.
         map_from: Whose map guides the model, of `Predictor.map_choices`; None for what it was
             trained for. Of ``mixed`` maps the given ones are taken where ``attention`` has them.
+        abstain: When to withhold a diagnosis: by the threshold of each model, of which half have
+            to answer at least, and by the agreement of all. None for never.
         progress: Called with (done, total) after each clip.
 
     Returns:
@@ -246,7 +234,10 @@ def predict_videos(
         VaclipError: If the model cannot be guided like this, maps are needed and there is no
             ``attention``, or no clip at all can be predicted.
     """
+    members = [predictor] if isinstance(predictor, Predictor) else list(predictor)
+    predictor = members[0]
     map_from = map_choice(predictor, map_from, attention is not None)
+    thresholds = abstain.thresholds([one.checkpoint for one in members]) if abstain else []
     files = find_videos([Path(video) for video in videos])
     if attention is None:
         study = bare_study(files)
@@ -268,8 +259,12 @@ def predict_videos(
             if own := by_video.pop(clip.video, []):
                 cache_video(study.only(own), settings, scratch)
             try:
-                row = _predict_clip(predictor, study, clip, annotators, scratch, map_from)
-                found.append((clip, *row))
+                said = [
+                    _predict_clip(one, study, clip, annotators, scratch, map_from)
+                    for one in members
+                ]
+                row = row_of(clip, said, predictor.classes, abstain, thresholds)
+                found.append((clip, row, mean_map(said)))
             except VaclipError as error:
                 failures.append(str(error))
             if progress:
@@ -351,8 +346,7 @@ def _predict_clip(
     annotators: tuple[str, ...],
     scratch: Path,
     map_from: str,
-) -> tuple[dict[str, Any], NDArray[np.float32] | None]:
-    """Returns the row of a clip, and its predicted map where there is one."""
+) -> Said:
     names = [keys.LOGITS, keys.ATTN_VALID]
     names += [keys.PREDICTED_MAP] if predictor.model.map_head is not None else []
     segments = clip_segments(predictor, study, clip, annotators, scratch, map_from)
@@ -368,17 +362,12 @@ def _predict_clip(
     used = {map_from}
     if map_from == "given" and predictor.model.map_source == "mixed":
         used = {"given" if own else "predicted" for own in valid.tolist()}
-    mean = probs.mean(dim=0).tolist()
-    named = {f"{keys.PRED_PROB_PREFIX}{c}": p for c, p in zip(predictor.classes, mean, strict=True)}
-    row = {
-        keys.PRED_CLIP: clip.clip_id,
-        "video": str(clip.video),
-        "segments": len(probs),
-        "map": " and ".join(sorted(used)),
-        "predicted": predictor.classes[mean.index(max(mean))],
-        **named,
-    }
-    return row, predicted[0][:, 0].float().numpy() if predicted else None
+    return Said(
+        probs.mean(dim=0).double().numpy(),
+        len(probs),
+        " and ".join(sorted(used)),
+        predicted[0][:, 0].float().numpy() if predicted else None,
+    )
 
 
 def _embed_clip(

@@ -30,6 +30,7 @@ from vaclip.features import EncoderInfo
 from vaclip.files import write_json
 from vaclip.models import VideoAttentionCLIP
 from vaclip.models.clip import part_packages
+from vaclip.runs.abstain import record_curves
 from vaclip.runs.crossfit import crossfitted, with_ridge
 from vaclip.runs.folder import (
     checkpoint_path,
@@ -349,6 +350,7 @@ def _run_fold(opened: OpenRun, fold: int) -> dict[str, Any]:
             tables, datasets, config, prepared.study, fold, prepared.encoder
         )
         predictions.save(folder)
+        record_curves(predictions, config.arm, folder)
         write_json(done, result)
     return result
 
