@@ -287,7 +287,7 @@ class StudyConfig:
     annotator_arms: list[str] = setting(["B3"], listed())
     noise: NoiseConfig = setting(NoiseConfig)
     noise_arms: list[str] = setting(["B3", "C3_sigmoid", "P2"], listed())
-    look_clips: int = setting(16, NOT_NEGATIVE)
+    look_clips: int = setting(32, NOT_NEGATIVE)
     jobs: int | None = setting(None, number(lambda x: x >= 1, "1 or more, or null"))
     dry_run: bool = False
 

@@ -30,6 +30,8 @@ from vaclip.seeds import mix_seed
 
 POSITION: Final = "position"
 """Column of `look_audit`: which of the segments."""
+OCCLUDED: Final = 4
+"""Occlusion and removal are of one segment in so many."""
 Found: TypeAlias = dict[tuple[str, str], Scores]
 """By map and measure, (N,)."""
 
@@ -63,6 +65,9 @@ def look_audit(
 ) -> pd.DataFrame:
     """Judges each map of a model.
 
+    Occlusion and removal, which run the network hundreds of times, are of one segment in
+    `OCCLUDED`; all else is of every segment.
+
     Args:
         model: In evaluation mode, with tokens.
         untrained: The same network with random weights.
@@ -79,11 +84,15 @@ def look_audit(
     found: Found = defaultdict(lambda: np.full(count, np.nan))
     looked: dict[str, list[Maps]] = defaultdict(list)
     for row, segment in enumerate(audited.shown):
-        inputs = segment_inputs(segment, device)
-        own, random = (look_arrays(network, inputs) for network in (model, untrained))
+        inputs, costly = segment_inputs(segment, device), row % OCCLUDED == 0
+        own, random = (look_arrays(one, inputs, occlude=costly) for one in (model, untrained))
         for which, alone in own.items():
             looked[which].append(alone)
             found[which, keys.LOOK_RANDOMISED][row] = correlation(alone, random[which])[0]
+        progress(row + 1, count)
+        if not costly:
+            looked["occlusion"].append(np.zeros_like(own["gradcam"]))
+            continue
         grid = own["gradcam"].shape[1:]
         tried = own | {keys.LOOK_CLINICIANS: grid_maps(audited.clinicians[row : row + 1], grid)}
         generator = torch.Generator().manual_seed(mix_seed(seed, row))
@@ -92,7 +101,6 @@ def look_audit(
         for measure, values in zip(keys.LOOK_REMOVAL, gains.tolist(), strict=True):
             for which, value in zip(tried, values, strict=True):
                 found[which, measure][row] = value
-        progress(row + 1, count)
     found |= _agreements({name: np.concatenate(maps) for name, maps in looked.items()}, audited)
     rows = [
         (row, *names, value)
@@ -109,10 +117,13 @@ def segment_inputs(segment: dict[str, Tensor], device: str) -> Segments:
     return model_inputs(prepare_batch(batch))
 
 
-def look_arrays(model: VideoAttentionCLIP, inputs: Segments) -> dict[str, Maps]:
-    """Returns by name the maps of a model, (B, T', H', W')."""
+def look_arrays(
+    model: VideoAttentionCLIP, inputs: Segments, *, occlude: bool = True
+) -> dict[str, Maps]:
+    """Returns by name the maps of a model, (B, T', H', W'), see `vaclip.explain.saliency.look`."""
     return {
-        name: maps[:, 0].float().numpy(force=True) for name, maps in look(model, inputs)[0].items()
+        name: maps[:, 0].float().numpy(force=True)
+        for name, maps in look(model, inputs, occlude=occlude)[0].items()
     }
 
 
@@ -145,8 +156,9 @@ def _agreements(looked: dict[str, Maps], audited: Audited) -> Found:
     )
 
     def judge(maps: Maps, against: Maps, where: Any = True) -> dict[str, Scores]:
+        there = where & maps.any(axis=(1, 2, 3)) & against.any(axis=(1, 2, 3))
         scores = agreement(maps, against, prior, elsewhere)
-        return {measure: np.where(where, values, np.nan) for measure, values in scores.items()}
+        return {measure: np.where(there, values, np.nan) for measure, values in scores.items()}
 
     judged = {
         which: [judge(maps, truth)]
@@ -157,7 +169,7 @@ def _agreements(looked: dict[str, Maps], audited: Audited) -> Found:
         for by in range(1, len(truth))
     ]
     judged[keys.LOOK_CEILING] = [
-        judge(own, rest, own.any(axis=(1, 2, 3)) & rest.any(axis=(1, 2, 3)))
+        judge(own, rest)
         for own, rest in _one_against_the_rest([grid_maps(m, grid) for m in audited.annotators])
     ]
     return {

@@ -19,7 +19,7 @@ from vaclip.explain.saliency import covered
 from vaclip.models import VideoAttentionCLIP
 
 STEPS: Final = 6
-RANDOM_MAPS: Final = 4
+RANDOM_MAPS: Final = 3
 """The mean of which a map is paired against."""
 
 
@@ -80,12 +80,17 @@ def removal_areas(
         batch_size: Segments that are run at a time.
     """
     device = segment[0].device
-    gone = (torch.arange(STEPS + 1) * (int(ranks.max()) + 1) / STEPS).round().view(-1, 1, 1, 1)
-    kept = ranks[:, None] >= gone  # (M, STEPS + 1, T', H', W')
-    keep = torch.cat([kept, ~kept]).flatten(0, 1).to(device)
+    gone = (torch.arange(1, STEPS) * (int(ranks.max()) + 1) / STEPS).round().view(-1, 1, 1, 1)
+    kept = ranks[:, None] >= gone  # (M, STEPS - 1, T', H', W')
+    ends = torch.ones_like(kept[:1, 0]), torch.zeros_like(kept[:1, 0])  # of all curves alike
+    keep = torch.cat([*ends, kept.flatten(0, 1), ~kept.flatten(0, 1)]).to(device)
     logits = [model(*covered(segment, part), embed=False) for part in keep.split(batch_size)]
     probs = torch.cat([one[keys.LOGITS].softmax(dim=1) for one in logits])
-    # The first of each curve under deletion has all: its diagnosis is the one that is followed.
-    curves = probs[:, probs[0].argmax()].view(2, len(ranks), STEPS + 1).cpu()
+    chosen = probs[:, probs[0].argmax()].cpu()  # the diagnosis of the whole segment is followed
+    whole, nothing = (end.expand(len(ranks), 1) for end in chosen[:2])
+    left, shown = chosen[2:].view(2, len(ranks), STEPS - 1)
+    curves = torch.stack(
+        [torch.cat([whole, left, nothing], dim=1), torch.cat([nothing, shown, whole], dim=1)]
+    )
     deletion, insertion = torch.trapezoid(curves, dx=1 / STEPS, dim=-1)
     return deletion, insertion

@@ -39,13 +39,14 @@ def why_no_place(model: VideoAttentionCLIP) -> str:
 
 
 def look(
-    model: VideoAttentionCLIP, segments: Segments, *, batch_size: int = 32
+    model: VideoAttentionCLIP, segments: Segments, *, occlude: bool = True, batch_size: int = 32
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Returns by name those of `MAPS` that a model has.
 
     Args:
         model: In evaluation mode, with tokens.
         segments: On its device.
+        occlude: Whether to make the map of occlusion, which costs far more than the others.
         batch_size: Of occluded segments that are run at a time.
 
     Returns:
@@ -62,8 +63,9 @@ def look(
         maps["gate"] = gate
     maps["gradcam"] = gradcam(model, segments, label)
     maps["integrated_gradients"] = integrated_gradients(model, segments, label)
-    grid = outputs[keys.VIDEO_TOKENS].shape[2:]
-    maps["occlusion"] = occlusion(model, segments, label, tubes(grid), batch_size=batch_size)
+    if occlude:
+        tube_of = tubes(outputs[keys.VIDEO_TOKENS].shape[2:])
+        maps["occlusion"] = occlusion(model, segments, label, tube_of, batch_size=batch_size)
     return maps, outputs[keys.LOGITS].softmax(dim=1)
 
 

@@ -22,6 +22,8 @@ from vaclip.files import inside_folder, read_arrays
 
 _T = TypeVar("_T")
 _WORDS: Final = ("arm", "state", "reason", "name", "patient_id", "clip_id")
+_AS_TYPED: Final[dict[str, Any]] = {"keep_default_na": False, "na_values": [""]}
+"""Somebody may be called NA."""
 _JOB_COLUMNS: Final = ("arm", "fold", "seed", "state", "reason")
 _TRIAL_COLUMNS: Final = ("arm", "fold", "seed", "trial", "chosen")
 
@@ -151,7 +153,7 @@ def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame | None:
     if not path.is_file():
         return None
     try:
-        table = pd.read_csv(path, dtype=dict.fromkeys(_WORDS, str))
+        table = pd.read_csv(path, dtype=dict.fromkeys(_WORDS, str), **_AS_TYPED)
     except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
         raise VaclipError(f"{path}: cannot be read as CSV: {error}") from error
     missing = [name for name in columns if name not in table]

@@ -100,7 +100,8 @@ def _removal(looks: Looks) -> Table:
         "look_removal",
         "Whether a map shows what the diagnosis rests on. Deletion and insertion: by how much the "
         "area below the probability of the diagnosis is better than with random maps, as places "
-        "that the map marks most are removed, or shown, first; above 0 the map is faithful. Random "
+        "that the map marks most are removed, or shown, first; above 0 the map is faithful. They, "
+        "and all of occlusion, are of every fourth of the clips. Random "
         "weights: CC with the map of the same network untrained; near 1 the map says little of "
         f"what was learned. {_BELOW.capitalize()}.",
         ("Arm", "Map", "Deletion", "Insertion", "Random weights"),
