@@ -2,8 +2,9 @@
 
     python benchmarks/stages.py data=folder data.root=STUDY
 
-Of the training patients of fold 0 alone: nobody's test result is looked at. Cross-validated by patient
-in five parts, dealt five times; balanced accuracy per clip, mean ± standard deviation over the deals.
+Of the training patients of fold 0 alone: nobody's test result is looked at. Cross-validated by
+patient in five parts, dealt five times; balanced accuracy per clip, mean ± standard deviation over
+the deals.
 """
 
 from __future__ import annotations
