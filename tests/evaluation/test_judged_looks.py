@@ -110,6 +110,27 @@ def test_a_ceiling_that_is_not_apart_from_the_floor_scales_nothing():
     assert math.isnan(judge_looks(look_table(maps)).scores["P2"]["predicted"]["cc"].relative)
 
 
+def test_floor_and_ceiling_are_told_apart_by_all_patients_that_have_them():
+    """And not by the few on whom a costly map was made."""
+    maps = {"prior": np.linspace(0, 1, PATIENTS), "annotators": np.full(PATIENTS, 0.6)}
+    few = look_table({"occlusion": drawn(1, 0, 1)})
+    few = few[few["patient_id"].isin(["p0", "p1"])]  # of these the two are clearly apart
+    table = pd.concat([look_table(maps), few])
+    assert math.isnan(judge_looks(table).scores["P2"]["occlusion"]["cc"].relative)
+
+
+def test_an_interval_stays_where_the_measure_does():
+    values = np.array([0.1, 0.99] * (PATIENTS // 2))[:3]
+    for measure, low, high in (("cc", -1, 1), ("sim", 0, 1), ("kl", 0, math.inf)):
+        table = look_table({"predicted": np.resize(values, PATIENTS)}, measure=measure)
+        table = table[table["patient_id"].isin(["p0", "p1"])]
+        found = judge_looks(table).scores["P2"]["predicted"][measure].interval
+        assert low <= found.low < found.high <= high
+    gain = look_table({"predicted": np.resize(values, PATIENTS)}, measure="information_gain")
+    gain = judge_looks(gain[gain["patient_id"].isin(["p0", "p1"])])
+    assert gain.gain("P2").interval.low < -1
+
+
 def test_floors_of_several_arms_count_once():
     maps = {"predicted": drawn(1, 0, 1), "prior": drawn(2, 0, 1)}
     one, two = (judge_looks(look_table(maps, arms=arms)) for arms in (("P2",), ("P2", "B0")))

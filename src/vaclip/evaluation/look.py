@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,17 @@ from scipy import stats
 from vaclip import keys
 from vaclip.evaluation.inference import LEVEL, UNDEFINED, Interval, jackknife_variance
 
-_ENDS = ("prior", keys.LOOK_CEILING)
+_LIMITS: Final = {
+    "cc": (-1.0, 1.0),
+    "sim": (0.0, 1.0),
+    "kl": (0.0, math.inf),
+    "auc_judd": (0.0, 1.0),
+    "energy": (0.0, 1.0),
+    "auc_shuffled": (0.0, 1.0),
+    keys.LOOK_RANDOMISED: (-1.0, 1.0),
+}
+"""What a measure cannot leave; an interval of few patients would."""
+_ANYTHING: Final = (-math.inf, math.inf)
 _BESIDE = (*keys.LOOK_FLOORS, keys.LOOK_CEILING)
 Values = NDArray[np.float64]
 
@@ -74,14 +85,15 @@ def judge_looks(table: pd.DataFrame) -> Looks:
     once = table[beside].drop_duplicates(list(keys.LOOK_COLUMNS[1:-1]))
     around = _of_patients(once)
     floors = {
-        which: {measure: _score(values) for measure, values in own.items()}
+        which: {measure: _score(measure, values) for measure, values in own.items()}
         for which, own in around.items()
     }
+    ends = _ends(around)
     scores = {}
     for arm, rows in table[~beside].groupby(keys.PRED_ARM, sort=False):
         scores[str(arm)] = {
             which: {
-                measure: _score(values, *(around.get(one, {}).get(measure) for one in _ENDS))
+                measure: _score(measure, values, ends.get(measure))
                 for measure, values in own.items()
             }
             for which, own in _of_patients(rows).items()
@@ -101,23 +113,37 @@ def _of_patients(table: pd.DataFrame) -> dict[str, dict[str, pd.Series]]:
     return found
 
 
-def _score(
-    values: pd.Series, prior: pd.Series | None = None, ceiling: pd.Series | None = None
-) -> LookScore:
-    value, interval = _mean(values.to_numpy())
-    whole = LookScore(value, interval, len(values))
-    if prior is None or ceiling is None:
-        return whole
-    three = pd.concat([values, prior, ceiling], axis=1, join="inner").to_numpy()
-    relative, around = _relative(three)
+def _ends(around: Mapping[str, Mapping[str, pd.Series]]) -> dict[str, pd.DataFrame]:
+    """By measure prior and ceiling of the patients that have both, where they are clearly apart."""
+    found = {}
+    for measure, prior in around.get("prior", {}).items():
+        ceiling = around.get(keys.LOOK_CEILING, {}).get(measure)
+        if ceiling is None:
+            continue
+        both = pd.concat([prior, ceiling], axis=1, join="inner")
+        if len(both) < 2:
+            continue
+        _, apart = _mean((both.iloc[:, 1] - both.iloc[:, 0]).to_numpy(), _ANYTHING)
+        if apart.low > 0 or apart.high < 0:
+            found[measure] = both
+    return found
+
+
+def _score(measure: str, values: pd.Series, ends: pd.DataFrame | None = None) -> LookScore:
+    value, interval = _mean(values.to_numpy(), _LIMITS.get(measure, _ANYTHING))
+    relative, around = math.nan, UNDEFINED
+    if ends is not None:
+        three = pd.concat([values, ends], axis=1, join="inner").to_numpy()
+        relative, around = _relative(three)
     return LookScore(value, interval, len(values), relative, around)
 
 
-def _mean(values: Values) -> tuple[float, Interval]:
+def _mean(values: Values, limits: tuple[float, float]) -> tuple[float, Interval]:
     mean, count = float(np.mean(values)), len(values)
     if count < 2:
         return mean, UNDEFINED
-    return mean, _interval(mean, float(np.var(values, ddof=1)) / count, count)
+    around = _interval(mean, float(np.var(values, ddof=1)) / count, count)
+    return mean, Interval(max(around.low, limits[0]), min(around.high, limits[1]))
 
 
 def _interval(value: float, variance: float, patients: int) -> Interval:
@@ -129,9 +155,6 @@ def _relative(three: Values) -> tuple[float, Interval]:
     """From (P, 3) scores, priors and ceilings; the interval is the jackknife's."""
     patients = len(three)
     if patients < 2:
-        return math.nan, UNDEFINED
-    _, apart = _mean(three[:, 2] - three[:, 1])
-    if apart.low <= 0 <= apart.high:
         return math.nan, UNDEFINED
     score, prior, ceiling = three.sum(axis=0)
     left = three.sum(axis=0) - three
