@@ -14,6 +14,7 @@ from features.test_sources import ABOUT, save_program
 from vaclip import keys
 from vaclip.ablation.ablation import open_study_folder, plain_config, plan_study
 from vaclip.ablation.job import run_job, save_job
+from vaclip.ablation.look import write_looks
 from vaclip.ablation.worker import job_folder
 from vaclip.compose import compose_settings
 from vaclip.config import StudyRunConfig
@@ -125,3 +126,13 @@ def test_the_report_shows_weights_licence_and_time_and_no_folder(ablation):
     assert "source: export:patches.pt2" in page
     assert str(ablation.config.data.cache_dir).rpartition("/")[0] not in page
     assert np.isfinite(read_folder(ablation.folder).jobs["seconds"]).all()
+
+
+def test_where_models_look_is_told_on_each_encoders_tokens(ablation):
+    if not (ablation.folder / keys.PREDICTIONS_FILE).exists():
+        pytest.skip("needs the tests before")
+    write_looks(ablation, ablation.complete())
+    table = pd.read_csv(ablation.folder / keys.LOOK_FILE)
+    for arm in ("B0", "B0_other"):
+        maps = set(table.loc[table["arm"] == arm, "map"])
+        assert {"gradcam", "integrated_gradients", "occlusion", "prior"} <= maps
