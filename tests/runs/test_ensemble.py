@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from io import StringIO
 from pathlib import Path
 
@@ -16,11 +17,12 @@ from test_predict import SMALL, make_predictor
 import vaclip as vc
 from conftest import CLASSES, write_tiny_study
 from vaclip import VaclipError
+from vaclip.commands.abstention import abstention_lines
 from vaclip.commands.main import main
 from vaclip.commands.predict import prediction_view
 from vaclip.files import write_json
 from vaclip.runs import ensemble
-from vaclip.runs.abstain import Abstain, Threshold
+from vaclip.runs.abstain import Abstain, Threshold, told
 from vaclip.runs.ensemble import load_ensemble
 from vaclip.runs.predict import load_predictor, predict_videos
 from vaclip.runs.said import Said, row_of
@@ -148,8 +150,15 @@ def test_wishes_that_cannot_be_met(recorded, tmp_path):
     with pytest.raises(VaclipError, match=r"by entropy; it has confidence"):
         Abstain("entropy", coverage=0.5).thresholds([recorded])
     write_json(tmp_path / "fold_0/abstention.json", {"confidence": CURVE | {"risk": [1, 0.6, 0.5]}})
-    with pytest.raises(VaclipError, match=r"a risk of 0.1 .* the least is 0.500"):
+    with pytest.raises(VaclipError, match=r"no threshold keeps to a risk of 0.1"):
         Abstain(risk=0.1).thresholds([recorded])
+    write_json(tmp_path / "fold_1/abstention.json", {"confidence": CURVE})
+    both = [recorded, tmp_path / "fold_1/checkpoints/best.ckpt"]
+    one, other = Abstain(risk=0.1).thresholds(both)
+    assert (one.least, one.coverage, other.least) == (math.inf, 0, 0.9)
+    lines = list(abstention_lines(json.loads(json.dumps(told(Abstain(risk=0.1), both)))))
+    assert "answers nothing" in lines[0]
+    assert "of 0.900 or more: 25% of its validation clips, 0% of these wrong" in lines[1]
     for wrong in ({}, {"coverage": 0.0}, {"coverage": 1.5}, {"risk": 0.1, "coverage": 0.5}):
         with pytest.raises(VaclipError):
             Abstain(**wrong)

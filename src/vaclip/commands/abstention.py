@@ -59,6 +59,9 @@ def abstention_of(options: argparse.Namespace) -> Abstain | None:
 def abstention_lines(told: dict[str, Any]) -> Iterator[str]:
     """Says which thresholds were chosen, and what they gave on validation."""
     for own in told["thresholds"]:
+        if own["least"] is None:
+            yield f"{own['checkpoint']}: answers nothing, for no threshold keeps to that risk"
+            continue
         yield (
             f"{own['checkpoint']}: answers at {told['score']} of {own['least']:.3f} or more: "
             f"{own['coverage']:.0%} of its validation clips, {own['risk']:.0%} of these wrong"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,14 @@ from vaclip.evaluation.abstention import CONFIDENCE, OF_ONE_MODEL, Curve, valida
 from vaclip.evaluation.predictions import Predictions
 from vaclip.files import read_json, write_json
 
+_NOTHING = {"least": None, "coverage": 0.0, "risk": None}  # inf and NaN are no JSON
+
 
 class Threshold(NamedTuple):
     """A threshold of one model, and what it gave on its validation clips.
 
     Attributes:
-        least: Answered is what the model is at least as sure of.
+        least: Answered is what the model is at least as sure of; inf where it answers nothing.
         coverage: Share of the validation clips that were answered.
         risk: Share of wrong diagnoses among these.
     """
@@ -71,12 +74,20 @@ class Abstain:
     def thresholds(self, checkpoints: Sequence[Path]) -> list[Threshold]:
         """Returns the threshold of each model; empty where only an agreement is asked for.
 
+        A model of which none keeps to the risk answers nothing.
+
         Raises:
-            VaclipError: If a run recorded none for this score, or none keeps to the risk.
+            VaclipError: If a run recorded none for this score, or no model keeps to the risk.
         """
         if self.coverage is None and self.risk is None:
             return []
-        return [self._threshold(checkpoint) for checkpoint in checkpoints]
+        found = [self._threshold(checkpoint) for checkpoint in checkpoints]
+        if all(own.least == math.inf for own in found):
+            raise VaclipError(
+                f"no threshold keeps to a risk of {self.risk} on the validation clips of "
+                f"{', '.join(map(str, checkpoints))}; allow more, or use --abstain-coverage"
+            )
+        return found
 
     def _threshold(self, checkpoint: Path) -> Threshold:
         file = checkpoint.resolve().parents[1] / keys.ABSTENTION_FILE
@@ -93,11 +104,7 @@ class Abstain:
         curve = Curve(**{name: np.array(values) for name, values in curves[self.score].items()})
         row = curve.at_coverage(self.coverage) if self.coverage else curve.at_risk(self.risk or 0)
         if row is None:
-            raise VaclipError(
-                f"no threshold keeps to a risk of {self.risk} on the validation clips of "
-                f"{checkpoint}; the least is {curve.risk.min():.3f}, at a coverage of "
-                f"{curve.coverage[curve.risk.argmin()]:.3f}"
-            )
+            return Threshold(math.inf, 0.0, math.nan)
         return Threshold(
             *(float(column[row]) for column in (curve.threshold, curve.coverage, curve.risk))
         )
@@ -117,5 +124,8 @@ def told(abstain: Abstain, checkpoints: Sequence[Path]) -> dict[str, Any]:
     chosen = zip(checkpoints, abstain.thresholds(checkpoints), strict=False)
     return {
         **dataclasses.asdict(abstain),
-        "thresholds": [{"checkpoint": str(path), **own._asdict()} for path, own in chosen],
+        "thresholds": [
+            {"checkpoint": str(path)} | (own._asdict() if own.coverage else _NOTHING)
+            for path, own in chosen
+        ],
     }
