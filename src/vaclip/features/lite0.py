@@ -121,10 +121,8 @@ class Lite0(FrozenEncoder):
         return tokens.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
 
     def last_block(self, network: nn.Module) -> Sequence[nn.Module]:
-        """The block of the last stage, and the convolution to 1280 channels behind it."""
-        layers = list(network.children())
-        first = max(n for n, layer in enumerate(layers) if isinstance(layer, _Block))
-        return layers[first:]
+        """The third block of the fifth stage, whose tokens these are."""
+        return list(network.children())[-1:]
 
 
 def trained_network() -> Lite0Network:
