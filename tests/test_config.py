@@ -358,6 +358,10 @@ def test_a_value_out_of_range_names_its_key(override):
             ["map_guided_global=true", "map_guided=false"],
         ),
         (["model.map_head=ridge"], ["map_head=ridge", "map_source=given"]),
+        (
+            ["experiment=P2", "backbone=lite0", "model.map_head=ridge", "features.finetune=1"],
+            ["map_head=ridge", "features.finetune=0"],
+        ),
         (["experiment=P2", "model.map_head=ridge"], ["backbone=lite0", "map_crossfit", "map=0"]),
         (["experiment=B3", "model.lambda_distill=1"], ["lambda_distill=1.0", "map_source=pred"]),
         (["experiment=K_map_only", "model.lambda_distill=1"], ["classifier_source=video"]),

@@ -393,7 +393,7 @@ def check_config(config: Config) -> None:
             "trainer.sync_batchnorm=true does not go with loss.grad_cache_chunk: processes may "
             "have different numbers of chunks, and would wait for each other for ever"
         )
-    check_predicted_maps(model, config.loss.clip_weight)
+    check_predicted_maps(config)
     check_tune(config.tune)
     if data.combine != "stack" and model.attn_in_channels != 1:
         raise VaclipError(

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 from vaclip.errors import VaclipError
 
 if TYPE_CHECKING:
-    from vaclip.config import ModelConfig
+    from vaclip.config import Config, ModelConfig
 
 
-def check_predicted_maps(model: ModelConfig, clip_weight: float) -> None:
+def check_predicted_maps(config: Config) -> None:
     """Checks the settings of predicted maps, and of a teacher that is shown the given ones.
 
     Raises:
         VaclipError: Naming the settings, and what to do.
     """
+    model = config.model
     if model.map_source == "given":
         usual = {field.name: field.default for field in dataclasses.fields(model)}
         for key in ("lambda_map", "map_head", "map_temperature", "map_dropout", "map_crossfit"):
@@ -38,9 +39,9 @@ def check_predicted_maps(model: ModelConfig, clip_weight: float) -> None:
         )
     _check_distillation(model)
     if model.map_head == "ridge":
-        _check_ridge(model)
+        _check_ridge(config)
     if model.map_crossfit:
-        _check_crossfit(model, clip_weight)
+        _check_crossfit(model, config.loss.clip_weight)
     if model.map_guided_global and not model.map_guided:
         raise VaclipError("model.map_guided_global=true does nothing with model.map_guided=false")
 
@@ -81,10 +82,12 @@ def _check_crossfit(model: ModelConfig, clip_weight: float) -> None:
         )
 
 
-def _check_ridge(model: ModelConfig) -> None:
+def _check_ridge(config: Config) -> None:
     """Raises a VaclipError where there are no frozen tokens, or the closed form is not all."""
+    model = config.model
     wanted = {
         "model.clip_backbone=features (such as backbone=lite0)": model.clip_backbone == "features",
+        "features.finetune=0": config.features.finetune == 0,
         "model.map_source=predicted": model.map_source == "predicted",
         "model.map_crossfit of 3 or more (such as 5)": model.map_crossfit > 2,
         "model.lambda_map=0": model.lambda_map == 0,

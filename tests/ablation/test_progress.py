@@ -44,6 +44,7 @@ def test_a_job_costs_what_it_trains_on(jobs):
         (("P3",), 4, 3.0),
         (("P3", "model.map_crossfit=2", "model.distill_crossfit=5"), 8, 6.0),
         (("P3", "split.train_fraction=0.25"), 4, 0.75),
+        (("P3", "tune=small", "tune.trials=3"), 7, 1.5),  # 4 + 2 in place of 4
         (("P2", "model.map_head=ridge", "model.lambda_map=0", "model.map_crossfit=5",
           "backbone=lite0"), 1, 1.0),
     ],

@@ -314,3 +314,22 @@ def test_a_ridge_head_is_fitted_and_cross_fitted(tmp_path):
     )
     for maps in found["predicted_map"]:
         np.testing.assert_allclose(maps.sum(axis=(1, 2, 3)), 1, rtol=1e-5)
+
+
+def test_a_search_tries_models_whose_head_is_fitted(tmp_path, monkeypatch):
+    save_program(tmp_path / "patches.pt2", ABOUT)
+    heads = []
+
+    def tuned(config, fold, seen, build, file):
+        heads.append(build(config).model.map_head.weight.clone())
+        return config
+
+    monkeypatch.setattr("vaclip.runs.run.tuned", tuned)
+    folder = run(make_config(
+        tmp_path / "runs", *RIDGE, f"data.root={write_tiny_study(tmp_path / 'study')}",
+        f"data.cache_dir={tmp_path / 'cache'}", "tune=small",
+        f"features.source=export:{tmp_path / 'patches.pt2'}",
+    )).folder  # fmt: skip
+    kept = torch.load(folder / "fold_0/checkpoints/best.ckpt", weights_only=True)["state_dict"]
+    assert torch.equal(heads[0], kept["model.map_head.weight"])
+    assert heads[0].abs().sum() > 0

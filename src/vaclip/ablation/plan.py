@@ -51,13 +51,14 @@ class Job:
 
     @property
     def cost(self) -> float:
-        """As a share of one training on all patients of a fold."""
-        return self.config.split.train_fraction * (1 + sum(k - 1 for k in _crossfits(self.config)))
+        """As a share of a job without cross-fitting on all patients of a fold."""
+        own, added = 1 + self.config.tune.trials, sum(k - 1 for k in _crossfits(self.config))
+        return self.config.split.train_fraction * (own + added) / own
 
     @property
     def trainings(self) -> int:
-        """How many models it trains: its own, and those that cross-fitting adds."""
-        return 1 + sum(_crossfits(self.config))
+        """How many models it trains: its own, and those that a search and cross-fitting add."""
+        return 1 + self.config.tune.trials + sum(_crossfits(self.config))
 
     @property
     def arms(self) -> tuple[str, ...]:

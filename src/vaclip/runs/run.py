@@ -10,7 +10,6 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -318,13 +317,17 @@ def _run_fold(opened: OpenRun, fold: int) -> dict[str, Any]:
     datasets["train"], ridge = crossfitted(config, datasets["train"], folder, train_model)
     batches = fold_data(config, datasets)
     weights = class_weights(config, datasets["train"], len(prepared.study.classes))
+
+    def build(chosen: Config) -> VaclipModule:
+        module = build_module(chosen, prepared, weights)
+        if ridge is not None:
+            with_ridge(module.model, ridge)
+        return module
+
     if config.tune.trials:
         seen = fold_data(config, {split: datasets[split] for split in ("train", "val")})
-        build = partial(build_module, prepared=prepared, class_weight=weights)
         config = tuned(config, fold, seen, build, folder / keys.TRIALS_FILE)
-    module = build_module(config, prepared, weights)
-    if ridge is not None:
-        with_ridge(module.model, ridge)
+    module = build(config)
     module.metadata["prior_map"] = training_prior(config.model, datasets["train"].items)
     trainer = fold_trainer(config, folder)
     resumed = _last_checkpoint(checkpoint_path(folder, "last"))
