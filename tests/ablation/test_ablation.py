@@ -11,9 +11,15 @@ import pytest
 from composed import make_study
 from conftest import write_tiny_study
 from vaclip import VaclipError, keys
-from vaclip.ablation.ablation import Ablation, open_study_folder, plain_config, plan_study
-from vaclip.ablation.job import run_job, save_job
-from vaclip.ablation.progress import print_plan
+from vaclip.ablation.ablation import (
+    Ablation,
+    jobs_at_once,
+    open_study_folder,
+    plain_config,
+    plan_study,
+)
+from vaclip.ablation.job import run_job, save_job, seconds_taken
+from vaclip.ablation.progress import duration, print_plan
 from vaclip.ablation.worker import job_folder
 from vaclip.compose import compose_settings
 from vaclip.console import console
@@ -93,6 +99,22 @@ def test_a_damaged_folder_of_another_study_stops_nothing(home):
     (home / "runs" / "study_0" / keys.CONFIG_FILE).write_text("a: [b")
     shutil.copytree(home / "data", home / "copy")
     assert plan(home, "copy").folder == plan(home, "data").folder
+
+
+def test_a_plan_counts_the_trainings_of_teachers(home, monkeypatch):
+    run_dir = f"run_dir={plan(home, 'data').folder}"
+    ablation = plan(home, "data", run_dir, "study.arms=[B3,P3]")
+    monkeypatch.setattr(console, "quiet", False)
+    with console.capture() as captured:
+        print_plan(ablation)
+    said = " ".join(captured.get().replace("│", " ").split())
+    assert "2 jobs, 5 trainings" in said
+    (done,) = ablation.complete()
+    (left,) = (job for job in ablation.jobs if job != done)
+    seconds = seconds_taken(job_folder(ablation.folder, done.name)) * left.cost
+    assert left.cost == 3
+    assert f"1 to run, {jobs_at_once(ablation)} at once" in said
+    assert f"about {duration(seconds / jobs_at_once(ablation))} on this machine" in said
 
 
 def test_a_test_is_added_after_the_data_moved_and_the_plan_says_so(home, monkeypatch):
