@@ -10,7 +10,7 @@ import pytest
 from composed import make_config
 from conftest import read_rows, write_rows
 from vaclip import keys
-from vaclip.metrics.modules import PROBS
+from vaclip.metrics.modules import INFORMATION, PROBS
 from vaclip.runs.prepare import open_study, prepare_fold, prepare_study, split_plan
 from vaclip.runs.results import fold_predictions
 
@@ -56,6 +56,7 @@ def test_the_prediction_table_names_sessions_and_sites(fold):
     table[keys.ATTN_VALID] = table[keys.ATTN_VALID] > 0
     table |= {keys.VIDEO_EMBED: np.ones((n, 2)), keys.ATTN_EMBED: np.ones((n, 2))}
     table[PROBS] = np.full((n, 3), 1 / 3)
+    table[INFORMATION] = np.full(n, np.nan)
     frame = fold_predictions({"test": table}, datasets, config, study, 0).frame
     for row in frame.itertuples():
         clip = next(clip for clip in study.clips if clip.clip_id == row.clip_id)
