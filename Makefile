@@ -7,10 +7,10 @@ FUZZ_SECONDS ?= 60
 .PHONY: demo study test fuzz lint types docs check floors clean
 
 demo: $(VENV)/.installed  ## Train and test the full method on the default cohort
-	$(BIN)/vaclip train experiment=B3
+	$(BIN)/vaclip train backbone=lite0 experiment=B3
 
 study: $(VENV)/.installed  ## A small study of the default cohort, to its report
-	$(BIN)/vaclip study study=quick
+	$(BIN)/vaclip study study=quick backbone=lite0
 
 test: $(VENV)/.installed-dev  ## The whole test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto

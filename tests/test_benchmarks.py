@@ -16,7 +16,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["verdicts.py", "--quick", "--truths", "locates"], "| locates | whose_map |"),
+        (["verdicts.py", "--quick", "--truths", "locates"], "| locates | 1 | whose_map |"),
         (["cpu_step.py", "--rounds", "1", "--batch", "4", "--size", "32"], "of this CPU's rate"),
         (["nested_cv.py", "--cohorts", "2", "--deals", "1", "--jobs", "1"], "one arm better |"),
         (["tables.py", "--sizes", "100", "200"], "| load, a tenth of the ids unknown |"),

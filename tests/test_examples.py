@@ -13,7 +13,9 @@ import pytest
 EXAMPLES = Path(__file__).parents[1] / "examples"
 RUN_CELLS = """
 import ast, json, sys
+import pandas
 
+pandas.options.display.max_columns = None
 names = {}
 for cell in json.load(sys.stdin):
     tree = ast.parse(cell)
