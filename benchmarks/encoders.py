@@ -16,9 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pandas as pd
-
-from vaclip import keys
+from vaclip.ablation.job import seconds_taken
 from vaclip.evaluation.evaluate import Evaluation, evaluate
 from vaclip.evaluation.fusion import fusion_name
 from vaclip.reports.gather import read_folder
@@ -27,10 +25,10 @@ ARMS = (
     "B0", "B2", "B3", "K_map_only", "K_shuffled", "P1", "P2", "P_shuffled", "P_prior",
 )  # fmt: skip
 SHOWN = ("B0", "B2", "B3", fusion_name("B0", "K_map_only"), *ARMS[3:])
-ENCODERS = {
+ENCODERS: dict[str, list[str]] = {
     "lite0": ["backbone=lite0"],
     "random": ["backbone=lite0", "features.source='random:lite0'"],
-    "pixels": ["backbone=null"],
+    "pixels": [],
 }
 TRUTHS = ("locates", "leaks", "common", "null")
 
@@ -48,8 +46,7 @@ def study(folder: Path, words: list[str]) -> tuple[Evaluation, str]:
 
 def minutes(folder: Path) -> float:
     """What the jobs of a study took, one after the other."""
-    jobs = pd.read_csv(folder / keys.JOBS_FILE)
-    return float(jobs.drop_duplicates(["fold", "seed", "seconds"])["seconds"].sum()) / 60
+    return sum(seconds_taken(job) for job in (folder / "jobs").iterdir()) / 60
 
 
 def cell(found: Evaluation, arm: str) -> str:

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from vaclip import keys
+from vaclip.ablation.job import seconds_taken
 
-KINDS = {"pixels": ["backbone=null"], "lite0": ["backbone=lite0"]}
+KINDS: dict[str, list[str]] = {"pixels": [], "lite0": ["backbone=lite0"]}
 
 
 def seconds(*words: str) -> float:
@@ -33,8 +33,7 @@ def seconds(*words: str) -> float:
 
 def jobs(folder: Path) -> pd.Series:
     """The seconds of each training, with its tests."""
-    table = pd.read_csv(folder / keys.JOBS_FILE)
-    return table.drop_duplicates(["fold", "seed", "seconds"])["seconds"]
+    return pd.Series([seconds_taken(job) for job in sorted((folder / "jobs").iterdir())])
 
 
 def main() -> None:

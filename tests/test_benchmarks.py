@@ -18,6 +18,10 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
     [
         (["verdicts.py", "--quick", "--truths", "locates"], "| locates | 1 | whose_map |"),
         (["cpu_step.py", "--rounds", "1", "--batch", "4", "--size", "32"], "of this CPU's rate"),
+        (
+            "encoders.py out --quick --cohorts null --encoders lite0 --seeds 0".split(),
+            "- lite0: bedside",
+        ),
         (["nested_cv.py", "--cohorts", "2", "--deals", "1", "--jobs", "1"], "one arm better |"),
         (["tables.py", "--sizes", "100", "200"], "| load, a tenth of the ids unknown |"),
         (["inference.py", "--quick", "--only", "null", "--rows", "1 seed"], "60 patients, 1 seed"),
