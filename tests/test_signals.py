@@ -79,7 +79,7 @@ def test_a_signal_that_the_parent_ignores_stays_ignored():
 CHILD = """
 import subprocess, sys, time
 from vaclip.signals import end_with_parent
-end_with_parent(group=True)
+end_with_parent()
 print(subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL).pid, flush=True)
 time.sleep(60)
 """

@@ -16,12 +16,15 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from tokenize import TokenError
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import platformdirs
 
 from vaclip.errors import VaclipError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _LOG = logging.getLogger(__name__)
 LARGEST_TEXT = 256 << 20
@@ -210,6 +213,18 @@ def write_json(path: Path, value: Any) -> None:
     with atomic_file(path) as temporary:
         text = json.dumps(_without_nan(value), indent=2, ensure_ascii=False, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def write_csv(table: pd.DataFrame, path: Path, **how: Any) -> None:
+    """Writes a table without its index, whole or not at all.
+
+    Args:
+        table: The table.
+        path: The file.
+        how: As `pandas.DataFrame.to_csv` takes it.
+    """
+    with atomic_file(path) as temporary:
+        table.to_csv(temporary, index=False, **how)
 
 
 def json_digest(value: Any) -> str:

@@ -53,16 +53,12 @@ def stoppable(what_then: str) -> Generator[None]:
             signal.signal(number, handler)
 
 
-def end_with_parent(*, group: bool = False) -> None:
-    """Ends this process when the one that started it is gone, however it went.
-
-    Args:
-        group: Whether to end all processes of its group too, which it must lead.
-    """
+def end_with_parent() -> None:
+    """Ends this process, and the group that it leads, when the one that started it is gone."""
 
     def wait() -> None:
         os.read(sys.stdin.fileno(), 1)  # ends when the other end of the pipe closes
-        if group and hasattr(os, "killpg"):
+        if hasattr(os, "killpg"):
             os.killpg(os.getpgrp(), signal.SIGKILL)
         os._exit(1)
 

@@ -14,7 +14,7 @@ from vaclip.ablation.pool import failed_reason
 from vaclip.ablation.worker import job_folder
 from vaclip.evaluation.embeddings import embeddings_path
 from vaclip.evaluation.predictions import joined_tables
-from vaclip.files import atomic_file, link_file
+from vaclip.files import atomic_file, link_file, write_csv
 from vaclip.runs.folder import fold_folder
 
 DONE, FAILED, MISSING = "done", "failed", "missing"
@@ -44,12 +44,12 @@ def collect(folder: Path, jobs: Sequence[Job], done: Collection[str]) -> None:
             model = (arm, job.fold, job.seed)
             link_file(embeddings_path(place, model), embeddings_path(folder, model))
     columns = ["arm", "fold", "seed", "state", "reason", "seconds"]
-    _write_csv(pd.DataFrame(states, columns=columns), folder / keys.JOBS_FILE)
+    write_csv(pd.DataFrame(states, columns=columns), folder / keys.JOBS_FILE)
     if tables:
         with atomic_file(folder / keys.PREDICTIONS_FILE) as temporary:
             joined_tables(tables).to_parquet(temporary, index=False)
     if trials:
-        _write_csv(pd.concat(trials), folder / keys.TRIALS_FILE)
+        write_csv(pd.concat(trials), folder / keys.TRIALS_FILE)
 
 
 def _trials(job: Job, folder: Path) -> pd.DataFrame:
@@ -64,8 +64,3 @@ def _state(folder: Path, done: bool) -> tuple[str, str]:
         return DONE, ""
     reason = failed_reason(folder)
     return (MISSING, "") if reason is None else (FAILED, reason)
-
-
-def _write_csv(table: pd.DataFrame, path: Path) -> None:
-    with atomic_file(path) as temporary:
-        table.to_csv(temporary, index=False)

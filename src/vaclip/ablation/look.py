@@ -30,7 +30,7 @@ from vaclip.data.dataset import SegmentDataset
 from vaclip.data.prior_map import prior_map
 from vaclip.explain.audit import POSITION, Audited, look_arrays, look_audit, segment_inputs
 from vaclip.explain.saliency import why_no_place
-from vaclip.files import atomic_file, content_digest, json_digest, write_json
+from vaclip.files import atomic_file, content_digest, json_digest, write_csv, write_json
 from vaclip.models import VideoAttentionCLIP
 from vaclip.runs.folder import checkpoint_path, fold_folder
 from vaclip.runs.prepare import (
@@ -53,6 +53,7 @@ _WORDS: Final[dict[Any, Any]] = dict.fromkeys(
     str,
 )
 _CASES = 3
+_DIGITS = "%.6g"
 _FOLDER = "look"
 _LOG = logging.getLogger(__name__)
 
@@ -106,7 +107,11 @@ def write_looks(
     for name in (keys.LOOK_FILE, keys.LOOK_CASES_FILE):
         (ablation.folder / name).unlink(missing_ok=True)
     if tables:
-        _write_csv(pd.concat([table for _, table in tables]), ablation.folder / keys.LOOK_FILE)
+        write_csv(
+            pd.concat([table for _, table in tables]),
+            ablation.folder / keys.LOOK_FILE,
+            float_format="%.6g",
+        )
         _write_cases(ablation, tables, device)
 
 
@@ -168,7 +173,7 @@ def _audit(
     table[keys.PRED_SEGMENT] = [truth.segments[chosen[n]][1] for n in position]
     table = table[list(keys.LOOK_COLUMNS)]
     made_of = _made_of(own, clips)
-    _write_csv(table.assign(**{_MODEL: made_of}), own.place / keys.LOOK_FILE)
+    write_csv(table.assign(**{_MODEL: made_of}), own.place / keys.LOOK_FILE, float_format=_DIGITS)
     return table
 
 
@@ -294,8 +299,3 @@ def _write_cases(
         )
     about = {"arm": arm, "fold": own.job.fold, "seed": own.job.seed, "map": which}
     write_json(ablation.folder / keys.LOOK_CASES_FILE, {**about, "cases": cases})
-
-
-def _write_csv(table: pd.DataFrame, path: Path) -> None:
-    with atomic_file(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")

@@ -17,7 +17,7 @@ import threading
 from pathlib import Path
 from typing import IO, cast
 
-from vaclip.ablation.job import DONE_FILE, run_job
+from vaclip.ablation.job import run_job
 from vaclip.console import setup_logging
 from vaclip.errors import VaclipError
 from vaclip.files import BusyError, write_json
@@ -76,7 +76,7 @@ class Worker:
             cast(IO[bytes], process.stdin).flush()
         except BrokenPipeError:
             pass  # it is gone already, and so answers nothing
-        if cast(IO[bytes], process.stdout).readline() == _DONE and (folder / DONE_FILE).exists():
+        if cast(IO[bytes], process.stdout).readline() == _DONE:
             return True
         code = process.wait()  # before it is told nothing more, which would end it otherwise
         self._dismiss()
@@ -116,8 +116,7 @@ class Worker:
         with self._starting:
             process, self._process = self._process, None
         if process is not None:
-            cast(IO[bytes], process.stdin).close()
-            process.wait()
+            process.communicate()
 
 
 def _reason(log: Path, before: int, code: int) -> str:

@@ -13,13 +13,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from vaclip import keys
-from vaclip.commands.predict import plain_name, write_predictions
+from vaclip.commands.predict import plain_name
 from vaclip.errors import VaclipError
 from vaclip.evaluation.labels import LOOK_MAPS, LOOK_MEASURES
 from vaclip.explain.audit import grid_maps, look_arrays, segment_inputs
 from vaclip.explain.measures import OF_TWO_MAPS, Maps
 from vaclip.explain.saliency import why_no_place
-from vaclip.files import atomic_file
+from vaclip.files import atomic_file, write_csv
 from vaclip.runs.named_clips import bare_study
 from vaclip.runs.predict import (
     ClipPredictions,
@@ -109,11 +109,14 @@ def agreement_table(found: Explained) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[keys.PRED_CLIP, keys.LOOK_MAP, *OF_TWO_MAPS])
 
 
-def write_explained(found: Explained, data: dict[str, Any], out: Path) -> None:
+def write_explained(
+    found: Explained, agreed: pd.DataFrame, data: dict[str, Any], out: Path
+) -> None:
     """Writes predictions.csv, agreement.csv, and each clip's maps as arrays and over its video.
 
     Args:
         found: Of `explain_videos`.
+        agreed: Its `agreement_table`.
         data: The ``data`` settings of the model.
         out: The folder.
     """
@@ -134,9 +137,9 @@ def write_explained(found: Explained, data: dict[str, Any], out: Path) -> None:
         for name, maps in looks.items():
             draw_predicted(clip, maps, array.with_name(f"{array.stem}-{name}.mp4"), **sampling)
     table = found.predictions.table.assign(map_file=files)
-    write_predictions(table, csv=out / "predictions.csv", json=None)
-    if len(agreed := agreement_table(found)):
-        write_predictions(agreed, csv=out / "agreement.csv", json=None)
+    write_csv(table, out / "predictions.csv")
+    if len(agreed):
+        write_csv(agreed, out / "agreement.csv")
 
 
 def agreement_view(table: pd.DataFrame) -> Table:

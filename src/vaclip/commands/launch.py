@@ -30,7 +30,7 @@ def _launch(composed: Any) -> None:
 
 def main() -> None:
     """Launches the jobs; all that it started here ends when the study's own process is gone."""
-    end_with_parent(group=True)
+    end_with_parent()
     _launch()
 
 

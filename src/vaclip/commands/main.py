@@ -321,14 +321,13 @@ def _explain(options: argparse.Namespace) -> int:
             map_from=options.map,
             progress=progress,
         )
-    write_explained(found, predictor.data, options.out)
+    agreed = agreement_table(found)
+    write_explained(found, agreed, predictor.data, options.out)
     console.print(prediction_view(found.predictions.table))
-    if len(agreed := agreement_table(found)):
+    if len(agreed):
         console.print(agreement_view(agreed))
     say(f"Maps: {options.out / 'maps'}")
-    for failure in found.predictions.failures:
-        print(f"error: {failure}", file=sys.stderr)
-    return 1 if found.predictions.failures else 0
+    return _tell_failures(found.predictions.failures)
 
 
 def _predict(options: argparse.Namespace) -> int:
@@ -341,7 +340,6 @@ def _predict(options: argparse.Namespace) -> int:
     from vaclip.runs.predict import predict_videos
 
     console = speak()
-
     abstain = abstention_of(options)
     members = load_ensemble(options.checkpoints, options.device)
     with progress_bar("Predicting") as progress:
@@ -363,9 +361,14 @@ def _predict(options: argparse.Namespace) -> int:
             write_json(options.out / "abstention.json", chosen)
         for line in abstention_lines(chosen):
             say(line)
-    for failure in found.failures:
+    return _tell_failures(found.failures)
+
+
+def _tell_failures(failures: Sequence[str]) -> int:
+    """Says what is wrong with the clips that were left out, and returns the exit status."""
+    for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
-    return 1 if found.failures else 0
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from vaclip import keys
-from vaclip.files import atomic_file
+from vaclip.files import atomic_file, write_csv
 from vaclip.runs.predict import ClipPredictions
 from vaclip.study.study import Clip
 
@@ -21,8 +21,7 @@ from vaclip.study.study import Clip
 def write_predictions(table: pd.DataFrame, *, csv: Path | None, json: Path | None) -> None:
     """Writes the table to the files that are asked for."""
     if csv:
-        with atomic_file(csv) as temporary:
-            table.to_csv(temporary, index=False)
+        write_csv(table, csv)
     if json:
         with atomic_file(json) as temporary:
             table.to_json(temporary, orient="records", indent=2)

@@ -7,7 +7,7 @@ whether it is sane: the same network with random weights must look elsewhere (Ad
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -61,7 +61,6 @@ def look_audit(
     audited: Audited,
     *,
     seed: int = 0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> pd.DataFrame:
     """Judges each map of a model.
 
@@ -73,7 +72,6 @@ def look_audit(
         untrained: The same network with random weights.
         audited: The segments, one or more.
         seed: Of the random maps of removal.
-        progress: Called with (done, total) segments.
 
     Returns:
         `POSITION`, `keys.LOOK_MAP`, `keys.LOOK_MEASURE` and `keys.LOOK_VALUE`; what is undefined
@@ -89,7 +87,6 @@ def look_audit(
         for which, alone in own.items():
             looked[which].append(alone)
             found[which, keys.LOOK_RANDOMISED][row] = correlation(alone, random[which])[0]
-        progress(row + 1, count)
         if not costly:
             looked["occlusion"].append(np.zeros_like(own["gradcam"]))
             continue

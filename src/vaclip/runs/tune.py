@@ -25,7 +25,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from vaclip.config import Config, TuneConfig
 from vaclip.data.datamodule import FoldData
-from vaclip.files import atomic_file
+from vaclip.files import write_csv
 from vaclip.runs.trainer import silent_trainer, stopping
 from vaclip.seeds import mix_seed
 from vaclip.training.module import MONITOR, NotFiniteError, VaclipModule
@@ -97,8 +97,7 @@ def search(config: Config, fold: int, score: Callable[[Config], float], file: Pa
         rows.append({"trial": len(rows), **values, _SCORE: found, "seconds": seconds})
         if getattr(rank_zero_only, "rank", 0) == 0:
             table = pd.DataFrame(rows)
-            with atomic_file(file) as temporary:
-                table.assign(chosen=table.index == _best(rows)).to_csv(temporary, index=False)
+            write_csv(table.assign(chosen=table.index == _best(rows)), file)
         _LOG.info("trial %d of %d: log loss on validation %.4f", len(rows), len(trials), found)
     return _changed(config, trials[_best(rows)])
 
