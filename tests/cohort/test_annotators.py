@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vaclip.cohort.annotators import REGIONS, annotate
-from vaclip.cohort.synthetic_gait import SIGN_REGION, GaitCohort
+from vaclip.cohort.annotators import PLACES as BOXES
+from vaclip.cohort.annotators import REGIONS, annotate, study_regions
+from vaclip.cohort.gait_figure import KEYPOINTS
+from vaclip.cohort.synthetic_gait import SIGN_REGION, GaitCohort, patient_labels, simulate_clip
 
 PLACES = list(SIGN_REGION.values())
 
@@ -55,3 +57,14 @@ def test_null_annotators_know_nothing_of_the_place(seed):
         assert max(Counter(regions).values()) < 1.25 * min(Counter(regions).values())
         known = [pair[rater] for pair in annotate(replace(cohort, truth="leaks"), places)]
         assert chi_square(places, known) > 10 * limit
+
+
+def test_places_that_do_not_move_are_where_the_regions_mostly_are():
+    cohort = GaitCohort(patients=12, truth="null")
+    clips = [simulate_clip(cohort, i, 0, name) for i, name in enumerate(patient_labels(cohort))]
+    points = np.concatenate([clip.keypoints for clip in clips]) / cohort.size
+    assert study_regions(cohort).keys() == REGIONS.keys()
+    for name, joints in REGIONS.items():
+        x0, y0, x1, y1 = BOXES[name]
+        x, y = points[:, [KEYPOINTS.index(joint) for joint in joints]].reshape(-1, 2).T
+        assert ((x0 <= x) & (x <= x1) & (y0 <= y) & (y <= y1)).mean() > 0.7

@@ -15,6 +15,7 @@ from vaclip.cohort.gait_figure import KEYPOINTS
 from vaclip.cohort.synthetic_gait import GaitCohort, patient_labels
 from vaclip.cohort.write_gait import cohort_folder, write_cohort
 from vaclip.errors import VaclipError
+from vaclip.maps.source import map_source
 from vaclip.study.load import load_study
 
 TINY = GaitCohort(patients=3, clips_per_patient=1, seconds=0.5, fps=8, size=64)
@@ -63,6 +64,9 @@ def test_annotators_who_point_at_random_know_nothing(tmp_path):
     write_cohort(cohort, tmp_path / "s", workers=1)
     study = load_study(tmp_path / "s", quiet=True)
     assert (study.blinding.blinded, study.blinding.saw) == (True, ())
+    for clip in study.clips:  # nor do their maps follow anybody's joints
+        for mark in study.annotations[clip.clip_id]:
+            assert not map_source(mark.kind).files(mark.value, study.annotated(clip))
 
 
 def test_study_folder_is_complete(tmp_path):

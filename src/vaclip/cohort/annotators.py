@@ -14,7 +14,24 @@ REGIONS = {
     "knee": ["left_knee", "right_knee"],
     "foot": ["left_ankle", "right_ankle"],
 }
+PLACES = {
+    "head": (0.45, 0.16, 0.65, 0.34),
+    "shoulder": (0.42, 0.22, 0.57, 0.37),
+    "arm_hand": (0.40, 0.37, 0.66, 0.58),
+    "lumbar_pelvis": (0.38, 0.45, 0.54, 0.60),
+    "knee": (0.38, 0.64, 0.58, 0.76),
+    "foot": (0.28, 0.78, 0.60, 0.92),
+}
+"""Where `REGIONS` mostly are, as shares of the picture (x0, y0, x1, y1): maps that do not move with
+the patient, and so tell nothing of the gait."""
 ANNOTATORS = ("rater1", "rater2")
+
+
+def study_regions(cohort: GaitCohort) -> dict[str, dict[str, object]]:
+    """Returns the ``regions`` of ``study.yaml``: joints, or places that know nothing of them."""
+    if cohort.truth == "null":
+        return {name: {"box": list(box)} for name, box in PLACES.items()}
+    return {name: {"keypoints": joints} for name, joints in REGIONS.items()}
 
 
 def annotate(cohort: GaitCohort, places: Sequence[str]) -> list[tuple[str, str]]:

@@ -24,7 +24,8 @@ places; the class is the colour of the one with a pale ring, and its place, draw
 the class, is what the annotators name. ``common``: the same, but the ring is at the same place in
 all patients, and all annotators name it. ``leaks``: the diagnosis. Each class is a sign of the
 gait at a place of its own, which the annotators name. ``null``: nothing. The signs of ``leaks``,
-and annotators who point at random.
+and annotators who point at random places of the picture, which do not move with the patient (a map
+that follows the joints tells of the gait, wherever it points).
 """
 SIGN_REGION = {"trunk_lean": "lumbar_pelvis", "head_drop": "head", "short_steps": "foot"}
 _COMMON_PLACE = "lumbar_pelvis"

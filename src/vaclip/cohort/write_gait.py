@@ -14,7 +14,7 @@ import joblib
 import numpy as np
 import yaml
 
-from vaclip.cohort.annotators import ANNOTATORS, REGIONS, annotate
+from vaclip.cohort.annotators import ANNOTATORS, annotate, study_regions
 from vaclip.cohort.synthetic_gait import (
     GaitCohort,
     check_number,
@@ -26,7 +26,7 @@ from vaclip.cohort.synthetic_gait import (
 from vaclip.errors import VaclipError
 from vaclip.files import atomic_folder, cache_root, json_digest
 
-GENERATOR_VERSION = 3
+GENERATOR_VERSION = 4
 """Raise it whenever the files of a cohort change: cached cohorts are then written anew."""
 
 Progress = Callable[[int, int], None]
@@ -88,7 +88,7 @@ def _write_tables(cohort: GaitCohort, folder: Path, jobs: Sequence[Job]) -> None
             "saw": ["the simulated sign"] if told else [],
             "when": "after",
         },
-        "regions": {name: {"keypoints": points} for name, points in REGIONS.items()},
+        "regions": study_regions(cohort),
     }
     text = yaml.safe_dump(study, sort_keys=False)
     (folder / "study.yaml").write_text(text, encoding="utf-8", newline="\n")
