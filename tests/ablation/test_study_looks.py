@@ -12,7 +12,6 @@ import pytest
 from composed import make_study
 from conftest import CLASSES, write_tiny_study
 from vaclip import keys
-from vaclip.ablation import look
 from vaclip.ablation.ablation import open_study_folder, plain_config, plan_study
 from vaclip.ablation.job import run_job, save_job
 from vaclip.ablation.look import chosen_segments, write_looks
@@ -100,25 +99,25 @@ def test_a_value_is_that_of_the_checkpoint_and_the_clinicians_map(ablation, tabl
                 assert rows[clip] == pytest.approx(correlation(own, truth)[0], abs=1e-4)
 
 
-def test_it_goes_on_where_it_was_stopped_and_makes_nothing_twice(ablation, table, monkeypatch):
+def test_it_goes_on_where_it_was_stopped_and_makes_nothing_twice(ablation, table):
     before = (ablation.folder / keys.LOOK_FILE).read_bytes()
-    made = []
-    audit = look.look_audit
-    monkeypatch.setattr(look, "look_audit", lambda *a, **k: made.append(1) or audit(*a, **k))
-    write_looks(ablation, ablation.complete())
-    assert not made
-    assert (ablation.folder / keys.LOOK_FILE).read_bytes() == before
+    tables = sorted((ablation.folder / "jobs").rglob(keys.LOOK_FILE))
+    assert len(tables) == 4
+
+    def made_anew():
+        then = {path: path.exists() and path.stat().st_mtime_ns for path in tables}
+        write_looks(ablation, ablation.complete())
+        assert (ablation.folder / keys.LOOK_FILE).read_bytes() == before
+        return [path for path in tables if path.stat().st_mtime_ns != then[path]]
+
+    assert made_anew() == []
     job = next(job for job in ablation.jobs if job.config.arm == "B0")
     kept = job_folder(ablation.folder, job.name) / "fold_0" / keys.LOOK_FILE
     kept.unlink()
-    write_looks(ablation, ablation.complete())
-    assert len(made) == 1
-    assert (ablation.folder / keys.LOOK_FILE).read_bytes() == before
+    assert made_anew() == [kept]
     stale = pd.read_csv(kept).assign(model="of before")  # another training left it
     stale.to_csv(kept, index=False)
-    write_looks(ablation, ablation.complete())
-    assert len(made) == 2
-    assert (ablation.folder / keys.LOOK_FILE).read_bytes() == before
+    assert made_anew() == [kept]
     assert ablation.complete() == list(ablation.jobs)  # jobs are as they were
 
 

@@ -13,13 +13,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import joblib
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
 from vaclip import keys
-from vaclip.ablation.ablation import Ablation
+from vaclip.ablation.ablation import Ablation, jobs_at_once
 from vaclip.ablation.gallery import grid_stills, stills
 from vaclip.ablation.job import arm_folder
 from vaclip.ablation.plan import Job
@@ -90,20 +91,24 @@ def write_looks(
     """
     clips = ablation.study.look_clips
     found = _models(ablation, done) if clips else []
+    kept = [_kept(own, clips) for own in found]
+    at_once = jobs_at_once(ablation) if device == "cpu" else 1
+    made = joblib.Parallel(at_once, return_as="generator")(
+        joblib.delayed(_looked)(own, clips, device)
+        for own, table in zip(found, kept, strict=True)
+        if table is None
+    )
     tables: list[tuple[_Model, pd.DataFrame]] = []
-    refused: set[str] = set()
-    for number, own in enumerate(found, start=1):
-        table = _kept(own, clips)
-        if table is None and own.config.arm not in refused:
-            model, about = load_model(own.checkpoint, device)
-            if why := why_no_place(model):
-                _LOG.info("where %s looks cannot be told: %s", own.config.arm, why)
-                refused.add(own.config.arm)
-            else:
-                table = _audit(own, model, _untrained(own, about["model"], device), clips)
-        if table is not None and len(table):
+    refused: dict[str, str] = {}
+    for number, (own, before) in enumerate(zip(found, kept, strict=True), start=1):
+        table = next(made) if before is None else before
+        if isinstance(table, str):
+            refused[own.config.arm] = table
+        elif len(table):
             tables.append((own, table))
         progress(number, len(found))
+    for arm, why in refused.items():
+        _LOG.info("where %s looks cannot be told: %s", arm, why)
     for name in (keys.LOOK_FILE, keys.LOOK_CASES_FILE):
         (ablation.folder / name).unlink(missing_ok=True)
     if tables:
@@ -132,6 +137,12 @@ def _models(ablation: Ablation, done: Sequence[Job]) -> list[_Model]:
             checkpoint = checkpoint_path(fold_folder(folder, job.fold), "best")
             found.append(_Model(job, config, place, checkpoint, prepared[features]))
     return found
+
+
+def _looked(own: _Model, clips: int, device: str) -> pd.DataFrame | str:
+    """Makes the table of a model, or returns why there is none."""
+    model, about = load_model(own.checkpoint, device)
+    return why_no_place(model) or _audit(own, model, _untrained(own, about["model"], device), clips)
 
 
 def _made_of(own: _Model, clips: int) -> str:
