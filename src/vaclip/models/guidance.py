@@ -39,7 +39,7 @@ def token_weights(attn_map: Tensor, attn_valid: Tensor, grid: Sequence[int]) -> 
         attn_valid: (B,) bool.
         grid: (T', H', W').
     """
-    cells = F.adaptive_avg_pool3d(attn_map.mean(dim=1, keepdim=True), (grid[0], grid[1], grid[2]))
+    cells = F.adaptive_avg_pool3d(attn_map, (grid[0], grid[1], grid[2])).mean(dim=1, keepdim=True)
     low = cells.amin(dim=(1, 2, 3, 4), keepdim=True)
     span = cells.amax(dim=(1, 2, 3, 4), keepdim=True) - low
     informative = attn_valid & (span.flatten() > _FLAT)
