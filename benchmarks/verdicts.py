@@ -6,7 +6,10 @@
 Each repeat is a cohort of its own, generated from another seed (1000 and on: none that was looked
 at before), small enough that the verdict's arms are trained on it in a few minutes. `EXPECTED` says
 what each truth (`data.synthetic.truth`) makes of each question: the right answer, and the wrong
-ones. Undecided is never wrong. Cohorts that stand in `--rows` already are not made again.
+ones. Undecided is never wrong. Of the 95 % intervals of the training procedure it is said how often
+one covers the mean over the other cohorts of its truth, which is what it is of. That mean is of
+few cohorts, and errs too: the true share is a little higher. Cohorts that stand in `--rows` already
+are not made again.
 `--quick` is one tiny cohort of each truth: does it run?
 """
 
@@ -17,8 +20,10 @@ import logging
 import tempfile
 import warnings
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from joblib import Parallel, delayed
@@ -27,6 +32,7 @@ from vaclip import keys
 from vaclip.compose import compose_settings
 from vaclip.console import setup_logging
 from vaclip.evaluation.evaluate import evaluate
+from vaclip.evaluation.inference import ALPHA
 from vaclip.evaluation.predictions import Predictions
 from vaclip.evaluation.roles import Roles
 from vaclip.files import atomic_file
@@ -37,11 +43,12 @@ ROLES = Roles(
     "B0", "B3", "K_shuffled", "K_map_only",
     taught="P2", untaught="P1", taught_shuffled="P_shuffled", prior="P_prior",
 )  # fmt: skip
+QUESTIONS = ("bedside", "map_at_hand", "whose_map")
 EXPECTED = {  # by truth and question: (right, wrong); not here: either answer may be true
     "locates": {"map_at_hand": ("yes", "no"), "whose_map": ("yes", "no")},
     "leaks": {"map_at_hand": ("no", "yes"), "whose_map": ("yes", "no")},
     "common": {"bedside": ("no", "yes"), "map_at_hand": ("yes", "no"), "whose_map": ("no", "yes")},
-    "null": dict.fromkeys(("bedside", "map_at_hand", "whose_map"), ("no", "yes")),
+    "null": dict.fromkeys(QUESTIONS, ("no", "yes")),
 }
 FIRST_SEED = 1000
 SMALL = (
@@ -69,9 +76,21 @@ def one_cohort(truth: str, seed: int, overrides: list[str]) -> dict[str, object]
                 folder = finish_run(opened).folder
             tables.append(pd.read_parquet(Path(folder) / keys.PREDICTIONS_FILE))
     judged = evaluate(Predictions.of(pd.concat(tables)), roles=ROLES)
-    scores = {arm: judged.scores["patient"][arm].scores["acc_macro"].mean for arm in ARMS}
-    answers = {question.name: question.answer.value for question in judged.verdict.questions}
-    return {"truth": truth, "seed": seed} | scores | answers
+    row: dict[str, object] = {"truth": truth, "seed": seed}
+    for arm in ARMS:
+        score = judged.scores["patient"][arm].scores["acc_macro"]
+        row |= {
+            arm: score.mean,
+            f"{arm}_low": score.interval.low,
+            f"{arm}_high": score.interval.high,
+        }
+    for asked in judged.verdict.questions:
+        row[asked.name], found = asked.answer.value, asked.contrast
+        if found is not None:  # else the arms predict the very same
+            ends = {"low": found.interval.low, "high": found.interval.high, "p": found.p}
+            row |= {f"{asked.name}_{name}": value for name, value in ends.items()}
+            row[f"{asked.name}_difference"] = found.difference
+    return row
 
 
 def answered(said: Counter[str], expected: tuple[str, str] | None) -> list[str]:
@@ -81,6 +100,23 @@ def answered(said: Counter[str], expected: tuple[str, str] | None) -> list[str]:
         return [", ".join(f"{name} {n}" for name, n in sorted(said.items())), "-", "-"]
     shares = [said[name] / count for name in (*expected, "undecided")]
     return [f"{share:.2f} ± {(share * (1 - share) / count) ** 0.5:.2f}" for share in shares]
+
+
+def covered(table: pd.DataFrame, values: Mapping[str, str]) -> list[str]:
+    """Returns how often intervals cover the mean over the other cohorts, and their width.
+
+    Args:
+        table: The cohorts of one truth.
+        values: Where a value stands, by what its interval's columns begin with.
+    """
+    columns = [[column, f"{name}_low", f"{name}_high"] for name, column in values.items()]
+    value, low, high = np.stack([table[own].to_numpy(float).T for own in columns], axis=1)
+    known = np.isfinite(value)
+    others = (np.nansum(value, axis=1, keepdims=True) - value) / (known.sum(1, keepdims=True) - 1)
+    hits = np.where(known, (low <= others) & (others <= high), np.nan)
+    # The intervals of one cohort go together: the error is one of cohorts.
+    error = np.nanstd(np.nanmean(hits, axis=0), ddof=1) / len(table) ** 0.5
+    return [f"{np.nanmean(hits):.2f} ± {error:.2f}", f"{np.nanmean(high - low):.2f}"]
 
 
 def main() -> None:
@@ -117,13 +153,23 @@ def main() -> None:
           "error")  # fmt: skip
     print("\n| truth | cohorts | question | right | wrong | undecided |\n|---|---|---|---|---|---|")
     for truth, own in table.groupby("truth", sort=False):
-        for name in ("bedside", "map_at_hand", "whose_map"):
+        for name in QUESTIONS:
             cells = answered(Counter(own[name]), EXPECTED[str(truth)].get(name))
             print(f"| {truth} | {len(own)} | {name} | " + " | ".join(cells) + " |")
     print(f"\n| truth | {' | '.join(ARMS)} |\n|---|{'---|' * len(ARMS)}")
     for truth, own in table.groupby("truth", sort=False):
         cells = (f"{own[arm].mean():.3f} ± {own[arm].std():.3f}" for arm in ARMS)
         print(f"| {truth} | " + " | ".join(cells) + " |")
+    if len(seeds) > 2:
+        print("\n| truth | intervals of | cover | width | rejected at 5 % |\n|---|---|---|---|---|")
+        for truth, own in table.groupby("truth", sort=False):
+            print(
+                f"| {truth} | values | {' | '.join(covered(own, {arm: arm for arm in ARMS}))} | - |"
+            )
+            for name in QUESTIONS:
+                cells = covered(own, {name: f"{name}_difference"})
+                rejected = (own[f"{name}_p"].astype(float) < ALPHA).mean()
+                print(f"| {truth} | {name} | {' | '.join(cells)} | {rejected:.2f} |")
 
 
 if __name__ == "__main__":

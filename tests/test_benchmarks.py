@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -33,3 +36,15 @@ def test_a_benchmark_prints_its_table(tmp_path, words, said):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert said in done.stdout
+
+
+def test_coverage_over_cohorts_is_that_of_normal_intervals(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    covered = importlib.import_module("verdicts").covered
+    error = np.random.default_rng(0).normal(0.0, 0.1, (2, 4000))
+    table = pd.DataFrame({"a": 0.5 + error[0], "b": error[1], "b_low": np.nan, "b_high": np.nan})
+    table = table.assign(a_low=table["a"] - 0.1, a_high=table["a"] + 0.1)  # one standard deviation
+    table.loc[:9, "a"] = np.nan
+    assert covered(table, {"a": "a"}) == ["0.68 ± 0.01", "0.20"]
+    table = table.assign(b_low=table["b"] - 0.196, b_high=table["b"] + 0.196)
+    assert covered(table, {"b": "b"}) == ["0.95 ± 0.00", "0.39"]
