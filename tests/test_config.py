@@ -90,7 +90,11 @@ ARMS = {
     "C2": (True, "weighted_pool", *FULL[2:]),
     "C3_linear": FULL,
     "C3_sigmoid": (True, "spatiotemporal", True, *FULL[3:]),
-    **{f"K_{name}": FULL for name in (*CONTROLS, "withheld", "swapped") if name != "prior"},
+    **{
+        f"K_{name}": FULL
+        for name in (*CONTROLS, "withheld", "swapped", "permuted")
+        if name != "prior"
+    },
     "K_map_only": (*PLAIN, "given", (0.0, 0.0, 0.0)),
     "P0": (*PLAIN, "predicted", (0.0, 0.0, 1.0)),
     "P1": (*POOLED, "predicted", (0.0, 0.0, 0.0)),
@@ -123,6 +127,7 @@ def test_an_arm_switches_what_its_name_says(name):
     assert config.data.control == drawn
     tested = {"K_withheld": "uniform", "K_swapped": "shuffled"}
     assert config.data.test_control == tested.get(name)
+    assert config.data.permute_labels == (name == "K_permuted")
     assert config.model.lambda_distill == (name == "P3")
 
 

@@ -89,6 +89,7 @@ class DataConfig:
     test_control: str | None = None
     test_noise: str | None = None
     test_noise_strength: float = setting(0.0, NOT_NEGATIVE)
+    permute_labels: bool = False
     batch_size: int = setting(16, POSITIVE)
     num_workers: int = setting(0, NOT_NEGATIVE)
     cache_dir: str | None = None
@@ -239,6 +240,7 @@ class RolesConfig:
     map_only: str | None = "K_map_only"
     withheld: str | None = "K_withheld"
     swapped: str | None = "K_swapped"
+    permuted: str | None = "K_permuted"
     bedside: str | None = "B1"
     taught: str | None = "P2"
     untaught: str | None = "P1"
@@ -274,7 +276,7 @@ class StudyConfig:
     arms: list[str] = setting(
         ["B0", "B1", "B2", "B3", "B4", "C1", "C2", "C3_linear", "C3_sigmoid", "K_shuffled",
          "K_shuffled_within_class", "K_uniform", "K_centre", "K_random", "K_map_only",
-         "K_withheld", "K_swapped", "P0", "P1", "P2", "P3", "P_shuffled",
+         "K_withheld", "K_swapped", "K_permuted", "P0", "P1", "P2", "P3", "P_shuffled",
          "P_prior"],
         listed(least=1),
     )  # fmt: skip

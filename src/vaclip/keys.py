@@ -177,6 +177,8 @@ LOOK_REMOVAL: Final = ("deletion", "insertion")
 """By how much better a map tells what the diagnosis rests on than a random one."""
 LOOK_RANDOMISED: Final = "randomised"
 """Correlation with the map of the same network with random weights."""
+LOOK_PERMUTED: Final = "permuted"
+"""Correlation with the map of the same network, trained on labels dealt anew between patients."""
 LOOK_VALUE: Final = "value"
 LOOK_COLUMNS: Final = (
     PRED_ARM,

@@ -52,13 +52,13 @@ def test_the_default_study_has_every_arm_and_variant_on_every_fold_once(default)
     across = [f"B3@annotators={a}>{b}" for a in ANNOTATORS for b in ANNOTATORS]
     wanted = {*study.arms, *noise, *low_data, *across}
     assert set(found) == {(arm, fold, 0) for arm in wanted for fold in range(FOLDS)}
-    assert len(study.arms) == 23
+    assert len(study.arms) == 24
 
 
 def test_no_model_is_trained_twice(default):
     hashes = [(training_hash(job.config), job.fold) for job in default]
     assert len(set(hashes)) == len(hashes)
-    assert len(default) == 28 * FOLDS  # 20 arms, 6 shares of patients, 2 annotators
+    assert len(default) == 29 * FOLDS  # 21 arms, 6 shares of patients, 2 annotators
 
 
 def test_arms_that_differ_at_test_alone_share_a_training(default):

@@ -25,7 +25,7 @@ from vaclip.files import read_arrays
 from vaclip.runs.prepare import prepare_fold, split_plan
 from vaclip.training.checkpoint import load_model
 
-ARMS = ["B0", "B3", "K_withheld", "P2", "P_shuffled"]
+ARMS = ["B0", "B3", "K_withheld", "K_permuted", "P2", "P_shuffled"]
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +78,9 @@ def test_the_arms_with_a_role_are_audited_on_a_stated_number_of_clips(ablation, 
     assert "predicted" in maps["P2"] & maps["P_shuffled"]
     assert not {"predicted", "gate"} & (maps["B0"] | maps["B3"])
     assert set(keys.LOOK_FLOORS) <= maps["B0"]
+    against = table[table["measure"] == keys.LOOK_PERMUTED]
+    assert set(against["arm"]) == {"B3"}  # the method, against itself trained on other labels
+    assert set(against["map"]) == {"gradcam", "integrated_gradients", "occlusion"}
 
 
 def test_a_value_is_that_of_the_checkpoint_and_the_clinicians_map(ablation, table):
@@ -97,6 +100,26 @@ def test_a_value_is_that_of_the_checkpoint_and_the_clinicians_map(ablation, tabl
                 own = look_arrays(model, segment_inputs(segments[number], "cpu"))["predicted"]
                 truth = grid_maps(segments[number][keys.ATTN_MAP][None], own.shape[1:])
                 assert rows[clip] == pytest.approx(correlation(own, truth)[0], abs=1e-4)
+
+
+def test_the_method_is_compared_with_itself_trained_on_permuted_labels(ablation, table):
+    models = {}
+    for arm in ("B3", "K_permuted"):
+        job = next(job for job in ablation.jobs if job.config.arm == arm)
+        where = job_folder(ablation.folder, job.name)
+        models[arm], _ = load_model(where / "fold_0/checkpoints/best.ckpt")
+    plan = split_plan(ablation.config, ablation.prepared.study).folds[0]
+    segments = prepare_fold(ablation.config, ablation.prepared, plan)["test"]
+    rows = table[(table["measure"] == keys.LOOK_PERMUTED) & (table["map"] == "gradcam")]
+    rows = rows.set_index(["clip_id", "segment"])["value"]
+    assert len(rows) == 2
+    for number, (position, segment, _) in enumerate(segments.segments):
+        clip = segments.items[position].cached.clip.clip_id
+        if (clip, segment) in rows:
+            inputs = segment_inputs(segments[number], "cpu")
+            own, other = (look_arrays(models[arm], inputs)["gradcam"] for arm in models)
+            assert not np.array_equal(own, other)
+            assert rows[clip, segment] == pytest.approx(correlation(own, other)[0], abs=1e-4)
 
 
 def test_it_goes_on_where_it_was_stopped_and_makes_nothing_twice(ablation, table):

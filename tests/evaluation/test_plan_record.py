@@ -32,7 +32,7 @@ def test_the_content_names_the_contrasts_that_the_arms_allow():
             "baseline": "B0", "method": "B3", "shuffled": "K_shuffled", "map_only": None,
             "bedside": "B1", "controls": ["K_centre", "K_uniform"], "pairs": [["B4", "B3"]],
             "withheld": None, "swapped": None, "taught": None, "untaught": None,
-            "taught_shuffled": None, "prior": None,
+            "taught_shuffled": None, "prior": None, "permuted": None,
         },
     }  # fmt: skip
 

@@ -63,6 +63,7 @@ def judged(
     blinding=NOT_RECORDED,
     cut=None,
     closure=None,
+    permuted=None,
     roles=ROLES,
     **found,
 ):
@@ -86,7 +87,9 @@ def judged(
     ]
     for pair, p in zip(primary, holm([made[pair].p for pair in primary]), strict=True):
         made[pair] = replace(made[pair], p_holm=p)
-    evidence = Evidence(chance, map_alone, auroc, same_maps, blinding, cut, closure=closure)
+    evidence = Evidence(
+        chance, map_alone, auroc, same_maps, blinding, cut, closure=closure, permuted=permuted
+    )
     return verdict(made, roles, evidence)
 
 
@@ -220,6 +223,16 @@ def test_a_gain_that_leaves_the_ranking_as_it_is_is_a_shift_of_the_cut(auroc, an
 def test_the_map_tells_the_diagnosis_only_above_chance(alone, said):
     sentences = judged(gain=UNCLEAR, map_alone=alone).questions[1].sentences
     assert any("map alone tells the diagnosis" in sentence for sentence in sentences) == said
+
+
+@pytest.mark.parametrize(
+    ("permuted", "said"),
+    [(score(0.9), True), (score(0.35), False), (score(0.45, half=0.2), False), (None, False)],
+)
+def test_what_learns_from_permuted_labels_is_told_of_only_above_chance(permuted, said):
+    roles = replace(ROLES, permuted="K_permuted")
+    caveats = judged(gain=UNCLEAR, permuted=permuted, roles=roles).caveats
+    assert any("Look for a leak: K_permuted" in sentence for sentence in caveats) == said
 
 
 @pytest.mark.parametrize(

@@ -179,9 +179,15 @@ def test_the_same_network_with_other_weights_looks_elsewhere(found):
         values = scores(table, which, keys.LOOK_RANDOMISED)
         np.testing.assert_allclose(values[rows], correlation(looked, random)[rows], atol=1e-5)
         assert np.nanmax(values) < 0.99
-    itself = look_audit(model, model, own)
+    itself = look_audit(model, model, own, permuted=other)
     values = scores(itself, "gradcam", keys.LOOK_RANDOMISED)
     np.testing.assert_allclose(values[np.isfinite(values)], 1)
+    for which in MODEL_MAPS:
+        one, two = (
+            scores(table, which, keys.LOOK_RANDOMISED),
+            scores(itself, which, keys.LOOK_PERMUTED),
+        )
+        np.testing.assert_array_equal(one, two)
 
 
 def test_every_map_and_the_clinicians_are_removed(found):

@@ -67,6 +67,19 @@ def test_a_share_of_the_training_patients_leaves_the_other_splits_alone(folds_of
         assert patients_of(half[split]) == patients_of(whole[split])
 
 
+def test_labels_are_permuted_where_nobody_is_tested(folds_of):
+    own, permuted = folds_of(), folds_of("data.permute_labels=true")
+    labels = {
+        name: {split: [item.label for item in fold[split].items] for split in fold}
+        for name, fold in (("own", own), ("permuted", permuted))
+    }
+    assert labels["permuted"]["test"] == labels["own"]["test"]
+    assert labels["permuted"]["train"] != labels["own"]["train"]
+    for split in ("train", "val"):
+        assert sorted(labels["permuted"][split]) == sorted(labels["own"][split])
+        assert all(same(maps_of(own[split]), maps_of(permuted[split])))
+
+
 def test_maps_are_shuffled_among_the_patients_that_are_trained_on(folds_of):
     half = folds_of("split.train_fraction=0.5", "data.control=shuffled", "data.annotators=[ann]")
     own = {item.map_id for item in folds_of("data.annotators=[ann]")["train"].items}

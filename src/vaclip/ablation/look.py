@@ -47,7 +47,7 @@ from vaclip.training.checkpoint import load_model
 
 ROLES: Final = ("taught", "untaught", "taught_shuffled", "bedside", "method", "baseline")
 """The roles whose arms are audited."""
-_MADE_BY = 1  # goes up when what is in a model's table changes
+_MADE_BY = 2  # goes up when what is in a model's table changes
 _MODEL = "model"
 _WORDS: Final[dict[Any, Any]] = dict.fromkeys(
     (keys.PRED_ARM, keys.PRED_PATIENT, keys.PRED_CLIP, keys.LOOK_MAP, keys.LOOK_MEASURE, _MODEL),
@@ -68,6 +68,8 @@ class _Model:
     place: Path
     """Of the arm's predictions."""
     checkpoint: Path
+    permuted: Path | None
+    """That of the same, trained on labels that were dealt anew; None where there is none."""
     prepared: PreparedStudy
 
 
@@ -107,6 +109,7 @@ def write_looks(
         elif len(table):
             tables.append((own, table))
         progress(number, len(found))
+    next(made, None)  # joblib warns where nobody asks to the end
     for arm, why in refused.items():
         _LOG.info("where %s looks cannot be told: %s", arm, why)
     for name in (keys.LOOK_FILE, keys.LOOK_CASES_FILE):
@@ -124,8 +127,14 @@ def _models(ablation: Ablation, done: Sequence[Job]) -> list[_Model]:
     roles = ablation.study.roles
     arms = {arm for role in ROLES if (arm := getattr(roles, role)) is not None}
     prepared: dict[str, PreparedStudy] = {}
+    finished = [job for job in ablation.jobs if job in done]
+    permuted = {
+        (job.seed, job.fold): _checkpoint(ablation, job)
+        for job in finished
+        if job.config.arm == roles.permuted
+    }
     found = []
-    for job in (job for job in ablation.jobs if job in done):
+    for job in finished:
         folder = job_folder(ablation.folder, job.name)
         for config in (job.config, *job.tests):
             if config.arm not in arms:
@@ -134,19 +143,28 @@ def _models(ablation: Ablation, done: Sequence[Job]) -> list[_Model]:
             if features not in prepared:
                 prepared[features] = with_tokens(config, ablation.prepared)
             place = arm_folder(folder, job, config.arm)
-            checkpoint = checkpoint_path(fold_folder(folder, job.fold), "best")
-            found.append(_Model(job, config, place, checkpoint, prepared[features]))
+            against = permuted.get((job.seed, job.fold)) if config.arm == roles.method else None
+            checkpoint = _checkpoint(ablation, job)
+            found.append(_Model(job, config, place, checkpoint, against, prepared[features]))
     return found
+
+
+def _checkpoint(ablation: Ablation, job: Job) -> Path:
+    return checkpoint_path(fold_folder(job_folder(ablation.folder, job.name), job.fold), "best")
 
 
 def _looked(own: _Model, clips: int, device: str) -> pd.DataFrame | str:
     """Makes the table of a model, or returns why there is none."""
     model, about = load_model(own.checkpoint, device)
-    return why_no_place(model) or _audit(own, model, _untrained(own, about["model"], device), clips)
+    if why := why_no_place(model):
+        return why
+    permuted = None if own.permuted is None else load_model(own.permuted, device)[0]
+    return _audit(own, model, _untrained(own, about["model"], device), permuted, clips)
 
 
 def _made_of(own: _Model, clips: int) -> str:
-    return json_digest([_MADE_BY, clips, content_digest(own.checkpoint)])[:16]
+    networks = [path and content_digest(path) for path in (own.checkpoint, own.permuted)]
+    return json_digest([_MADE_BY, clips, *networks])[:16]
 
 
 def _kept(own: _Model, clips: int) -> pd.DataFrame | None:
@@ -160,7 +178,11 @@ def _kept(own: _Model, clips: int) -> pd.DataFrame | None:
 
 
 def _audit(
-    own: _Model, model: VideoAttentionCLIP, untrained: VideoAttentionCLIP, clips: int
+    own: _Model,
+    model: VideoAttentionCLIP,
+    untrained: VideoAttentionCLIP,
+    permuted: VideoAttentionCLIP | None,
+    clips: int,
 ) -> pd.DataFrame:
     """Makes the table of a model, and keeps it; it is empty where no test clip has a map."""
     shown, truth, prior = _segments(own)
@@ -174,7 +196,7 @@ def _audit(
         prior,
         tuple(_maps(one, chosen) for one in _of_each_annotator(own, truth, chosen)),
     )
-    table = look_audit(model, untrained, audited, seed=own.config.seed)
+    table = look_audit(model, untrained, audited, permuted=permuted, seed=own.config.seed)
     rows = [truth.items[truth.segments[n][0]].cached.clip for n in chosen]
     position = table.pop(POSITION)
     table[keys.PRED_ARM] = own.config.arm

@@ -333,8 +333,10 @@ def reach_verdict(
     chance = 1 / len(predictions.classes)
     if roles is None:
         return verdict({}, None, Evidence(chance))
-    map_only = scores.get(roles.map_only or "")
-    alone = map_only.scores[HEADLINE] if map_only else None
+    alone, permuted = (
+        scores[arm].scores[HEADLINE] if arm and arm in scores else None
+        for arm in (roles.map_only, roles.permuted)
+    )
     auroc = cut = None
     if {roles.method, roles.baseline} <= set(predictions.jobs):
         auroc = compare(predictions, roles.method, roles.baseline, "auroc_macro", **_NO_DRAWS)
@@ -343,7 +345,9 @@ def reach_verdict(
     contrasts = {(c.first, c.second): c for family in families.values() for c in family}
     closed = closure_of(predictions, roles, contrasts)
     gain = looks.gain(roles.taught) if looks else None
-    evidence = Evidence(chance, alone, auroc, same, blinding, cut, following, closed, gain)
+    evidence = Evidence(
+        chance, alone, auroc, same, blinding, cut, following, closed, gain, permuted
+    )
     return verdict(contrasts, roles, evidence)
 
 

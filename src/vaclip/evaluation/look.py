@@ -29,6 +29,7 @@ _LIMITS: Final = {
     "energy": (0.0, 1.0),
     "auc_shuffled": (0.0, 1.0),
     keys.LOOK_RANDOMISED: (-1.0, 1.0),
+    keys.LOOK_PERMUTED: (-1.0, 1.0),
 }
 """What a measure cannot leave; an interval of few patients would."""
 _ANYTHING: Final = (-math.inf, math.inf)

@@ -36,6 +36,7 @@ class Roles:
         untaught: The same, taught by nobody.
         taught_shuffled: The same, taught with another patient's maps.
         prior: The arm that is pooled by the mean map of the training patients.
+        permuted: The method, trained on labels that were dealt anew between patients.
     """
 
     baseline: str
@@ -52,6 +53,7 @@ class Roles:
     untaught: str | None = None
     taught_shuffled: str | None = None
     prior: str | None = None
+    permuted: str | None = None
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Roles:
@@ -71,6 +73,7 @@ class Roles:
             margin=float(content.get("margin", MARGIN)),
             withheld=content.get("withheld"),
             swapped=content.get("swapped"),
+            permuted=content.get("permuted"),
         )
 
     @property

@@ -28,7 +28,8 @@ half of the clips or more the other patient's annotation is the very same. Else 
 
 Beside them it is said whether the map alone tells the diagnosis, only if its interval lies above
 chance; whether the method follows the map of another patient (`vaclip.evaluation.follow`), only if
-the interval of rate less base rate lies above 0; and how the method stands against the controls.
+the interval of rate less base rate lies above 0; how the method stands against the controls; and
+that there may be a leak where the method, trained on permuted labels, lies above chance.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ class Evidence:
         cut: Method against baseline at thresholds from validation; None where there are none.
         following: How often the method follows another patient's map; None where it was not tested.
         closure: How much of the method's gain the taught arm has; None without such an arm.
+        permuted: The score of the method trained on labels dealt anew; None without such an arm.
         map_gain: What the taught arm's map tells more than a prior map; None where nobody looked.
     """
 
@@ -86,6 +88,7 @@ class Evidence:
     following: Following | None = None
     closure: Closure | None = None
     map_gain: LookScore | None = None
+    permuted: Score | None = None
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,10 @@ def verdict(contrasts: Mapping[Pair, Contrast], roles: Roles | None, evidence: E
         for question, controls in zip(questions, beside, strict=True)
     )
     used = [contrast for contrast in (bedside, gain, fusion, whose) if contrast]
-    caveats = tuple(_hole(c) for c in used if c.jobs < c.jobs_of_either)
+    caveats = (
+        *(_hole(c) for c in used if c.jobs < c.jobs_of_either),
+        *_learned_from_nothing(roles, evidence),
+    )
     return Verdict(questions, caveats, _annotators(evidence.blinding) if used else "")
 
 
@@ -249,6 +255,17 @@ def _map_alone(roles: Roles, evidence: Evidence) -> list[str]:
     return [
         f"The map alone tells the diagnosis: {roles.map_only} {score.mean:.3f} ({score.interval}), "
         f"chance {evidence.chance:.3f}."
+    ]
+
+
+def _learned_from_nothing(roles: Roles, evidence: Evidence) -> list[str]:
+    score = evidence.permuted
+    if score is None or not score.interval.low > evidence.chance:
+        return []
+    return [
+        f"Look for a leak: {roles.permuted}, which was trained on other patients' diagnoses, is "
+        f"above chance, as one of 40 honest ones is: {score.mean:.3f} ({score.interval}), chance "
+        f"{evidence.chance:.3f}."
     ]
 
 

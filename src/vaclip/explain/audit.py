@@ -1,7 +1,8 @@
 """The look audit of a model: its maps against the clinicians', with floor and ceiling.
 
 Beside the agreement it asks of each map whether it is faithful (`vaclip.explain.removal`), and
-whether it is sane: the same network with random weights must look elsewhere (Adebayo et al. 2018).
+whether it is sane: the same network with random weights, or trained on labels that were dealt anew,
+must look elsewhere (Adebayo et al. 2018).
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ def look_audit(
     untrained: VideoAttentionCLIP,
     audited: Audited,
     *,
+    permuted: VideoAttentionCLIP | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Judges each map of a model.
@@ -71,6 +73,7 @@ def look_audit(
         model: In evaluation mode, with tokens.
         untrained: The same network with random weights.
         audited: The segments, one or more.
+        permuted: The same network trained on labels that mean nothing, where there is one.
         seed: Of the random maps of removal.
 
     Returns:
@@ -78,15 +81,20 @@ def look_audit(
         has no row.
     """
     count = len(audited.shown)
+    others = {keys.LOOK_RANDOMISED: untrained}
+    if permuted is not None:
+        others[keys.LOOK_PERMUTED] = permuted
     device = str(next(model.parameters()).device)
     found: Found = defaultdict(lambda: np.full(count, np.nan))
     looked: dict[str, list[Maps]] = defaultdict(list)
     for row, segment in enumerate(audited.shown):
         inputs, costly = segment_inputs(segment, device), row % OCCLUDED == 0
-        own, random = (look_arrays(one, inputs, occlude=costly) for one in (model, untrained))
+        own = look_arrays(model, inputs, occlude=costly)
         for which, alone in own.items():
             looked[which].append(alone)
-            found[which, keys.LOOK_RANDOMISED][row] = correlation(alone, random[which])[0]
+        for measure, network in others.items():
+            for which, maps in look_arrays(network, inputs, occlude=costly).items():
+                found[which, measure][row] = correlation(own[which], maps)[0]
         if not costly:
             looked["occlusion"].append(np.zeros_like(own["gradcam"]))
             continue

@@ -95,7 +95,7 @@ def _agreement(looks: Looks) -> Table:
 
 
 def _removal(looks: Looks) -> Table:
-    measures = (*keys.LOOK_REMOVAL, keys.LOOK_RANDOMISED)
+    measures = (*keys.LOOK_REMOVAL, keys.LOOK_RANDOMISED, keys.LOOK_PERMUTED)
     return Table(
         "look_removal",
         "Whether a map shows what the diagnosis rests on. Deletion and insertion: by how much the "
@@ -103,8 +103,9 @@ def _removal(looks: Looks) -> Table:
         "that the map marks most are removed, or shown, first; above 0 the map is faithful. They, "
         "and all of occlusion, are of every fourth of the clips. Random "
         "weights: CC with the map of the same network untrained; near 1 the map says little of "
-        f"what was learned. {_BELOW.capitalize()}.",
-        ("Arm", "Map", "Deletion", "Insertion", "Random weights"),
+        "what was learned. Permuted labels: the same with the network that was trained on other "
+        f"patients' diagnoses. {_BELOW.capitalize()}.",
+        ("Arm", "Map", "Deletion", "Insertion", "Random weights", "Permuted labels"),
         _rows(looks, measures, _signed),
     )
 

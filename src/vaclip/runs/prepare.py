@@ -19,6 +19,7 @@ from vaclip.data.cache import SampleSettings, cache_study, clip_cache, map_ident
 from vaclip.data.control_maps import with_control_maps
 from vaclip.data.datamodule import clip_items, fold_datasets
 from vaclip.data.dataset import ClipItem, SegmentDataset
+from vaclip.data.permuted_labels import with_permuted_labels
 from vaclip.data.prior_map import prior_map
 from vaclip.data.splits import (
     SPLITS,
@@ -186,7 +187,7 @@ def split_plan(config: Config, study: Study) -> SplitPlan:
 def prepare_fold(
     config: Config, prepared: PreparedStudy, fold: dict[str, tuple[str, ...]]
 ) -> dict[str, SegmentDataset]:
-    """Returns the segments of a fold by split, with the maps that the settings ask for."""
+    """Returns the segments of a fold by split, with maps and labels as the settings ask for."""
     data = config.data
     if config.split.train_fraction < 1:
         fold = {**fold, "train": _fewer_to_train_on(config, prepared.study, fold)}
@@ -196,6 +197,8 @@ def prepare_fold(
         for item in _with_controls(config, prepared, fold)
         if item.cached.clip.patient_id in used
     ]
+    if data.permute_labels:
+        items = with_permuted_labels(items, [fold["train"], fold["val"]], config.seed)
     noise = (
         MapNoise(data.test_noise, data.test_noise_strength, config.seed)
         if data.test_noise
