@@ -125,6 +125,6 @@ def print_plan(ablation: Ablation) -> None:
     seconds = per_job * sum(job.cost for job in left) / at_once
     console.print(
         f"{len(left)} to run, {at_once} at once: about {duration(seconds)} on this machine "
-        f"({source}).",
+        f"({source}; the look audit and the report come after).",
         highlight=False,
     )
