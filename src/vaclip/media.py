@@ -28,7 +28,7 @@ _HEAD = 512  # bytes that tell what a file is
 _AS_VIDEO = "export it as MP4, with every picture and at its true rate"
 _AS_ARRAY = f"as a video: {_AS_VIDEO}; as a map: give it its own suffix"
 _ARCHIVE = "an archive: unpack it, and make one video of the pictures of each clip"
-_DICOM = f"a DICOM file, which is not read yet: {_AS_VIDEO}"
+_DICOM = "a DICOM file: `vaclip data import dicom` makes clips of cines"
 _MAGIC = {
     b"II*\0": f"a TIFF file: {_AS_VIDEO}",
     b"MM\0*": f"a TIFF file: {_AS_VIDEO}",

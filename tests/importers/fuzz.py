@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 from datetime import date
 from multiprocessing import get_context
@@ -192,8 +193,10 @@ def _reader(words: list[str], folder: Path) -> Callable[[], None]:
             assert clip.video.resolve().is_relative_to(folder.resolve()), clip.video
         rules = dataclasses.replace(import_rules(options), skip_unmatched=True)
         plan = plan_import(options.into, [*exports, export], rules)
-        for name in (*plan.files, *plan.videos):
+        for name in (*plan.files, *plan.videos, *plan.recordings):
             inside_folder(options.into, name)
+        for recording in plan.recordings.values():
+            deque(recording.pictures(), maxlen=0)
 
     return read
 

@@ -11,6 +11,7 @@ IMPORTERS = Registry(
         "clinicalclip": "vaclip.importers.tables.clinicalclip:ClinicalClipImporter",
         "coco": "vaclip.importers.poses.coco:CocoImporter",
         "cvat": "vaclip.importers.drawings.cvat:CvatImporter",
+        "dicom": "vaclip.importers.videos.dicom:DicomImporter",
         "dlc": "vaclip.importers.poses.dlc:DLCImporter",
         "gaze": "vaclip.importers.gaze.importer:GazeImporter",
         "label_studio": "vaclip.importers.drawings.label_studio:LabelStudioImporter",

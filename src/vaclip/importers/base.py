@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from vaclip.importers.videos.recording import Recording
 from vaclip.maps.gaze import Gaze
 from vaclip.maps.shapes import Shapes
 from vaclip.maps.source import Region
@@ -36,6 +37,7 @@ class NewClip:
         start_s: Where the clip begins in the video, in seconds; None for its beginning.
         end_s: Where it ends; None for its end.
         extra: Further columns.
+        recording: How the video is made, where ``video`` is no video yet.
     """
 
     clip_id: str
@@ -47,6 +49,7 @@ class NewClip:
     start_s: float | None = None
     end_s: float | None = None
     extra: dict[str, str] = field(default_factory=dict)
+    recording: Recording | None = None
 
 
 @dataclass(frozen=True)

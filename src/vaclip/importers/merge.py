@@ -21,6 +21,7 @@ from vaclip.files import content_digest
 from vaclip.importers.base import Export, NewAnnotation, NewClip, NewPose
 from vaclip.importers.names import VideoNames
 from vaclip.importers.plan import (
+    VIDEOS,
     Plan,
     Rules,
     path_in_study,
@@ -157,7 +158,13 @@ def _clip_row(plan: Plan, clip: NewClip, wrong: list[str]) -> Row:
 
 
 def _video(plan: Plan, clip: NewClip, wrong: list[str]) -> str:
-    """Returns the path of a clip's video in the study, and plans to copy it there."""
+    """Returns the path of a clip's video in the study, and plans to copy or make it there."""
+    if clip.recording is not None:  # its name says what it is of
+        made = str(PurePosixPath(VIDEOS) / clip.name)
+        if not (plan.root / made).is_file():
+            plan.counts["videos"] += made not in plan.recordings
+            plan.recordings[made] = clip.recording
+        return made
     name = path_in_study(plan.root, clip.video, clip.name)
     target = plan.root / name
     if target.exists() and target.samefile(clip.video):

@@ -9,6 +9,7 @@ from typing import Any
 
 from vaclip.errors import VaclipError
 from vaclip.files import inside_folder
+from vaclip.importers.videos.recording import Recording
 from vaclip.maps.source import Region
 from vaclip.study.study import ANNOTATION_COLUMNS, REQUIRED_CLIP_COLUMNS
 from vaclip.study.study_yaml import UNRECORDED, read_head
@@ -48,6 +49,7 @@ class Plan:
         clips: The rows of clips.csv.
         annotations: The rows of attention.csv.
         videos: Where to copy videos from, by path in the study.
+        recordings: How videos are made, by path in the study.
         files: The content of other files, by path in the study.
         imported: Ids of the clips that the exports bring.
         counts: What is new, for people to read.
@@ -61,6 +63,7 @@ class Plan:
     clips: list[Row]
     annotations: list[Row]
     videos: dict[str, Path] = field(default_factory=dict)
+    recordings: dict[str, Recording] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     imported: set[str] = field(default_factory=set)
     counts: Counter[str] = field(default_factory=Counter)

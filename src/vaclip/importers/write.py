@@ -27,14 +27,30 @@ def carry_out(
         progress: Called with (done, total) after each video.
 
     Raises:
-        VaclipError: If videos cannot be linked, or a folder of the study leads out of it.
+        VaclipError: If videos cannot be linked or made, or a folder of the study leads out of it.
     """
     # Asked before anything is written: a folder of the study may be a link to somewhere else.
-    targets = {name: inside_folder(plan.root, name) for name in (*plan.videos, *plan.files)}
+    places = (*plan.videos, *plan.recordings, *plan.files)
+    targets = {name: inside_folder(plan.root, name) for name in places}
+    total = len(plan.videos) + len(plan.recordings)
     for done, (name, source) in enumerate(plan.videos.items(), start=1):
         _place(source, targets[name], link=link)
         if progress:
-            progress(done, len(plan.videos))
+            progress(done, total)
+    failures = []
+    for done, (name, recording) in enumerate(plan.recordings.items(), start=1 + len(plan.videos)):
+        try:
+            recording.write(targets[name])
+        except VaclipError as error:
+            failures.append(str(error))
+        if progress:
+            progress(done, total)
+    if failures:
+        listed = "\n".join(f"  {failure}" for failure in failures)
+        raise VaclipError(
+            f"{len(failures)} of {len(plan.recordings)} videos cannot be made, so no table was "
+            f"written; move these files away and repeat the command, which goes on:\n{listed}"
+        )
     for name, content in plan.files.items():
         _write(targets[name], content)
     head = yaml.safe_dump(plan.head, sort_keys=False, allow_unicode=True)
