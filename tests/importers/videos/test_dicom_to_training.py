@@ -1,0 +1,78 @@
+"""A folder of cines of every transfer syntax, from the archive to a prediction."""
+
+from __future__ import annotations
+
+import dicom_files as made
+import numpy as np
+import pandas as pd
+import pytest
+from pydicom import uid
+
+from conftest import read_rows, write_rows
+from vaclip.audit.inspect import inspect_video
+from vaclip.commands.main import main
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def run(*words):
+    try:
+        main([str(word) for word in words])
+    except SystemExit as stopped:
+        if stopped.code:
+            raise
+
+
+def write_archive(folder):
+    """Sixteen cines of sixteen patients, of two classes that are told by how bright they are."""
+    dark, bright = made.colours(20) // 3, 255 - made.colours(20) // 3
+    makers = [
+        lambda path, p, **k: made.native(path, p, uid.ImplicitVRLittleEndian, **k),
+        lambda path, p, **k: made.native(path, p, uid.ExplicitVRBigEndian, **k),
+        lambda path, p, **k: made.native(path, p, uid.DeflatedExplicitVRLittleEndian, **k),
+        lambda path, p, **k: made.by_pydicom(path, p, uid.RLELossless, **k),
+        lambda path, p, **k: made.by_pydicom(path, p, uid.JPEG2000Lossless, **k),
+        lambda path, p, **k: made.by_ffmpeg(
+            path, p, uid.JPEGLSLossless, "jpegls", "rgb24", PlanarConfiguration=0, **k
+        ),
+        lambda path, p, **k: made.by_ffmpeg(
+            path, p, uid.JPEGBaseline8Bit, "mjpeg", "yuvj444p", {"qmin": "1", "qmax": "1"},
+            PhotometricInterpretation="YBR_FULL", **k,
+        ),
+        lambda path, p, **k: made.video(
+            path, made.stream("libx264", "mp4", p), p, uid.MPEG4HP41, **k
+        ),
+    ]  # fmt: skip
+    for number, make in enumerate(makers):
+        for label, pictures in (("dark", dark), ("bright", bright)):
+            make(folder / label / f"{number}.dcm", pictures, PatientID=f"{label}{number}",
+                 FrameTime=str(50 + 10 * (number % 2)))  # fmt: skip
+
+
+def test_from_an_archive_to_a_prediction(tmp_path, monkeypatch):
+    monkeypatch.setenv("VACLIP_CACHE", str(tmp_path / "cache"))
+    archive, study = tmp_path / "archive", tmp_path / "study"
+    write_archive(archive)
+    run("data", "import", "dicom", archive, "--into", study, "--label-from-folder")
+    clips = read_rows(study / "clips.csv")
+    assert len(clips) == len({row["patient_id"] for row in clips}) == 16
+    regions = [{"clip_id": r["clip_id"], "annotator": "reader", "region": "middle"} for r in clips]
+    write_rows(tmp_path / "regions.csv", regions)
+    box = ("--region", "middle=0.25,0.25,0.75,0.75")
+    run("data", "import", "regions", tmp_path / "regions.csv", "--into", study, *box)
+    run("data", "check", study)
+    facts = [inspect_video(study / row["video"]) for row in clips]
+    assert {one.frames for one in facts} == {20}
+    rates = [float(one.rate) for one in facts]
+    np.testing.assert_allclose(sorted(set(rates)), [1000 / 60, 20], rtol=1e-4)
+    run("data", "describe", study)
+    run("data", "preview", study, "--out", tmp_path / "preview.png")
+    small = ["data=folder", f"data.root={study}", "data.frames=4", "data.stride=4",
+             "data.size=[32,32]", "trainer.max_epochs=8", "model.backbone_width=4",
+             "trainer.accelerator=cpu", f"run_dir={tmp_path / 'run'}", "optim.lr=0.01"]  # fmt: skip
+    run("train", "experiment=P2", *small)
+    (checkpoint,) = (tmp_path / "run").rglob("best.ckpt")
+    videos = sorted((study / "videos").iterdir())
+    run("predict", "--checkpoint", checkpoint, *videos, "--out", tmp_path / "predicted")
+    table = pd.read_csv(tmp_path / "predicted" / "predictions.csv")
+    assert len(table) == 16
