@@ -21,6 +21,7 @@ from vaclip.files import content_digest
 from vaclip.importers.base import Export, NewAnnotation, NewClip, NewPose
 from vaclip.importers.names import VideoNames
 from vaclip.importers.plan import (
+    PICTURES,
     VIDEOS,
     Plan,
     Rules,
@@ -164,6 +165,9 @@ def _video(plan: Plan, clip: NewClip, wrong: list[str]) -> str:
         if not (plan.root / made).is_file():
             plan.counts["videos"] += made not in plan.recordings
             plan.recordings[made] = clip.recording
+            if clip.recording.names:
+                names = json.dumps(clip.recording.names, ensure_ascii=False)
+                plan.files[f"{PICTURES}/{clip.name}.json"] = names.encode()
         return made
     name = path_in_study(plan.root, clip.video, clip.name)
     target = plan.root / name

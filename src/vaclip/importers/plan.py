@@ -16,6 +16,8 @@ from vaclip.study.study_yaml import UNRECORDED, read_head
 from vaclip.study.tables import Row, read_table
 
 VIDEOS = "videos"
+PICTURES = "pictures"
+"""Folder of a study: what the pictures were called of which a video was made, by its name."""
 
 
 @dataclass(frozen=True)

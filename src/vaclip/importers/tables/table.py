@@ -8,7 +8,7 @@ import re
 import shlex
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
@@ -16,6 +16,7 @@ from vaclip.errors import VaclipError
 from vaclip.files import inside_folder
 from vaclip.importers.base import Export, Importer, NewClip
 from vaclip.importers.reading import CLOCK, Table, read_table
+from vaclip.importers.videos.pictures import holds_pictures, picture_recording, without_suffix
 from vaclip.study.spelling import quoted
 from vaclip.study.study import CLIP_COLUMNS, NAMED_COLUMNS
 from vaclip.study.suggestions import Suggestions
@@ -45,6 +46,7 @@ class Columns:
         clip_id: The clip; None takes the video's path without its suffix.
         start_s: Where the clip begins, in seconds; None where clips are whole videos.
         end_s: Where it ends.
+        fps: Pictures a second, of clips that are pictures; None for none.
     """
 
     video: str = "video"
@@ -53,6 +55,7 @@ class Columns:
     clip_id: str | None = None
     start_s: str | None = None
     end_s: str | None = None
+    fps: str | None = None
 
 
 class TableImporter(Importer):
@@ -74,9 +77,13 @@ def add_column_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("columns of the table of clips")
     for name, default in (
         ("video", "video"), ("patient", "patient_id"), ("label", "label"),
-        ("clip", "clip_id"), ("start", "start_s"), ("end", "end_s"),
+        ("clip", "clip_id"), ("start", "start_s"), ("end", "end_s"), ("fps", "fps"),
     ):  # fmt: skip
         group.add_argument(f"--{name}-column", metavar="NAME", help=f"default: {default}")
+    group.add_argument(
+        "--fps", type=float, metavar="N",
+        help="pictures a second, where clips are pictures or DICOM and nothing says it",
+    )  # fmt: skip
     group.add_argument(
         "--drop-column", action="append", default=[], metavar="NAME",
         help="a further column that shall not come along; repeatable",
@@ -107,6 +114,7 @@ def read_clips(path: Path, options: argparse.Namespace) -> Export:
         clip_id=optional(options.clip_column, "clip_id"),
         start_s=optional(options.start_column, "start_s"),
         end_s=optional(options.end_column, "end_s"),
+        fps=optional(options.fps_column, "fps"),
     )
     videos = options.videos or path.parent
     if not videos.is_dir():
@@ -119,6 +127,7 @@ def read_clips(path: Path, options: argparse.Namespace) -> Export:
         keep=options.keep_column,
         renamed_labels=renamed_labels(options),
         skip_missing=options.skip_unmatched,
+        fps=options.fps,
     )
 
 
@@ -152,6 +161,7 @@ def clips_of_table(
     keep: Sequence[str] = (),
     renamed_labels: dict[str, str] | None = None,
     skip_missing: bool = False,
+    fps: float | None = None,
 ) -> Export:
     """Turns the rows of a table into clips.
 
@@ -163,6 +173,7 @@ def clips_of_table(
         keep: Further columns that come along although they look personal.
         renamed_labels: New names of labels by old ones.
         skip_missing: Leave out clips whose video is not there.
+        fps: Pictures a second of clips that are pictures, where no column says it.
 
     Raises:
         VaclipError: If a column or a value is missing, a time is none, or a video is not there;
@@ -198,10 +209,12 @@ def clips_of_table(
             clip = _clip(
                 row, where, videos, columns, renamed, {n: names.get(n, n) for n in further}
             )
+            if holds_pictures(clip.video) and clip.video.exists():
+                clip = _of_pictures(clip, row[columns.fps] if columns.fps else "", fps)
         except VaclipError as error:
             wrong[number] = f"{where}: {error}"
         else:
-            if clip.video.is_file():
+            if clip.video.exists():
                 clips.append(clip)
             else:
                 missing[number] = clip
@@ -310,13 +323,34 @@ def _clip(
     )
 
 
+def _of_pictures(clip: NewClip, said: str, fps: float | None) -> NewClip:
+    """Returns a clip whose video is made of pictures."""
+    try:
+        rate = float(said.replace(",", ".")) if said else fps
+    except ValueError:
+        raise VaclipError(f"'{said}' is no number of pictures a second") from None
+    if rate is None:
+        raise VaclipError(
+            f"'{clip.name}' is a series of pictures: say how many a second, by --fps or a column "
+            "fps"
+        )
+    if not 0.1 <= rate <= 1000:
+        raise VaclipError(f"{rate:g} pictures a second; expected 0.1 to 1000")
+    name = without_suffix(clip.name, clip.video)
+    clip_id = (
+        name if clip.clip_id == str(PurePosixPath(clip.name).with_suffix("")) else clip.clip_id
+    )
+    recording = picture_recording(clip.video, rate)
+    return replace(clip, clip_id=clip_id, name=f"{name}.mp4", recording=recording)
+
+
 def _find(videos: Path, name: str) -> tuple[str, Path]:
     """Returns a video's name and path, also where the disk spells accented letters otherwise.
 
     It may not be there.
     """
     for form in (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))):
-        if (path := inside_folder(videos, form, "the folder of videos")).is_file():
+        if (path := inside_folder(videos, form, "the folder of videos")).exists():
             return form, path
     return name, path
 

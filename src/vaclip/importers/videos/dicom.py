@@ -47,9 +47,6 @@ class DicomImporter(Importer):
         add("--label", metavar="NAME", help="the diagnosis of all of them")
         add("--label-from-folder", action="store_true",
             help="the diagnosis is the name of the folder that a file lies in")  # fmt: skip
-        add(
-            "--fps", type=float, metavar="N", help="pictures a second, where a file does not say it"
-        )
         add = parser.add_argument_group("pictures and people").add_argument
         add("--crop-to-region", action="store_true",
             help="of ultrasound: only the largest picture that the file marks, without the screen "

@@ -28,11 +28,13 @@ class Recording:
         pictures: Gives the pictures when it is asked: each (H, W, 3) uint8 RGB, or (H, W) uint8
             grey, all of one size.
         seconds: How long each is shown.
+        names: What each is called, where annotations of pictures know them by name.
     """
 
     what: str
     pictures: Callable[[], Iterator[NDArray[np.uint8]]]
     seconds: Sequence[float]
+    names: tuple[str, ...] = ()
 
     def write(self, target: Path) -> None:
         """Writes lossless H.264 in MP4: every picture, at its own time.
