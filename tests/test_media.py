@@ -96,7 +96,7 @@ NOT_VIDEOS = {
     "cine.mp4": (dicom(JPEGS, syntax=JPEG_SYNTAX), "is a DICOM file"),
     "bare.dcm": (dicom(JPEGS, syntax=JPEG_SYNTAX, preamble=False), "is a DICOM file"),
     "uncompressed.dcm": (dicom([bytes(4096)], syntax=b"1.2.840.10008.1.2.1"), "is a DICOM file"),
-    "frames.zip": (zipped(FILES), "is a zip archive: unpack it"),
+    "frames.zip": (zipped(FILES), "is a zip archive: `vaclip data import table`"),
     "arrays.npz": (saved(np.savez, np.zeros(3)), r"is a NumPy archive \(\.npz\)"),
     "array.mkv": (saved(np.save, np.zeros((3, 4, 4))), r"is a NumPy array \(\.npy\)"),
     "frames.tar": (tarred(FILES), "is an archive: unpack it"),

@@ -27,13 +27,15 @@ _JPEG_START = b"\xff\xd8\xff"
 _HEAD = 512  # bytes that tell what a file is
 _AS_VIDEO = "export it as MP4, with every picture and at its true rate"
 _AS_ARRAY = f"as a video: {_AS_VIDEO}; as a map: give it its own suffix"
-_ARCHIVE = "an archive: unpack it, and make one video of the pictures of each clip"
+_BY_IMPORT = "`vaclip data import table` makes a video of its pictures"
+_TIFF = f"a TIFF file: {_BY_IMPORT}"
+_ARCHIVE = "an archive: unpack it"
 _DICOM = "a DICOM file: `vaclip data import dicom` makes clips of cines"
 _MAGIC = {
-    b"II*\0": f"a TIFF file: {_AS_VIDEO}",
-    b"MM\0*": f"a TIFF file: {_AS_VIDEO}",
-    b"II+\0": f"a TIFF file: {_AS_VIDEO}",
-    b"MM\0+": f"a TIFF file: {_AS_VIDEO}",
+    b"II*\0": _TIFF,
+    b"MM\0*": _TIFF,
+    b"II+\0": _TIFF,
+    b"MM\0+": _TIFF,
     b"\x93NUMPY": f"a NumPy array (.npy); {_AS_ARRAY}",
     b"\x89HDF\r\n\x1a\n": f"an HDF5 file: {_AS_VIDEO}",
     b"MATLAB ": f"a MATLAB file: {_AS_VIDEO}",
@@ -136,7 +138,7 @@ def _other_file(path: Path, head: bytes) -> str | None:
         inside = head[30 : 30 + int.from_bytes(head[26:28], "little")]
         if inside.endswith(b".npy"):
             return f"a NumPy archive (.npz); {_AS_ARRAY}"
-        return f"a zip {_ARCHIVE.removeprefix('an ')}"
+        return f"a zip archive: {_BY_IMPORT}"
     if head[257:262] == b"ustar":
         return _ARCHIVE
     # Without the preamble: an element of group 2 or 8, with its type.
@@ -158,7 +160,7 @@ def _is_text(head: bytes) -> bool:
 
 def _nifti(head: bytes) -> str | None:
     if head[344:348] in (b"n+1\0", b"ni1\0") or head[4:8] in (b"n+2\0", b"ni2\0"):
-        return f"a NIfTI volume: {_AS_VIDEO}"
+        return f"a NIfTI volume: {_BY_IMPORT}"
     return None
 
 

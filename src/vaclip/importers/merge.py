@@ -22,12 +22,11 @@ from vaclip.importers.base import Export, NewAnnotation, NewClip, NewPose
 from vaclip.importers.names import VideoNames
 from vaclip.importers.plan import (
     PICTURES,
-    VIDEOS,
     Plan,
     Rules,
-    path_in_study,
     read_rows,
     study_head,
+    video_in_study,
 )
 from vaclip.maps.gaze import Gaze, gaze_json
 from vaclip.maps.shapes import shapes_json
@@ -160,17 +159,16 @@ def _clip_row(plan: Plan, clip: NewClip, wrong: list[str]) -> Row:
 
 def _video(plan: Plan, clip: NewClip, wrong: list[str]) -> str:
     """Returns the path of a clip's video in the study, and plans to copy or make it there."""
-    if clip.recording is not None:  # its name says what it is of
-        made = str(PurePosixPath(VIDEOS) / clip.name)
-        if not (plan.root / made).is_file():
-            plan.counts["videos"] += made not in plan.recordings
-            plan.recordings[made] = clip.recording
-            if clip.recording.names:
-                names = json.dumps(clip.recording.names, ensure_ascii=False)
-                plan.files[f"{PICTURES}/{clip.name}.json"] = names.encode()
-        return made
-    name = path_in_study(plan.root, clip.video, clip.name)
+    name = video_in_study(plan.root, clip)
     target = plan.root / name
+    if clip.recording is not None:  # its name says what it is of
+        if not target.is_file():
+            plan.counts["videos"] += name not in plan.recordings
+            plan.recordings[name] = clip.recording
+            if clip.recording.names:
+                called = json.dumps(clip.recording.names, ensure_ascii=False)
+                plan.files[f"{PICTURES}/{clip.name}.json"] = called.encode()
+        return name
     if target.exists() and target.samefile(clip.video):
         return name
     other = plan.videos.get(name, target)

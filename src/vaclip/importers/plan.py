@@ -9,6 +9,7 @@ from typing import Any
 
 from vaclip.errors import VaclipError
 from vaclip.files import inside_folder
+from vaclip.importers.base import NewClip
 from vaclip.importers.videos.recording import Recording
 from vaclip.maps.source import Region
 from vaclip.study.study import ANNOTATION_COLUMNS, REQUIRED_CLIP_COLUMNS
@@ -92,21 +93,20 @@ def study_head(root: Path) -> dict[str, Any]:
     return head
 
 
-def path_in_study(root: Path, video: Path, name: str) -> str:
-    """Returns where a clip's video lies in the study, or will lie: a path relative to it.
+def video_in_study(root: Path, clip: NewClip) -> str:
+    """Returns where a new clip's video lies in the study, or will lie: a path relative to it.
 
     Args:
         root: The study folder.
-        video: The file; inside of the study it stays where it is.
-        name: Where it shall lie below the folder of videos otherwise.
+        clip: The clip; a video that is inside of the study already stays where it is.
 
     Raises:
-        VaclipError: If the name leaves the folder.
+        VaclipError: If its name leaves the folder.
     """
-    inside, file = root.resolve(), video.resolve()
-    if file.is_relative_to(inside):
+    inside, file = root.resolve(), clip.video.resolve()
+    if clip.recording is None and file.is_relative_to(inside):
         return file.relative_to(inside).as_posix()
-    path = str(PurePosixPath(VIDEOS) / name)
+    path = str(PurePosixPath(VIDEOS) / clip.name)
     inside_folder(root, path)
     return path
 

@@ -9,8 +9,9 @@ from vaclip.data.video import picture_size
 from vaclip.errors import VaclipError
 from vaclip.files import inside_folder
 from vaclip.importers.names import VideoNames
-from vaclip.importers.plan import path_in_study, read_rows
+from vaclip.importers.plan import read_rows, video_in_study
 from vaclip.importers.tables.table import read_clips
+from vaclip.importers.videos.recording import Recording
 from vaclip.media import open_video
 
 
@@ -22,11 +23,11 @@ class VideoSizes:
             row["clip_id"]: (row["video"], inside_folder(options.into, row["video"]))
             for row in read_rows(options.into, "clips.csv")
         }
+        self._made: dict[Path, Recording] = {}
         if options.clips is not None:
-            videos |= {
-                clip.clip_id: (path_in_study(options.into, clip.video, clip.name), clip.video)
-                for clip in read_clips(options.clips, options).clips
-            }
+            clips = read_clips(options.clips, options).clips
+            videos |= {c.clip_id: (video_in_study(options.into, c), c.video) for c in clips}
+            self._made = {c.video: c.recording for c in clips if c.recording is not None}
         self._names = VideoNames([(clip_id, name) for clip_id, (name, _) in videos.items()])
         self._paths = {clip_id: path for clip_id, (_, path) in videos.items()}
         self._sizes: dict[Path, tuple[int, int]] = {}
@@ -40,7 +41,9 @@ class VideoSizes:
         if (path := self._path(name)) is None:
             return None
         if path not in self._sizes:
-            self._sizes[path] = picture_size(path)
+            made = self._made.get(path)
+            height, width = next(made.pictures()).shape[:2] if made else picture_size(path)
+            self._sizes[path] = (height, width)
         return self._sizes[path]
 
     def rate(self, name: str) -> float | None:
@@ -51,6 +54,8 @@ class VideoSizes:
         """
         if (path := self._path(name)) is None:
             return None
+        if (made := self._made.get(path)) is not None:
+            return len(made.seconds) / sum(made.seconds)
         with open_video(path) as container:
             rate = container.streams.video[0].average_rate
         if not rate:

@@ -1,4 +1,4 @@
-"""``cvat``: "CVAT for video 1.1", the XML export of tasks, jobs and projects.
+"""``cvat``: "CVAT for video 1.1" and "CVAT for images 1.1", XML exports of tasks, jobs, projects.
 
 Facts from CVAT's "XML annotation format" and, for what that page leaves open, from its exporter
 (dataset_manager/formats/cvat.py, bindings.py and annotation.py):
@@ -12,6 +12,9 @@ Facts from CVAT's "XML annotation format" and, for what that page leaves open, f
 - ``rle`` of a mask are runs in its rectangle, row by row, the first one background.
 - A skeleton is a track; its joints are points in it, or, in files of 2022, tracks in it.
 - Angles are in degrees, clockwise, about the centre.
+- "For images" lists pictures with what is drawn on each; tracks are split, and nothing says which
+  shapes belonged together. The frames of a video are called frame_000012, by the number in the
+  video; pictures by their paths.
 """
 
 from __future__ import annotations
@@ -28,13 +31,20 @@ from xml.etree.ElementTree import Element
 from vaclip.errors import VaclipError
 from vaclip.importers.base import MOST_FRAMES, Export, Importer, NewAnnotation
 from vaclip.importers.drawings.common import add_label_option, check_labels, checked_shapes
+from vaclip.importers.drawings.cvat_shapes import (
+    OTHER_TYPES,
+    TYPES,
+    is_marked,
+    shape_key,
+    whole_number,
+)
+from vaclip.importers.drawings.picture_names import PictureNames
 from vaclip.importers.drawings.single_frames import SingleFrames, add_single_frame_options
 from vaclip.importers.reading import SourceFile, source_files, xml_elements
 from vaclip.importers.video_sizes import VideoSizes
-from vaclip.maps.shapes import Key, Points, Shapes, Track, shape_at
+from vaclip.maps.shapes import Key, Shapes, Track, shape_at
 
-_TYPES = ("box", "ellipse", "polygon", "polyline", "points", "mask")
-_OTHER_TYPES = ("skeleton", "cuboid")
+_FRAME = re.compile(r"(?:^|/)frame_([0-9]{6,9})(?:\.[A-Za-z0-9]+)?$")
 _STEP = re.compile(r"step\s*=\s*([0-9]{1,6})")
 # The file gives two decimals: a frame and its two key frames are off by up to half of one each.
 _ROUNDING = 0.0101
@@ -43,7 +53,7 @@ _ROUNDING = 0.0101
 class CvatImporter(Importer):
     """Reads tracks of boxes, ellipses, polygons, polylines, points and masks."""
 
-    summary = "CVAT for video 1.1: XML, or the zip archive that holds it"
+    summary = "CVAT for video 1.1, CVAT for images 1.1: XML, or the zip archive that holds it"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         group = add_label_option(parser)
@@ -62,9 +72,10 @@ class CvatImporter(Importer):
         labels: set[str] = set()
         single = SingleFrames(options)
         videos = VideoSizes(options) if single.timed else None
+        pictures = PictureNames(options)
         for source in sources:
             for file in source_files(source, (".xml",)):
-                for video, task, drawn in _annotated(file, options, dropped, labels):
+                for video, task, drawn in _annotated(file, options, pictures, dropped, labels):
                     tracks = single.extended(
                         drawn,
                         [{track.label} for track in drawn],
@@ -89,7 +100,8 @@ class _Task:
 
     Attributes:
         where: The place in the export, for messages.
-        video: The file's name; None for a task of pictures.
+        video: The file's name; None where the export does not say it.
+        unnamed: Why not.
         annotator: Who, "" where nobody is named.
         size: (height, width) in pixels.
         first: The first frame of the video.
@@ -97,6 +109,7 @@ class _Task:
         step: Every which frame.
         offset: What the file adds to the frames of this task.
         whole: Whether the task shows all frames of its video.
+        key: What the file calls the task.
     """
 
     where: str
@@ -108,39 +121,61 @@ class _Task:
     step: int
     offset: int
     whole: bool
+    unnamed: str = ""
+    key: str | None = None
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """Which shapes are taken, and what is found of them in passing."""
+
+    options: argparse.Namespace
+    dropped: Counter[str]
+    labels: set[str]
+
+    def wants(self, label: str, what: str) -> bool:
+        """Whether a shape's label is wanted; takes note of it."""
+        self.labels.add(label)
+        if self.options.label and label not in self.options.label:
+            self.dropped[f"{what} of other labels"] += 1
+            return False
+        return True
 
 
 def _annotated(
-    file: SourceFile, options: argparse.Namespace, dropped: Counter[str], labels: set[str]
+    file: SourceFile,
+    options: argparse.Namespace,
+    pictures: PictureNames,
+    dropped: Counter[str],
+    labels: set[str],
 ) -> Iterator[tuple[str, _Task, list[Track]]]:
     """Yields each task in which something is drawn: its video, the task, what is drawn."""
     tasks: dict[str | None, _Task] = {}
-    tracks: dict[str | None, list[Track]] = defaultdict(list)
+    drawn: dict[_Task, list[Track]] = defaultdict(list)
+    taken = _Taken(options, dropped, labels)
     elements = xml_elements(file.read(), file.name, ("meta", "track", "image"))
     for number, element in enumerate(elements):
-        if element.tag == "meta" and not tasks:
-            tasks = _tasks(element, options, file.name)
-        elif element.tag == "image":
-            raise VaclipError(
-                f"{file.name}: this is 'CVAT for images'; export the task of a video as "
-                "'CVAT for video 1.1'"
-            )
-        elif element.tag == "track":
-            key = element.get("task_id") if len(tasks) > 1 else next(iter(tasks), None)
-            if key not in tasks:
-                raise VaclipError(
-                    f"{file.name}: track {element.get('id', number)} belongs to no task in <meta>"
-                )
-            where = f"{file.name}: track {element.get('id', number)}"
-            if track := _track(element, tasks[key], where, options, dropped, labels):
-                tracks[key].append(track)
+        if element.tag == "meta":
+            tasks = tasks or _tasks(element, options, file.name)
+            continue
+        key = element.get("task_id") if len(tasks) > 1 else next(iter(tasks), None)
+        where = f"{file.name}: {element.tag} {element.get('id', number)}"
+        if key not in tasks:
+            raise VaclipError(f"{where} belongs to no task in <meta>")
+        if element.tag == "image":
+            part, frame = _picture(element, tasks[key], pictures, where)
+            drawn[part] += _shapes(element, frame, part, where, taken)
+        elif tasks[key].unnamed:
+            raise VaclipError(tasks[key].unnamed)
+        elif track := _track(element, tasks[key], where, taken):
+            drawn[tasks[key]].append(track)
     if not tasks:
         raise VaclipError(f"{file.name}: no export of CVAT: there is no <meta> with a task or job")
-    for key, task in tasks.items():
-        if task.video is None or not tracks[key]:
-            dropped["tasks without any shape that is taken"] += 1
-            continue
-        yield task.video, task, tracks[key]
+    found = [(part.video, part, own) for part, own in drawn.items() if part.video and own]
+    idle = len(tasks) - len({part.key for _, part, _ in found})
+    if idle:
+        dropped["tasks without any shape that is taken"] += idle
+    yield from found
 
 
 # --- tasks ---------------------------------------------------------------------------------------
@@ -158,7 +193,7 @@ def _tasks(meta: Element, options: argparse.Namespace, name: str) -> dict[str | 
         if element.findtext("subset") != subset:
             offset, subset = 0, element.findtext("subset")
         task = _task(element, element, where, options, offset)
-        tasks[element.findtext("id")] = task
+        tasks[element.findtext("id")] = replace(task, key=element.findtext("id"))
         offset += task.last + task.step
     return tasks
 
@@ -168,8 +203,8 @@ def _task(
 ) -> _Task:
     step = _STEP.search(element.findtext("frame_filter") or "")
     every = int(step[1]) if step else 1
-    first = _whole(element.findtext("start_frame") or "0", f"{where}: <start_frame>")
-    count = _whole(element.findtext("size"), f"{where}: <size>")
+    first = whole_number(element.findtext("start_frame") or "0", f"{where}: <start_frame>")
+    count = whole_number(element.findtext("size"), f"{where}: <size>")
     if not 1 <= count * every <= MOST_FRAMES or first > MOST_FRAMES:
         raise VaclipError(f"{where}: more than {MOST_FRAMES} frames, or none")
     # Earlier versions of CVAT, and exports of jobs, have these beside the task.
@@ -178,21 +213,21 @@ def _task(
     size = around.find("original_size") if size is None else size
     if element.tag == "job":
         video = options.video
-        if not video:
-            raise VaclipError(
-                f"{where}: the export of a job does not name its video; say --video NAME, or "
-                "export the task"
-            )
     if size is None or not video:
-        if element is not around:
-            raise VaclipError(
-                f"{where}: the task is not made of a video: there is no <source> or no "
-                "<original_size>; make a task of the video itself"
+        if element.tag == "job":
+            why = (
+                "the export of a job does not name its video; say --video NAME, or export the task"
             )
-        return _Task(where, None, "", (1, 1), first, first + (count - 1) * every, every, offset,
-                     whole=False)  # fmt: skip
+        else:
+            why = (
+                "the task is not made of a video: there is no <source> or no <original_size>; make "
+                "a task of the video itself, or export it as 'CVAT for images'"
+            )
+        return _Task(where, None, _annotator(element), (1, 1), first, first + (count - 1) * every,
+                     every, offset, whole=False,
+                     unnamed=f"{where}: {why}" if element is not around else "")  # fmt: skip
     height, width = (
-        _whole(size.findtext(side), f"{where}: <{side}>") for side in ("height", "width")
+        whole_number(size.findtext(side), f"{where}: <{side}>") for side in ("height", "width")
     )
     return _Task(
         where=where,
@@ -214,53 +249,73 @@ def _annotator(element: Element) -> str:
     return ""
 
 
-def _whole(text: str | None, where: str) -> int:
-    """Returns a whole number from 0."""
-    if text is None or not re.fullmatch(r"[0-9]{1,12}", text.strip()):
-        raise VaclipError(f"{where} is {text!r:.40}; expected a whole number from 0")
-    return int(text)
+# --- pictures ------------------------------------------------------------------------------------
+
+
+def _picture(
+    element: Element, task: _Task, pictures: PictureNames, where: str
+) -> tuple[_Task, int]:
+    """Returns what part of a task a picture belongs to, a video of its own, and its frame."""
+    name = element.get("name") or ""
+    if task.video is not None and (frame := _FRAME.search(name)):
+        return task, int(frame[1])
+    height, width = (
+        whole_number(element.get(side), f"{where}: '{side}'") for side in ("height", "width")
+    )
+    video, frame = pictures.find(name) or (name, 0)  # by its own name it belongs to no clip
+    last = pictures.counts.get(video, 1) - 1
+    part = replace(task, where=f"{task.where}: '{name}'" if video == name else task.where,
+                   video=video, size=(height, width), first=0, last=last, step=1,
+                   whole=video in pictures.counts, unnamed="")  # fmt: skip
+    return part, frame
+
+
+def _shapes(element: Element, frame: int, part: _Task, where: str, taken: _Taken) -> list[Track]:
+    """Returns what is drawn on a picture, each as a track of one frame."""
+    tracks = []
+    for row in element:
+        if row.tag in OTHER_TYPES:
+            taken.dropped[f"shapes of type {row.tag}"] += 1
+        elif row.tag in TYPES and taken.wants(label := row.get("label", ""), "shapes"):
+            if taken.options.skip_occluded and is_marked(row, "occluded", where):
+                taken.dropped["shapes that are occluded"] += 1
+                continue
+            end = Key(frame + part.step, outside=True)
+            tracks.append(Track(label, row.tag, (shape_key(row, frame, where), end)))
+    return tracks
 
 
 # --- tracks --------------------------------------------------------------------------------------
 
 
-def _track(
-    element: Element,
-    task: _Task,
-    where: str,
-    options: argparse.Namespace,
-    dropped: Counter[str],
-    labels: set[str],
-) -> Track | None:
+def _track(element: Element, task: _Task, where: str, taken: _Taken) -> Track | None:
     """Returns a track, without rows that follow from others; None where nothing is left."""
     label = element.get("label", "")
-    rows = [row for row in element if row.tag in _TYPES + _OTHER_TYPES]
+    rows = [row for row in element if row.tag in TYPES + OTHER_TYPES]
     if task.video is None:
-        dropped["tracks in tasks that are not made of a video"] += 1
+        taken.dropped["tracks in tasks that are not made of a video"] += 1
         return None
-    other = next((row.tag for row in rows if row.tag in _OTHER_TYPES), None)
+    other = next((row.tag for row in rows if row.tag in OTHER_TYPES), None)
     if element.find("track") is not None:
         other = "skeleton"
     if other is not None:
-        dropped[f"tracks of type {other}"] += 1
+        taken.dropped[f"tracks of type {other}"] += 1
         return None
-    labels.add(label)
-    if options.label and label not in options.label:
-        dropped["tracks of other labels"] += 1
+    if not taken.wants(label, "tracks"):
         return None
     keys: list[Key] = []
     fixed: list[bool] = []
     for row in rows:
-        key = _key(row, task, where, skip_occluded=options.skip_occluded)
+        key = _key(row, task, where, skip_occluded=taken.options.skip_occluded)
         if row.tag != rows[0].tag or (keys and key.at <= keys[-1].at):
             raise VaclipError(
                 f"{where}: at frame {row.get('frame')} its type changes or time does not go on"
             )
         keys.append(key)
-        fixed.append(_yes(row, "keyframe", where, absent=True) or key.outside)
+        fixed.append(is_marked(row, "keyframe", where, absent=True) or key.outside)
     kept = _without_absence(_thinned(keys, fixed, rows[0].tag)) if keys else []
     if not kept:
-        dropped["tracks that are never visible"] += 1
+        taken.dropped["tracks that are never visible"] += 1
         return None
     if not kept[-1].outside:
         kept.append(Key(keys[-1].at + task.step, outside=True))
@@ -268,50 +323,16 @@ def _track(
 
 
 def _key(row: Element, task: _Task, where: str, *, skip_occluded: bool) -> Key:
-    frame = _whole(row.get("frame"), f"{where}: 'frame'") - task.offset
+    frame = whole_number(row.get("frame"), f"{where}: 'frame'") - task.offset
     where = f"{where}, frame {frame}"
     # A shape may be marked as outside just after the last frame.
     if not task.first <= frame <= task.last + task.step or (frame - task.first) % task.step:
         raise VaclipError(
             f"{where}: the task has the frames {task.first} to {task.last}, every {task.step}"
         )
-    if _yes(row, "outside", where) or (skip_occluded and _yes(row, "occluded", where)):
+    if is_marked(row, "outside", where) or (skip_occluded and is_marked(row, "occluded", where)):
         return Key(frame, outside=True)
-    if row.tag == "mask":
-        left, top, width, height = (
-            _whole(row.get(name), f"{where}: '{name}'")
-            for name in ("left", "top", "width", "height")
-        )
-        runs = tuple(_whole(run, f"{where}: 'rle'") for run in (row.get("rle") or "").split(","))
-        corners = ((float(left), float(top)), (float(left + width), float(top + height)))
-        return Key(frame, corners, runs=runs)
-    if row.tag not in ("box", "ellipse"):
-        return Key(frame, _points(row.get("points"), where))
-    names = ("xtl", "ytl", "xbr", "ybr") if row.tag == "box" else ("cx", "cy", "rx", "ry")
-    a, b, c, d = (_number(row.get(name), f"{where}: '{name}'") for name in names)
-    return Key(frame, ((a, b), (c, d)), _number(row.get("rotation", "0"), f"{where}: 'rotation'"))
-
-
-def _yes(row: Element, name: str, where: str, *, absent: bool = False) -> bool:
-    """Returns what a mark says, which is 0 or 1."""
-    if (text := row.get(name)) not in (None, "0", "1"):
-        raise VaclipError(f"{where}: '{name}' is {text!r:.40}; expected 0 or 1")
-    return absent if text is None else text == "1"
-
-
-def _points(text: str | None, where: str) -> Points:
-    pairs = [pair.split(",") for pair in (text or "").split(";")]
-    if any(len(pair) != 2 for pair in pairs):
-        raise VaclipError(f"{where}: 'points' is {text!r:.40}; expected x,y;x,y;...")
-    return tuple((_number(x, f"{where}: 'points'"), _number(y, f"{where}: 'points'"))
-                 for x, y in pairs)  # fmt: skip
-
-
-def _number(text: str | None, where: str) -> float:
-    try:
-        return float(text or "")
-    except ValueError:
-        raise VaclipError(f"{where} is {text!r:.40}; expected a number") from None
+    return shape_key(row, frame, where)
 
 
 def _thinned(keys: Sequence[Key], fixed: Sequence[bool], kind: str) -> list[Key]:

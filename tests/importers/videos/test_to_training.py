@@ -1,4 +1,4 @@
-"""A folder of cines of every transfer syntax, from the archive to a prediction."""
+"""Cines of every transfer syntax, and folders of pictures, from the archive to a prediction."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import dicom_files as made
 import numpy as np
 import pandas as pd
 import pytest
+from drawings.test_import_cvat import document
+from drawings.test_import_cvat_images import PICTURES_TASK, image
+from drawings.test_import_cvat_images import box as box_row
+from PIL import Image
 from pydicom import uid
 
 from conftest import read_rows, write_rows
@@ -23,9 +27,14 @@ def run(*words):
             raise
 
 
+def contrasts():
+    """Pictures of two classes, which are told by how bright they are."""
+    return made.colours(20) // 3, 255 - made.colours(20) // 3
+
+
 def write_archive(folder):
-    """Sixteen cines of sixteen patients, of two classes that are told by how bright they are."""
-    dark, bright = made.colours(20) // 3, 255 - made.colours(20) // 3
+    """Sixteen cines of sixteen patients."""
+    dark, bright = contrasts()
     makers = [
         lambda path, p, **k: made.native(path, p, uid.ImplicitVRLittleEndian, **k),
         lambda path, p, **k: made.native(path, p, uid.ExplicitVRBigEndian, **k),
@@ -65,6 +74,33 @@ def test_from_an_archive_to_a_prediction(tmp_path, monkeypatch):
     assert {one.frames for one in facts} == {20}
     rates = [float(one.rate) for one in facts]
     np.testing.assert_allclose(sorted(set(rates)), [1000 / 60, 20], rtol=1e-4)
+    train_and_predict(study, tmp_path)
+
+
+def test_from_pictures_and_a_cvat_task_of_them_to_a_prediction(tmp_path, monkeypatch):
+    monkeypatch.setenv("VACLIP_CACHE", str(tmp_path / "cache"))
+    rows, images = [], ""
+    for label, pictures in zip(("dark", "bright"), contrasts(), strict=True):
+        for number in range(8):
+            folder = tmp_path / "in" / f"{label}{number}"
+            folder.mkdir(parents=True)
+            for n, picture in enumerate(pictures, start=1):
+                Image.fromarray(picture).save(folder / f"{n}.png")
+            rows.append({"video": folder.name, "patient_id": folder.name, "label": label})
+            images += image(f"{folder.name}/3.png", box_row(10)) + image(f"{folder.name}/20.png")
+    write_rows(tmp_path / "in" / "clips.csv", rows)
+    (tmp_path / "annotations.xml").write_text(document(PICTURES_TASK, images))
+    study = tmp_path / "study"
+    clips = ("--clips", tmp_path / "in" / "clips.csv", "--fps", 20)
+    xml = tmp_path / "annotations.xml"
+    run("data", "import", "cvat", xml, "--into", study, *clips, "--hold", "foot")
+    run("data", "check", study)
+    facts = [inspect_video(study / row["video"]) for row in read_rows(study / "clips.csv")]
+    assert {(one.frames, float(one.rate)) for one in facts} == {(20, 20.0)}
+    train_and_predict(study, tmp_path)
+
+
+def train_and_predict(study, tmp_path):
     run("data", "describe", study)
     run("data", "preview", study, "--out", tmp_path / "preview.png")
     small = ["data=folder", f"data.root={study}", "data.frames=4", "data.stride=4",
