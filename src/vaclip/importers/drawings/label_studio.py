@@ -1,4 +1,4 @@
-"""``label_studio``: Label Studio's JSON export of videos, and of stills that stand for a video.
+"""``label_studio``: Label Studio's JSON export of videos, stills, and the pictures of a clip.
 
 Facts from "Label Studio JSON format of annotated tasks", the tags Video, VideoRectangle,
 RectangleLabels and BrushLabels, and, for what these pages leave open, from the editor's
@@ -32,7 +32,6 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from vaclip.errors import VaclipError
 from vaclip.importers.base import Export, Importer, NewAnnotation
-from vaclip.importers.drawings.brush import decode_brush, mask_key
 from vaclip.importers.drawings.common import (
     add_label_option,
     check_labels,
@@ -40,17 +39,17 @@ from vaclip.importers.drawings.common import (
 )
 from vaclip.importers.drawings.label_studio_boxes import (
     moving_box,
-    number_of,
-    rectangle,
     video_clock,
 )
+from vaclip.importers.drawings.label_studio_stills import STILLS, still
+from vaclip.importers.drawings.picture_names import PictureNames
+from vaclip.importers.drawings.picture_shapes import PictureShapes
 from vaclip.importers.drawings.single_frames import SingleFrames, add_single_frame_options
 from vaclip.importers.reading import SourceFile, parse_json, source_files
 from vaclip.importers.video_sizes import VideoSizes
-from vaclip.maps.shapes import Key, Points, Shapes, Track
+from vaclip.maps.shapes import Shapes, Track
 
-_STILLS = ("rectangle", "ellipse", "polygon", "keypoint", "brush")
-_OF_STILLS = {"x", "points", "rle", "radiusX"}  # of the value of a result
+_OFSTILLS = {"x", "points", "rle", "radiusX"}  # of the value of a result
 _SIZE = ("original_height", "original_width")
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
 _UNMATCHED = (100, 100)  # the size of a video that the study does not have: nobody draws on it
@@ -77,6 +76,7 @@ class LabelStudioImporter(Importer):
         for source in sources:
             for file in source_files(source, (".json",)):
                 annotations += reader.annotations(file)
+        annotations += reader.of_pictures()
         check_labels(options.label, reader.labels)
         reader.single.check(reader.labels)
         people = {annotation.annotator for annotation in annotations}
@@ -99,6 +99,12 @@ class _Reader:
         self.labels: set[str] = set()
         self.single = SingleFrames(options)
         self._sizes = VideoSizes(options)
+        self._pictures = PictureNames(options)
+        self._on_pictures = PictureShapes()
+
+    def of_pictures(self) -> Iterator[NewAnnotation]:
+        """Returns what was drawn on pictures that videos were made of, after all files."""
+        return self._on_pictures.annotations(self.single, self._pictures, self._sizes)
 
     def annotations(self, file: SourceFile) -> Iterator[NewAnnotation]:
         content = parse_json(file.read(), file.name)
@@ -120,6 +126,14 @@ class _Reader:
     def _task(self, task: dict[str, Any], where: str) -> Iterator[NewAnnotation]:
         field = self.options.video_field
         value = task["data"].get(field)
+        if places := self._places(value):
+            self._take_pictures(task, places, where)
+            return
+        if isinstance(value, list):
+            raise VaclipError(
+                f"{where}: '{field}' lists pictures, not all of which are of clips of the study; "
+                "import the clips first, from their pictures"
+            )
         if not isinstance(value, str) or not value:
             known = ", ".join(map(str, task["data"]))
             raise VaclipError(
@@ -129,14 +143,7 @@ class _Reader:
         if not video:
             raise VaclipError(f"{where}: '{field}' is hypertext that names no video: {value:.80}")
         listed = any(isinstance(entry, list) and len(entry) > 1 for entry in task["data"].values())
-        self.dropped["predictions"] += len(_list(task.get("predictions"), where))
-        for number, annotation in enumerate(task["annotations"]):
-            if not isinstance(annotation, dict):
-                raise VaclipError(f"{where}: annotation {number} is no object")
-            place = f"{where}, annotation {annotation.get('id', number)!s:.40}"
-            if annotation.get("was_cancelled"):
-                self.dropped["skipped annotations"] += 1
-                continue
+        for annotation, place in self._finished(task, where):
             _check_pages(_list(annotation.get("result"), place), place, several=listed)
             if shapes := self._shapes(annotation, video, place):
                 yield NewAnnotation(
@@ -146,24 +153,71 @@ class _Reader:
                 self.dropped["annotations without any shape that is taken"] += 1
         self.dropped = +self.dropped
 
+    def _finished(self, task: dict[str, Any], where: str) -> Iterator[tuple[dict[str, Any], str]]:
+        """Yields the annotations that count, each with its place in the export."""
+        self.dropped["predictions"] += len(_list(task.get("predictions"), where))
+        for number, annotation in enumerate(task["annotations"]):
+            if not isinstance(annotation, dict):
+                raise VaclipError(f"{where}: annotation {number} is no object")
+            if annotation.get("was_cancelled"):
+                self.dropped["skipped annotations"] += 1
+            else:
+                yield annotation, f"{where}, annotation {annotation.get('id', number)!s:.40}"
+
+    def _places(self, value: Any) -> list[tuple[str, int]]:
+        """Returns video and frame of each page; nothing where one is no picture of a clip."""
+        pages = value if isinstance(value, list) else [value]
+        names = [video_name(page) if isinstance(page, str) and page else "" for page in pages]
+        found = [self._pictures.find(name) if name else None for name in names]
+        return [place for place in found if place] if all(found) else []
+
+    def _take_pictures(
+        self, task: dict[str, Any], places: Sequence[tuple[str, int]], where: str
+    ) -> None:
+        for annotation, spot in self._finished(task, where):
+            who = _annotator(annotation.get("completed_by"))
+            for number, result, value in self._results(annotation, spot):
+                place = f"{spot}, result {number}"
+                page = result.get("item_index") or 0
+                if result["type"] == "videorectangle" or page not in range(len(places)):
+                    raise VaclipError(f"{place}: is on no page of the task")
+                size = _stated_size(result, place) or self._sizes.find(places[page][0])
+                kind, key = still(
+                    result["type"].removesuffix("labels"), value, size or _UNMATCHED, place
+                )
+                if key is None:
+                    self.dropped["empty shapes"] += 1
+                    continue
+                self._on_pictures.add(
+                    places[page], who, kind, key, _labels(result), size or _UNMATCHED, place
+                )
+        self.dropped = +self.dropped
+
+    def _results(
+        self, annotation: dict[str, Any], where: str
+    ) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
+        """Yields the results that are taken: number, result and its value."""
+        for number, result in enumerate(_list(annotation.get("result"), where)):
+            place = f"{where}, result {number}"
+            if not isinstance(result, dict) or not isinstance(result.get("type"), str):
+                raise VaclipError(f"{place}: expected an object with 'type' and 'value'")
+            if value := self._wanted(result, place):
+                yield number, result, value
+
     def _shapes(self, annotation: dict[str, Any], video: str, where: str) -> Shapes | None:
         tracks: list[Track] = []
         labels: list[list[str]] = []
         sizes: set[tuple[int, int]] = set()
         results = _list(annotation.get("result"), where)
         clock: tuple[float, int | None] | None = None
-        for number, result in enumerate(results):
+        for number, result, value in self._results(annotation, where):
             place = f"{where}, result {number}"
-            if not isinstance(result, dict) or not isinstance(result.get("type"), str):
-                raise VaclipError(f"{place}: expected an object with 'type' and 'value'")
-            if not (value := self._wanted(result, place)):
-                continue
             size = _stated_size(result, place) or self._sizes.find(video) or _UNMATCHED
             if result["type"] == "videorectangle":
                 clock = clock or video_clock(results, self.options.frame_rate, where)
                 kind, keys = "box", moving_box(value["sequence"], size, clock[0], place)
             else:
-                kind, key = _still(result["type"].removesuffix("labels"), value, size, place)
+                kind, key = still(result["type"].removesuffix("labels"), value, size, place)
                 keys = (key,) if key else ()
             if not keys:
                 self.dropped["empty shapes"] += 1
@@ -184,7 +238,7 @@ class _Reader:
 
     def _wanted(self, result: dict[str, Any], where: str) -> dict[str, Any] | None:
         kind, value = result["type"], result.get("value")
-        if kind != "videorectangle" and kind.removesuffix("labels") not in _STILLS:
+        if kind != "videorectangle" and kind.removesuffix("labels") not in STILLS:
             self.dropped[f"results of type {kind:.40}"] += 1
         elif result.get("image_rotation"):
             self.dropped["shapes on pictures that were turned in Label Studio"] += 1
@@ -222,7 +276,7 @@ def _whole_task(record: dict[str, Any], where: str) -> dict[str, Any]:
         for value in values if isinstance(values, list) else ():
             if not isinstance(value, dict):
                 continue
-            if _OF_STILLS & value.keys():
+            if _OFSTILLS & value.keys():
                 raise VaclipError(
                     f"{where}: '{name}' holds shapes of pictures, and this is JSON-MIN, which does "
                     "not say on which page they are or how the picture was turned; export in the "
@@ -312,53 +366,3 @@ def _stated_size(result: dict[str, Any], where: str) -> tuple[int, int] | None:
             return height, width
         case _:
             raise VaclipError(f"{where}: 'original_height' or 'original_width' is no size")
-
-
-# --- stills --------------------------------------------------------------------------------------
-
-
-def _still(
-    kind: str, value: dict[str, Any], size: tuple[int, int], where: str
-) -> tuple[str, Key | None]:
-    """Returns the type of a track and its only key: it stays for the whole clip."""
-    if kind == "brush":
-        return "mask", _mask(value, size, where)
-    if kind == "polygon":
-        return "polygon", Key(0.0, _corners(value.get("points"), size, where))
-    value = {"rotation": 0.0} | value
-    x, y = number_of(value, "x", where), number_of(value, "y", where)
-    if kind == "keypoint":
-        return "points", Key(0.0, ((x * size[1] / 100, y * size[0] / 100),))
-    turn = number_of(value, "rotation", where)
-    if kind == "ellipse":
-        a, b = (number_of(value, name, where) for name in ("radiusX", "radiusY"))
-        centre, radii = ((u * size[1] / 100, v * size[0] / 100) for u, v in ((x, y), (a, b)))
-        return "ellipse", Key(0.0, (centre, radii), turn)
-    names = ("x", "y", "width", "height", "rotation")
-    row = {name: number_of(value, name, where) for name in names}
-    points, turn = rectangle(row, size)
-    return "box", Key(0.0, points, turn)
-
-
-def _corners(points: Any, size: tuple[int, int], where: str) -> Points:
-    if not isinstance(points, list) or not all(
-        isinstance(point, list) and len(point) == 2 for point in points
-    ):
-        raise VaclipError(f"{where}: 'points' must be a list of [x, y] in percent")
-    pairs = [{"x": point[0], "y": point[1]} for point in points]
-    return tuple(
-        (number_of(p, "x", where) * size[1] / 100, number_of(p, "y", where) * size[0] / 100)
-        for p in pairs
-    )
-
-
-def _mask(value: dict[str, Any], size: tuple[int, int], where: str) -> Key | None:
-    code = value.get("rle")
-    if value.get("format") != "rle" or not isinstance(code, list):
-        raise VaclipError(f"{where}: expected a mask with 'format' rle and a list 'rle'")
-    if not all(type(byte) is int and 0 <= byte <= 255 for byte in code):
-        raise VaclipError(f"{where}: 'rle' must list numbers from 0 to 255")
-    try:
-        return mask_key(decode_brush(bytes(code), size))
-    except VaclipError as error:
-        raise VaclipError(f"{where}: {error}") from error
