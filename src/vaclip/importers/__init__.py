@@ -8,6 +8,7 @@ IMPORTERS = Registry(
     "the kind of export",
     Importer,
     {
+        "alphapose": "vaclip.importers.poses.alphapose:AlphaPoseImporter",
         "clinicalclip": "vaclip.importers.tables.clinicalclip:ClinicalClipImporter",
         "coco": "vaclip.importers.poses.coco:CocoImporter",
         "cvat": "vaclip.importers.drawings.cvat:CvatImporter",
