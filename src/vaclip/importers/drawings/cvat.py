@@ -38,6 +38,7 @@ from vaclip.importers.drawings.cvat_shapes import (
     shape_key,
     whole_number,
 )
+from vaclip.importers.drawings.cvat_skeletons import Skeletons
 from vaclip.importers.drawings.picture_names import PictureNames
 from vaclip.importers.drawings.single_frames import SingleFrames, add_single_frame_options
 from vaclip.importers.reading import SourceFile, source_files, xml_elements
@@ -63,6 +64,9 @@ class CvatImporter(Importer):
         group.add_argument("--partial", action="store_true",
                            help="the tasks stop before the end of their videos: do not compare "
                            "the numbers of frames")  # fmt: skip
+        group.add_argument("--skeleton", metavar="LABEL",
+                           help="the skeleton that is the patient: its joints become "
+                           "keypoints")  # fmt: skip
         group.add_argument("--video", metavar="NAME",
                            help="which video, where a job is exported")  # fmt: skip
 
@@ -73,9 +77,10 @@ class CvatImporter(Importer):
         single = SingleFrames(options)
         videos = VideoSizes(options) if single.timed else None
         pictures = PictureNames(options)
+        taken = _Taken(options, dropped, labels, Skeletons(options.skeleton))
         for source in sources:
             for file in source_files(source, (".xml",)):
-                for video, task, drawn in _annotated(file, options, pictures, dropped, labels):
+                for video, task, drawn in _annotated(file, options, pictures, taken):
                     tracks = single.extended(
                         drawn,
                         [{track.label} for track in drawn],
@@ -91,7 +96,10 @@ class CvatImporter(Importer):
         check_labels(options.label, labels)
         single.check(labels)
         lines = tuple(f"{count} {what}" for what, count in sorted(dropped.items()))
-        return Export(annotations=tuple(annotations), dropped=lines)
+        poses, names = taken.skeletons.poses()
+        return Export(
+            annotations=tuple(annotations), poses=poses, keypoint_names=names, dropped=lines
+        )
 
 
 @dataclass(frozen=True)
@@ -132,6 +140,7 @@ class _Taken:
     options: argparse.Namespace
     dropped: Counter[str]
     labels: set[str]
+    skeletons: Skeletons
 
     def wants(self, label: str, what: str) -> bool:
         """Whether a shape's label is wanted; takes note of it."""
@@ -146,13 +155,11 @@ def _annotated(
     file: SourceFile,
     options: argparse.Namespace,
     pictures: PictureNames,
-    dropped: Counter[str],
-    labels: set[str],
+    taken: _Taken,
 ) -> Iterator[tuple[str, _Task, list[Track]]]:
     """Yields each task in which something is drawn: its video, the task, what is drawn."""
     tasks: dict[str | None, _Task] = {}
     drawn: dict[_Task, list[Track]] = defaultdict(list)
-    taken = _Taken(options, dropped, labels)
     elements = xml_elements(file.read(), file.name, ("meta", "track", "image"))
     for number, element in enumerate(elements):
         if element.tag == "meta":
@@ -174,7 +181,7 @@ def _annotated(
     found = [(part.video, part, own) for part, own in drawn.items() if part.video and own]
     idle = len(tasks) - len({part.key for _, part, _ in found})
     if idle:
-        dropped["tasks without any shape that is taken"] += idle
+        taken.dropped["tasks without any shape that is taken"] += idle
     yield from found
 
 
@@ -274,6 +281,8 @@ def _shapes(element: Element, frame: int, part: _Task, where: str, taken: _Taken
     """Returns what is drawn on a picture, each as a track of one frame."""
     tracks = []
     for row in element:
+        if row.tag == "skeleton" and taken.skeletons.wants(row.get("label", "")):
+            continue  # below, all at once
         if row.tag in OTHER_TYPES:
             taken.dropped[f"shapes of type {row.tag}"] += 1
         elif row.tag in TYPES and taken.wants(label := row.get("label", ""), "shapes"):
@@ -282,6 +291,9 @@ def _shapes(element: Element, frame: int, part: _Task, where: str, taken: _Taken
                 continue
             end = Key(frame + part.step, outside=True)
             tracks.append(Track(label, row.tag, (shape_key(row, frame, where), end)))
+    if part.video and any(taken.skeletons.wants(row.get("label", "")) for row in element):
+        taken.skeletons.add(element, part.video, size=part.size, last=part.last, whole=part.whole,
+                            frame_of=lambda *_: frame, where=where)  # fmt: skip
     return tracks
 
 
@@ -298,6 +310,12 @@ def _track(element: Element, task: _Task, where: str, taken: _Taken) -> Track | 
     other = next((row.tag for row in rows if row.tag in OTHER_TYPES), None)
     if element.find("track") is not None:
         other = "skeleton"
+    if other == "skeleton" and taken.skeletons.wants(label):
+        taken.skeletons.add(
+            element, task.video, size=task.size, last=task.last, whole=task.whole,
+            frame_of=lambda row, at: _frame(row, task, at), where=where,
+        )  # fmt: skip
+        return None
     if other is not None:
         taken.dropped[f"tracks of type {other}"] += 1
         return None
@@ -323,16 +341,22 @@ def _track(element: Element, task: _Task, where: str, taken: _Taken) -> Track | 
 
 
 def _key(row: Element, task: _Task, where: str, *, skip_occluded: bool) -> Key:
-    frame = whole_number(row.get("frame"), f"{where}: 'frame'") - task.offset
+    frame = _frame(row, task, where)
     where = f"{where}, frame {frame}"
-    # A shape may be marked as outside just after the last frame.
-    if not task.first <= frame <= task.last + task.step or (frame - task.first) % task.step:
-        raise VaclipError(
-            f"{where}: the task has the frames {task.first} to {task.last}, every {task.step}"
-        )
     if is_marked(row, "outside", where) or (skip_occluded and is_marked(row, "occluded", where)):
         return Key(frame, outside=True)
     return shape_key(row, frame, where)
+
+
+def _frame(row: Element, task: _Task, where: str) -> int:
+    frame = whole_number(row.get("frame"), f"{where}: 'frame'") - task.offset
+    # A shape may be marked as outside just after the last frame.
+    if not task.first <= frame <= task.last + task.step or (frame - task.first) % task.step:
+        raise VaclipError(
+            f"{where}, frame {frame}: the task has the frames {task.first} to {task.last}, every "
+            f"{task.step}"
+        )
+    return frame
 
 
 def _thinned(keys: Sequence[Key], fixed: Sequence[bool], kind: str) -> list[Key]:
