@@ -381,6 +381,18 @@ class TestSources:
         )
         assert annotation.content.tracks[0].keys[0].at == 10
 
+    def test_many_jobs_are_named_by_their_files(self, tmp_path):
+        job = task("job", frames=5).replace("<source>a.mp4</source>", "")
+        (tmp_path / "jobs" / "deep").mkdir(parents=True)
+        (tmp_path / "jobs" / "deep" / "p1.xml").write_text(document(job, track(box(0))))
+        with zipfile.ZipFile(tmp_path / "p2.zip", "w") as archive:
+            archive.writestr("annotations.xml", document(job, track(box(0))))
+        flags = ("--video-template", "clip_{name}.mp4")
+        found = read(tmp_path / "jobs", tmp_path / "p2.zip", flags=flags).annotations
+        assert [one.video for one in found] == ["clip_p1.mp4", "clip_p2.mp4"]
+        with pytest.raises(VaclipError, match=r"expected \{name\} in it"):
+            read(tmp_path / "jobs", flags=("--video-template", "clip"))
+
     def test_an_older_version_names_the_video_beside_the_task(self, export):
         old = task().replace("<source>a.mp4</source>", "") + "<source>old.mp4</source>"
         assert export(document(old, track(box(0)))).annotations[0].video == "old.mp4"

@@ -29,7 +29,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from vaclip.errors import VaclipError
-from vaclip.importers.base import MOST_FRAMES, Export, Importer, NewAnnotation
+from vaclip.importers.base import Export, Importer, NewAnnotation
 from vaclip.importers.drawings.common import add_label_option, check_labels, checked_shapes
 from vaclip.importers.drawings.cvat_shapes import (
     OTHER_TYPES,
@@ -39,6 +39,7 @@ from vaclip.importers.drawings.cvat_shapes import (
     whole_number,
 )
 from vaclip.importers.drawings.cvat_skeletons import Skeletons
+from vaclip.importers.drawings.cvat_tasks import Task, job_video, read_tasks
 from vaclip.importers.drawings.picture_names import PictureNames
 from vaclip.importers.drawings.single_frames import SingleFrames, add_single_frame_options
 from vaclip.importers.reading import SourceFile, source_files, xml_elements
@@ -46,7 +47,6 @@ from vaclip.importers.video_sizes import VideoSizes
 from vaclip.maps.shapes import Key, Shapes, Track, shape_at
 
 _FRAME = re.compile(r"(?:^|/)frame_([0-9]{6,9})(?:\.[A-Za-z0-9]+)?$")
-_STEP = re.compile(r"step\s*=\s*([0-9]{1,6})")
 # The file gives two decimals: a frame and its two key frames are off by up to half of one each.
 _ROUNDING = 0.0101
 
@@ -69,6 +69,9 @@ class CvatImporter(Importer):
                            "keypoints")  # fmt: skip
         group.add_argument("--video", metavar="NAME",
                            help="which video, where a job is exported")  # fmt: skip
+        group.add_argument("--video-template", metavar="TEXT",
+                           help="the same for many jobs: a name with {name}, which stands for that "
+                           "of the export's file, such as {name}.mp4")  # fmt: skip
 
     def read(self, sources: Sequence[Path], options: argparse.Namespace) -> Export:
         annotations: list[NewAnnotation] = []
@@ -78,9 +81,11 @@ class CvatImporter(Importer):
         videos = VideoSizes(options) if single.timed else None
         pictures = PictureNames(options)
         taken = _Taken(options, dropped, labels, Skeletons(options.skeleton))
+        if options.video_template and "{name}" not in options.video_template:
+            raise VaclipError(f"--video-template {options.video_template}: expected {{name}} in it")
         for source in sources:
             for file in source_files(source, (".xml",)):
-                for video, task, drawn in _annotated(file, options, pictures, taken):
+                for video, task, drawn in _annotated(file, source, pictures, taken):
                     tracks = single.extended(
                         drawn,
                         [{track.label} for track in drawn],
@@ -103,37 +108,6 @@ class CvatImporter(Importer):
 
 
 @dataclass(frozen=True)
-class _Task:
-    """A task or job: a video, or a part of one.
-
-    Attributes:
-        where: The place in the export, for messages.
-        video: The file's name; None where the export does not say it.
-        unnamed: Why not.
-        annotator: Who, "" where nobody is named.
-        size: (height, width) in pixels.
-        first: The first frame of the video.
-        last: The last one.
-        step: Every which frame.
-        offset: What the file adds to the frames of this task.
-        whole: Whether the task shows all frames of its video.
-        key: What the file calls the task.
-    """
-
-    where: str
-    video: str | None
-    annotator: str
-    size: tuple[int, int]
-    first: int
-    last: int
-    step: int
-    offset: int
-    whole: bool
-    unnamed: str = ""
-    key: str | None = None
-
-
-@dataclass(frozen=True)
 class _Taken:
     """Which shapes are taken, and what is found of them in passing."""
 
@@ -153,17 +127,19 @@ class _Taken:
 
 def _annotated(
     file: SourceFile,
-    options: argparse.Namespace,
+    source: Path,
     pictures: PictureNames,
     taken: _Taken,
-) -> Iterator[tuple[str, _Task, list[Track]]]:
+) -> Iterator[tuple[str, Task, list[Track]]]:
     """Yields each task in which something is drawn: its video, the task, what is drawn."""
-    tasks: dict[str | None, _Task] = {}
-    drawn: dict[_Task, list[Track]] = defaultdict(list)
+    tasks: dict[str | None, Task] = {}
+    drawn: dict[Task, list[Track]] = defaultdict(list)
     elements = xml_elements(file.read(), file.name, ("meta", "track", "image"))
     for number, element in enumerate(elements):
         if element.tag == "meta":
-            tasks = tasks or _tasks(element, options, file.name)
+            tasks = tasks or read_tasks(
+                element, taken.options, file.name, job_video(file, source, taken.options)
+            )
             continue
         key = element.get("task_id") if len(tasks) > 1 else next(iter(tasks), None)
         where = f"{file.name}: {element.tag} {element.get('id', number)}"
@@ -185,83 +161,10 @@ def _annotated(
     yield from found
 
 
-# --- tasks ---------------------------------------------------------------------------------------
-
-
-def _tasks(meta: Element, options: argparse.Namespace, name: str) -> dict[str | None, _Task]:
-    """Returns the tasks by what tracks call them; the only one of a file by None."""
-    for tag in ("task", "job"):
-        if (found := meta.find(tag)) is not None:
-            return {None: _task(found, meta, name, options, offset=0)}
-    tasks: dict[str | None, _Task] = {}
-    offset, subset = 0, None
-    for element in meta.findall("project/tasks/task"):
-        where = f"{name}: task {element.findtext('id', '?')}"
-        if element.findtext("subset") != subset:
-            offset, subset = 0, element.findtext("subset")
-        task = _task(element, element, where, options, offset)
-        tasks[element.findtext("id")] = replace(task, key=element.findtext("id"))
-        offset += task.last + task.step
-    return tasks
-
-
-def _task(
-    element: Element, around: Element, where: str, options: argparse.Namespace, offset: int
-) -> _Task:
-    step = _STEP.search(element.findtext("frame_filter") or "")
-    every = int(step[1]) if step else 1
-    first = whole_number(element.findtext("start_frame") or "0", f"{where}: <start_frame>")
-    count = whole_number(element.findtext("size"), f"{where}: <size>")
-    if not 1 <= count * every <= MOST_FRAMES or first > MOST_FRAMES:
-        raise VaclipError(f"{where}: more than {MOST_FRAMES} frames, or none")
-    # Earlier versions of CVAT, and exports of jobs, have these beside the task.
-    video = element.findtext("source") or around.findtext("source")
-    size = element.find("original_size")
-    size = around.find("original_size") if size is None else size
-    if element.tag == "job":
-        video = options.video
-    if size is None or not video:
-        if element.tag == "job":
-            why = (
-                "the export of a job does not name its video; say --video NAME, or export the task"
-            )
-        else:
-            why = (
-                "the task is not made of a video: there is no <source> or no <original_size>; make "
-                "a task of the video itself, or export it as 'CVAT for images'"
-            )
-        return _Task(where, None, _annotator(element), (1, 1), first, first + (count - 1) * every,
-                     every, offset, whole=False,
-                     unnamed=f"{where}: {why}" if element is not around else "")  # fmt: skip
-    height, width = (
-        whole_number(size.findtext(side), f"{where}: <{side}>") for side in ("height", "width")
-    )
-    return _Task(
-        where=where,
-        video=video.strip(),
-        annotator=_annotator(element),
-        size=(height, width),
-        first=first,
-        last=first + (count - 1) * every,
-        step=every,
-        offset=offset,
-        whole=element.tag == "task" and first == 0 and every == 1 and not options.partial,
-    )
-
-
-def _annotator(element: Element) -> str:
-    for role in ("assignee", "owner"):
-        if name := (element.findtext(f"{role}/username") or "").strip():
-            return name
-    return ""
-
-
 # --- pictures ------------------------------------------------------------------------------------
 
 
-def _picture(
-    element: Element, task: _Task, pictures: PictureNames, where: str
-) -> tuple[_Task, int]:
+def _picture(element: Element, task: Task, pictures: PictureNames, where: str) -> tuple[Task, int]:
     """Returns what part of a task a picture belongs to, a video of its own, and its frame."""
     name = element.get("name") or ""
     if task.video is not None and (frame := _FRAME.search(name)):
@@ -277,7 +180,7 @@ def _picture(
     return part, frame
 
 
-def _shapes(element: Element, frame: int, part: _Task, where: str, taken: _Taken) -> list[Track]:
+def _shapes(element: Element, frame: int, part: Task, where: str, taken: _Taken) -> list[Track]:
     """Returns what is drawn on a picture, each as a track of one frame."""
     tracks = []
     for row in element:
@@ -300,7 +203,7 @@ def _shapes(element: Element, frame: int, part: _Task, where: str, taken: _Taken
 # --- tracks --------------------------------------------------------------------------------------
 
 
-def _track(element: Element, task: _Task, where: str, taken: _Taken) -> Track | None:
+def _track(element: Element, task: Task, where: str, taken: _Taken) -> Track | None:
     """Returns a track, without rows that follow from others; None where nothing is left."""
     label = element.get("label", "")
     rows = [row for row in element if row.tag in TYPES + OTHER_TYPES]
@@ -340,7 +243,7 @@ def _track(element: Element, task: _Task, where: str, taken: _Taken) -> Track | 
     return Track(label, rows[0].tag, tuple(kept))
 
 
-def _key(row: Element, task: _Task, where: str, *, skip_occluded: bool) -> Key:
+def _key(row: Element, task: Task, where: str, *, skip_occluded: bool) -> Key:
     frame = _frame(row, task, where)
     where = f"{where}, frame {frame}"
     if is_marked(row, "outside", where) or (skip_occluded and is_marked(row, "occluded", where)):
@@ -348,7 +251,7 @@ def _key(row: Element, task: _Task, where: str, *, skip_occluded: bool) -> Key:
     return shape_key(row, frame, where)
 
 
-def _frame(row: Element, task: _Task, where: str) -> int:
+def _frame(row: Element, task: Task, where: str) -> int:
     frame = whole_number(row.get("frame"), f"{where}: 'frame'") - task.offset
     # A shape may be marked as outside just after the last frame.
     if not task.first <= frame <= task.last + task.step or (frame - task.first) % task.step:
