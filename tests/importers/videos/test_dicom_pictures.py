@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import io
 import sys
+from collections import Counter
+from pathlib import Path
 
 import av
 import dicom_files as made
 import numpy as np
+import pydicom
 import pytest
 from pydicom import uid
+from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
+from pydicom.pixels import pixel_array
 
 from vaclip.errors import VaclipError
 from vaclip.importers.videos.dicom_pictures import cine_pictures, windowed
-from vaclip.importers.videos.dicom_read import Cine, frame_seconds, read_cine
+from vaclip.importers.videos.dicom_read import Cine, frame_seconds, is_dicom, read_cine
 
 
 def decoded(path):
@@ -184,6 +189,39 @@ def timed(**tags):
 )  # fmt: skip
 def test_times(tags, expected):
     assert timed(**tags) == pytest.approx(expected)
+
+
+# --- files of real machines and tools, which pydicom ships ---------------------------------------
+
+SHIPPED = sorted((Path(pydicom.__file__).parent / "data" / "test_files").rglob("*.dcm"))
+
+
+def test_a_cine_of_an_ultrasound_machine():
+    path = get_testdata_file("examples_ybr_color.dcm", download=False)
+    assert isinstance(path, str)
+    cine = read_cine(Path(path))
+    assert isinstance(cine, Cine)
+    assert (cine.modality, cine.frames, cine.size) == ("US", 30, (240, 320))
+    assert cine.seconds == pytest.approx((0.033333,) * 30)
+    expected = pixel_array(path)  # RGB, all at once
+    np.testing.assert_array_equal(np.stack(list(cine_pictures(cine))), expected)
+
+
+def test_shipped_files_are_cines_or_something_that_is_said():
+    assert len(SHIPPED) > 50
+    said = Counter()
+    for path in SHIPPED:
+        if is_dicom(path):
+            try:
+                found = read_cine(path)
+            except VaclipError as error:
+                found = str(error).partition(": ")[2]
+            said[found if isinstance(found, str) else "a cine"] += 1
+    assert said["a cine"] == 4
+    assert said["no cine (RTDOSE)"] > 2
+    assert said["a still picture"] > 40
+    known = {"a cine", "a still picture", "no picture", "a DICOMDIR"}
+    assert said.keys() <= known | {"no cine (RTDOSE)", "no cine (SEG)"}
 
 
 # --- damaged and hostile files ----------------------------------------------------------------

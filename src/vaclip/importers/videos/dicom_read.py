@@ -37,6 +37,7 @@ _TAGS = (
     "ImagerPixelSpacing", "NominalScannedPixelSpacing", "BurnedInAnnotation",
     "DirectoryRecordSequence",
 )  # fmt: skip
+_NO_CINES = ("RTDOSE", "SEG", "REG")  # planes and labels, not times
 _CENTIMETRES = 3  # of PhysicalUnitsXDirection
 _PICTURE_PLANE = 1  # of RegionSpatialFormat: a 2D picture, and no trace of motion or flow
 
@@ -150,6 +151,9 @@ def _cine(path: Path, header: Any) -> Cine | str:
         return "a DICOMDIR"
     if not header.get("Rows") or not header.get("Columns"):
         return "no picture"
+    modality = str(header.get("Modality") or "")
+    if modality in _NO_CINES:
+        return f"no cine ({modality})"
     frames = int(header.get("NumberOfFrames") or 1)
     syntax = str(header.file_meta.TransferSyntaxUID)
     video = syntax.startswith(VIDEO)
@@ -171,7 +175,7 @@ def _cine(path: Path, header: Any) -> Cine | str:
     region = _region(header, height, width)
     return Cine(
         path, patient, uid, frames, (height, width), frame_seconds(header, frames),
-        str(header.get("Modality") or ""), device.strip(),
+        modality, device.strip(),
         f"{date[:4]}-{date[4:6]}" if date[:6].isdecimal() and len(date) == 8 else "",
         _spacing(header), region, str(header.get("BurnedInAnnotation") or "").upper(), video,
     )  # fmt: skip
