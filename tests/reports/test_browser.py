@@ -165,8 +165,18 @@ def test_the_page_is_never_wider_than_the_screen(browser, size):
     assert width <= size[0]
 
 
-def test_text_stands_out_from_its_ground(browser):
+@pytest.fixture(params=["light", "dark"])
+def scheme(request, browser):
+    scheme = [{"name": "prefers-color-scheme", "value": request.param}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
+    yield request.param
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_text_stands_out_from_its_ground(browser, scheme):
     """WCAG 2's contrast of at least 4.5, of every text on its nearest painted ground."""
+    paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert (paper == "rgb(255, 255, 255)") == (scheme == "light")
     faint = browser.execute_script(
         """
         const parse = c => c.match(/[\\d.]+/g).map(Number);
@@ -191,3 +201,18 @@ def test_text_stands_out_from_its_ground(browser):
         """
     )
     assert faint == []
+
+
+def test_the_first_column_stays_while_a_table_is_scrolled(browser):
+    _resize(browser, PHONE)
+    left = """
+        const box = [...document.querySelectorAll('.scroll')].find(
+            e => e.querySelector('tbody th') && e.scrollWidth > e.clientWidth + 80);
+        box.scrollLeft = arguments[0];
+        const cells = [box.querySelector('tbody th'), box.querySelector('tbody td')];
+        return cells.map(e => e.getBoundingClientRect().left - box.getBoundingClientRect().left);
+    """
+    name, value = browser.execute_script(left, 0)
+    moved_name, moved_value = browser.execute_script(left, 60)
+    assert moved_name == pytest.approx(name, abs=1)
+    assert moved_value == pytest.approx(value - 60, abs=1)
