@@ -109,20 +109,22 @@ def _save(canvas: Canvas, stem: Path) -> bytes:
     return stem.with_suffix(".svg").read_bytes()
 
 
-def _bar(ax: Axes, interval: Interval, y: float, **style: Any) -> None:
+def draw_interval(ax: Axes, interval: Interval, y: float, **style: Any) -> None:
     """An interval as a line; nothing where it is undefined."""
     if math.isfinite(interval.low):
         ax.plot([interval.low, interval.high], [y, y], lw=1.1, solid_capstyle="butt", **style)
 
 
-def _rows(ax: Axes, names: Sequence[str]) -> None:
+def name_rows(ax: Axes, names: Sequence[str]) -> None:
+    """Names the rows of a forest, from the top."""
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
 
 
-def _beside(ax: Axes, y: float, text: str) -> None:
+def write_beside(ax: Axes, y: float, text: str) -> None:
+    """Writes to the right of a row."""
     ax.annotate(
         text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=9.5,
         annotation_clip=False,
@@ -133,20 +135,20 @@ def _forest(source: Source, results: Evaluation) -> Canvas:
     scores = results.scores["patient"]
     canvas = Canvas(figsize=(WIDTH, 0.9 + 0.3 * len(scores)))
     ax = canvas.add_subplot()
-    chance = _chance_level(source)
+    chance = chance_level(source)
     ax.axvline(chance, color=GREY, lw=0.9, ls=(0, (4, 3)))
     for y, (arm, found) in enumerate(scores.items()):
         score = found.scores[HEADLINE]
         control = results.roles is not None and arm in results.roles.all_controls
         colour = GREY if control else INK
-        _bar(ax, score.interval, y, color=colour)
+        draw_interval(ax, score.interval, y, color=colour)
         ax.plot(
             score.mean, y, "D" if control else "s", color=colour, ms=6,
             mfc="white" if control else colour, clip_on=False,
         )  # fmt: skip
         low, high = number(score.interval.low, 2), number(score.interval.high, 2)
-        _beside(ax, y, f"{number(score.mean, 2)}  ({low} to {high})")
-    _rows(ax, list(scores))
+        write_beside(ax, y, f"{number(score.mean, 2)}  ({low} to {high})")
+    name_rows(ax, list(scores))
     ax.set_xlim(0, 1)
     ax.set_xlabel("Balanced accuracy per patient")
     ax.annotate(
@@ -170,14 +172,14 @@ def _contrasts(source: Source, results: Evaluation) -> Canvas | None:
         for y, contrast in enumerate(family):
             if contrast.identical:
                 ax.plot(0, y, "x", color=INK, ms=6)
-                _beside(ax, y, "same predictions")
+                write_beside(ax, y, "same predictions")
                 continue
             found = contrast.p_holm < ALPHA
-            _bar(ax, contrast.interval, y, color=INK)
+            draw_interval(ax, contrast.interval, y, color=INK)
             ax.plot(contrast.difference, y, "o", color=INK, ms=6, mfc=INK if found else "white")
             p = p_text(contrast.p_holm)
-            _beside(ax, y, f"{number(contrast.difference, 2, sign=True)}  Holm p {p}")
-        _rows(ax, [contrast_name(c) for c in family])
+            write_beside(ax, y, f"{number(contrast.difference, 2, sign=True)}  Holm p {p}")
+        name_rows(ax, [contrast_name(c) for c in family])
         ax.set_title(family_title(results, name))
     axes[-1, 0].set_xlabel("Difference in balanced accuracy per patient")
     return canvas
@@ -223,12 +225,13 @@ def _learning(source: Source, results: Evaluation) -> Canvas | None:
     return canvas
 
 
-def _chance_level(source: Source) -> float:
+def chance_level(source: Source) -> float:
+    """Balanced accuracy of a guess."""
     return 1 / len(source.predictions.classes)
 
 
 def _chance(ax: Axes, source: Source) -> None:
-    ax.axhline(_chance_level(source), color=GREY, lw=0.9, ls=(0, (1, 2)), zorder=0, label="chance")
+    ax.axhline(chance_level(source), color=GREY, lw=0.9, ls=(0, (1, 2)), zorder=0, label="chance")
 
 
 def _noise(source: Source, results: Evaluation) -> Canvas | None:
@@ -331,7 +334,7 @@ def _retrieval(source: Source, results: Evaluation) -> Canvas | None:
                 found = own.get(f"retrieval_{place}_{side}")
                 if found:
                     said = SIDES[side]
-                    _bar(ax, Interval(found.low, found.high), y + shift, color=INK)
+                    draw_interval(ax, Interval(found.low, found.high), y + shift, color=INK)
                     ax.plot(
                         found.mean, y + shift, marker, color=INK, ms=5, ls="",
                         mfc=INK if side == "v2a" else "white", label=said if y == 0 else None,
@@ -342,7 +345,7 @@ def _retrieval(source: Source, results: Evaluation) -> Canvas | None:
                     chance.mean, y, "|", color=GREY, ms=15, mew=1.6,
                     label="chance" if y == 0 else None,
                 )  # fmt: skip
-        _rows(ax, arms)
+        name_rows(ax, arms)
         ax.set_title(f"R@{place[1]}")
         ax.set_xlim(0, 1)
     canvas.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3,

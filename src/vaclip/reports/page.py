@@ -33,6 +33,7 @@ from vaclip.reports.pictures import gallery_cases, look_cases
 from vaclip.reports.pseudonyms import Pseudonyms, pseudonyms
 from vaclip.reports.site_tables import site_tables
 from vaclip.reports.typeset import Table, latex, markdown
+from vaclip.reports.verdict_figure import VERDICT_FIGURES
 
 PAGE: Final = "report.html"
 _SECTIONS: Final = {
@@ -154,7 +155,10 @@ def write_report(
     )
     found = with_predictions(found, results.predictions)
     figures = draw_figures(
-        found, results, out / "figures", FIGURES | CLINICAL_FIGURES | LOOK_FIGURES
+        found,
+        results,
+        out / "figures",
+        VERDICT_FIGURES | FIGURES | CLINICAL_FIGURES | LOOK_FIGURES,
     )
     own = _tables(found, results, real_ids=real_ids)
     page = _page(
