@@ -118,7 +118,7 @@ def write_looks(
         write_csv(
             pd.concat([table for _, table in tables]),
             ablation.folder / keys.LOOK_FILE,
-            float_format="%.6g",
+            float_format=_DIGITS,
         )
         _write_cases(ablation, tables, device)
 

@@ -72,14 +72,29 @@ def source_files(source: Path, suffixes: Sequence[str]) -> list[SourceFile]:
     return sorted(files, key=lambda file: file.name)
 
 
-def _in_folder(folder: Path, suffixes: Sequence[str]) -> Iterator[SourceFile]:
+def files_below(folder: Path, suffixes: Sequence[str] | None = None) -> Iterator[Path]:
+    """Yields the files below a folder; links that leave it are not followed.
+
+    Args:
+        folder: The folder.
+        suffixes: Which of them, in lower case; None for all.
+
+    Raises:
+        VaclipError: If there are too many.
+    """
     inside = folder.resolve()
     for number, path in enumerate(folder.rglob("*")):
         if number >= _MOST_FILES:
             raise VaclipError(f"'{folder.name}' has more than {_MOST_FILES} files: name a part")
-        if path.suffix.lower() in suffixes and path.resolve().is_relative_to(inside):
-            name = path.relative_to(folder).as_posix()
-            yield SourceFile(name, lambda path=path: read_bytes(path))
+        wanted = path.is_file() if suffixes is None else path.suffix.lower() in suffixes
+        if wanted and path.resolve().is_relative_to(inside):
+            yield path
+
+
+def _in_folder(folder: Path, suffixes: Sequence[str]) -> Iterator[SourceFile]:
+    for path in files_below(folder, suffixes):
+        name = path.relative_to(folder).as_posix()
+        yield SourceFile(name, lambda path=path: read_bytes(path))
 
 
 def _in_archive(path: Path, suffixes: Sequence[str]) -> Iterator[SourceFile]:

@@ -183,3 +183,12 @@ def test_clips_of_pictures_become_videos(table, tmp_path, capsys):
 def test_a_rate_is_asked_for(table, tmp_path, capsys):
     said = run(capsys, table, "--into", tmp_path / "study", status=1)
     assert "'p2.tiff' is a series of pictures: say how many a second" in said
+
+
+def test_an_id_that_the_table_gives_is_kept(table, tmp_path, capsys):
+    rows = read_rows(table)
+    write_rows(table, [row | {"clip_id": n} for row, n in zip(rows, ("p1/walk", "b"), strict=True)])
+    run(capsys, table, "--into", tmp_path / "study", "--fps", 20)
+    found = read_rows(tmp_path / "study" / "clips.csv")
+    assert [row["clip_id"] for row in found] == ["p1/walk", "b"]
+    assert [row["video"] for row in found] == ["videos/p1/walk.1.mp4", "videos/p2.mp4"]

@@ -309,9 +309,7 @@ def _clip(
     if end_s is not None and end_s <= (start_s or 0.0):
         raise VaclipError(f"the clip ends at {end_s:g} s, before it begins")
     return NewClip(
-        clip_id=row[columns.clip_id]
-        if columns.clip_id
-        else str(PurePosixPath(name).with_suffix("")),
+        clip_id=row[columns.clip_id] if columns.clip_id else _stem(name, path),
         video=path,
         name=str(PurePosixPath(name)),
         patient_id=row[columns.patient_id],
@@ -334,14 +332,15 @@ def _of_pictures(clip: NewClip, said: str, fps: float | None) -> NewClip:
             f"'{clip.name}' is a series of pictures: say how many a second, by --fps or a column "
             "fps"
         )
-    if not 0.1 <= rate <= 1000:
-        raise VaclipError(f"{rate:g} pictures a second; expected 0.1 to 1000")
-    name = without_suffix(clip.name, clip.video)
-    clip_id = (
-        name if clip.clip_id == str(PurePosixPath(clip.name).with_suffix("")) else clip.clip_id
-    )
     recording = picture_recording(clip.video, rate)
-    return replace(clip, clip_id=clip_id, name=f"{name}.mp4", recording=recording)
+    return replace(clip, name=f"{_stem(clip.name, clip.video)}.mp4", recording=recording)
+
+
+def _stem(name: str, path: Path) -> str:
+    """Returns the name of a video, or of a series of pictures, without its suffix."""
+    if holds_pictures(path):
+        return without_suffix(name, path)
+    return str(PurePosixPath(name).with_suffix(""))
 
 
 def _find(videos: Path, name: str) -> tuple[str, Path]:

@@ -22,13 +22,12 @@ from numpy.typing import NDArray
 
 from vaclip.errors import VaclipError
 from vaclip.importers.base import Export, Importer, NewClip
-from vaclip.importers.reading import read_table
+from vaclip.importers.reading import files_below, read_table
 from vaclip.importers.tables.table import renamed_labels
 from vaclip.importers.videos.dicom_pictures import cine_pictures
 from vaclip.importers.videos.dicom_read import Cine, is_dicom, read_cine
-from vaclip.importers.videos.recording import Recording
+from vaclip.importers.videos.recording import Recording, even_seconds
 
-_MOST_FILES = 200_000
 _KEY_BYTES = 32
 
 
@@ -65,11 +64,12 @@ class DicomImporter(Importer):
             name = cine.path.relative_to(root).as_posix()
             if not cine.patient:
                 wrong.append(f"{name}: names no patient (PatientID)")
-            elif not (seconds := cine.seconds or _seconds(cine, options.fps)):
+            elif not (seconds := cine.seconds) and options.fps is None:
                 wrong.append(f"{name}: states no time of its pictures; give --fps")
             elif (label := labels.find(name, cine)) is None:
                 unlabelled.append(name)
             else:
+                seconds = seconds or even_seconds(options.fps, cine.frames)
                 clips.append(_clip(cine, name, label, seconds, people, options))
         if unlabelled and not options.skip_unmatched:
             listed = ", ".join(unlabelled[:5])
@@ -116,20 +116,8 @@ def _files(sources: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
         root = source if source.is_dir() else source.parent
         if not root.is_dir() or not source.exists():
             raise VaclipError(f"there is no file or folder '{source}'")
-        inside = root.resolve()
-        for number, path in enumerate(sorted(root.rglob("*"))):
-            if number >= _MOST_FILES:
-                raise VaclipError(f"'{root.name}' has more than {_MOST_FILES} files: name a part")
-            if path.is_file() and path.resolve().is_relative_to(inside):
-                yield root, path
-
-
-def _seconds(cine: Cine, fps: float | None) -> tuple[float, ...]:
-    if fps is None:
-        return ()
-    if not 0.1 <= fps <= 1000:
-        raise VaclipError(f"--fps is {fps:g}; give pictures a second, from 0.1 to 1000")
-    return (1 / fps,) * cine.frames
+        for path in sorted(files_below(root)):
+            yield root, path
 
 
 class _Labels:

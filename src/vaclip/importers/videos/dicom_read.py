@@ -59,7 +59,6 @@ class Cine:
         spacing_mm: Side of a pixel, or height and width where they differ; empty where unknown.
         region: (x0, y0, x1, y1) of the largest ultrasound picture, ends excluded; None for none.
         burned_in: What the file says of text in the pictures: YES, NO or nothing.
-        video: Whether the pictures are a video stream (MPEG-2, H.264, H.265).
     """
 
     path: Path
@@ -74,7 +73,6 @@ class Cine:
     spacing_mm: str
     region: tuple[int, int, int, int] | None
     burned_in: str
-    video: bool
 
 
 def is_dicom(path: Path) -> bool:
@@ -177,7 +175,7 @@ def _cine(path: Path, header: Any) -> Cine | str:
         path, patient, uid, frames, (height, width), frame_seconds(header, frames),
         modality, device.strip(),
         f"{date[:4]}-{date[4:6]}" if date[:6].isdecimal() and len(date) == 8 else "",
-        _spacing(header), region, str(header.get("BurnedInAnnotation") or "").upper(), video,
+        _spacing(header), region, str(header.get("BurnedInAnnotation") or "").upper(),
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from PIL import Image, ImageOps, ImageSequence
 from vaclip.errors import VaclipError
 from vaclip.importers.base import MOST_FRAMES
 from vaclip.importers.reading import SourceFile, source_files
-from vaclip.importers.videos.recording import Recording
+from vaclip.importers.videos.recording import Recording, even_seconds
 from vaclip.media import LARGEST_PICTURE
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -70,7 +70,9 @@ def picture_recording(path: Path, fps: float) -> Recording:
         count, read = _tiff(path)
     if count > MOST_FRAMES:
         raise VaclipError(f"{path.name}: more than {MOST_FRAMES} pictures")
-    return Recording(path.name, partial(_eight_bit, path.name, read), (1 / fps,) * count, names)
+    return Recording(
+        path.name, partial(_eight_bit, path.name, read), even_seconds(fps, count), names
+    )
 
 
 def natural(name: str) -> list[tuple[int, str]]:

@@ -19,6 +19,17 @@ _CLOCK = 90_000  # ticks a second of the time stamps
 _LOSSLESS = {"qp": "0", "preset": "fast", "bf": "0", "g": "48", "threads": "1"}
 
 
+def even_seconds(fps: float, count: int) -> tuple[float, ...]:
+    """Returns how long each of some pictures is shown, at a constant rate.
+
+    Raises:
+        VaclipError: If that is no rate of pictures.
+    """
+    if not 0.1 <= fps <= 1000:
+        raise VaclipError(f"{fps:g} pictures a second; expected 0.1 to 1000")
+    return (1 / fps,) * count
+
+
 @dataclass(frozen=True)
 class Recording:
     """A video before it is written.
