@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 FUZZ_SECONDS ?= 60
 
-.PHONY: demo study test fuzz lint types docs check floors clean
+.PHONY: demo study test axe fuzz lint types docs check floors clean
 
 demo: $(VENV)/.installed  ## Train and test the full method on the default cohort
 	$(BIN)/vaclip train backbone=lite0 experiment=B3
@@ -14,6 +14,9 @@ study: $(VENV)/.installed  ## A small study of the default cohort, to its report
 
 test: $(VENV)/.installed-dev  ## The whole test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+axe: $(VENV)/.installed-dev  ## Lets the test of the report ask axe-core; needs npm
+	npm install --silent --no-fund --no-audit --prefix $(VENV)/axe axe-core@4.14.1
 
 fuzz: $(VENV)/.installed-dev  ## A minute of damaged files for each parser
 	PYTHONPATH=tests $(BIN)/python tests/importers/fuzz.py --seconds $(FUZZ_SECONDS)

@@ -129,12 +129,22 @@ def pictures_of(segment, **settings):
     return segment_pictures(model, segment, "cpu")
 
 
-def test_frames_and_map_are_spread_over_the_segment():
-    segment = half_annotated_segment()
+@pytest.mark.parametrize(("frames", "shown"), [(5, list(range(5))), (31, list(range(0, 31, 2)))])
+def test_frames_and_map_are_spread_over_the_segment(frames, shown):
+    segment = half_annotated_segment(frames)
     pictures = pictures_of(segment)
-    assert pictures["frames"].shape == (4, 16, 16, 3)
-    assert pictures["frames"][:, 0, 0, 0].tolist() == [0, 2, 5, 7]
-    np.testing.assert_array_equal(pictures["map"], segment[keys.ATTN_MAP][0, :4].numpy())
+    assert pictures["frames"].shape == (len(shown), 16, 16, 3)
+    assert pictures["frames"][:, 0, 0, 0].tolist() == shown
+    np.testing.assert_array_equal(pictures["map"], segment[keys.ATTN_MAP][0, shown].numpy())
+
+
+@pytest.mark.parametrize("kind", ["spatiotemporal", "weighted_pool"])
+def test_what_a_model_predicts_is_shown_and_no_gate_that_it_does_not_use(kind):
+    settings = {"map_guided": True, "map_guided_type": kind, "map_source": "predicted"}
+    pictures = pictures_of(half_annotated_segment(), **settings)
+    assert pictures["predicted"].shape == pictures["map"].shape
+    assert pictures["predicted"].max() == 255
+    assert ("gate" in pictures) == (kind == "spatiotemporal")
 
 
 @pytest.mark.parametrize("kind", ["spatiotemporal", "weighted_pool"])
@@ -255,12 +265,11 @@ def test_pictures_are_those_of_the_segment(finished):
     for case in json.loads((out / keys.GALLERY_FILE).read_text())["cases"]:
         pictures = read_arrays(out / case["file"])
         assert all(array.dtype == np.uint8 for array in pictures.values())
-        assert pictures["gate"].shape == pictures["map"].shape == (4, 32, 32)
+        assert pictures["gate"].shape == pictures["map"].shape == (8, 32, 32)
         segment = segment_of(case["clip_id"], case["segment"])
-        picked = [0, 2, 5, 7]
         video = segment[keys.VIDEO].permute(1, 2, 3, 0).numpy()
-        np.testing.assert_array_equal(pictures["frames"], video[picked])
-        np.testing.assert_array_equal(pictures["map"], segment[keys.ATTN_MAP][0].numpy()[picked])
+        np.testing.assert_array_equal(pictures["frames"], video)
+        np.testing.assert_array_equal(pictures["map"], segment[keys.ATTN_MAP][0].numpy())
         assert pictures["nearest"].shape == (len(case["nearest"]), 32, 32)
         assert pictures["nearest"].any(axis=(1, 2)).all()
 

@@ -13,7 +13,7 @@ from study_folder import CLASSES, judged, write_study
 from vaclip.evaluation.clinical import NOTHING, RISKS
 from vaclip.reports.abstention import abstention_table
 from vaclip.reports.clinical import CLINICAL_FIGURES, clinical_tables
-from vaclip.reports.figures import draw_figures
+from vaclip.reports.drawing import draw_figures
 from vaclip.reports.gather import read_folder
 from vaclip.reports.tables import metrics_csv
 from vaclip.reports.typeset import NONE, interval_text, markdown, number

@@ -15,7 +15,7 @@ from vaclip import keys
 from vaclip.evaluation.labels import LOOK_MAPS, LOOK_MEASURES
 from vaclip.evaluation.look import judge_looks
 from vaclip.files import write_json
-from vaclip.reports.figures import draw_figures
+from vaclip.reports.drawing import draw_figures
 from vaclip.reports.gather import read_folder
 from vaclip.reports.look import LOOK_FIGURES, look_tables
 from vaclip.reports.page import write_report

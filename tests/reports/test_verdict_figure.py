@@ -8,7 +8,7 @@ import matplotlib as mpl
 import pytest
 
 from study_folder import judged, write_study
-from vaclip.reports.figures import draw_figures
+from vaclip.reports.drawing import draw_figures
 from vaclip.reports.gather import read_folder
 from vaclip.reports.verdict_figure import VERDICT_FIGURES
 
@@ -59,4 +59,4 @@ def test_it_is_drawn_before_the_others(tmp_path):
     study = read_folder(write_study(tmp_path / "s", arms=TAUGHT, variants=False))
     with mpl.rc_context({"font.size": 20}):
         drawn = draw_figures(study, judged(study, **FAST), tmp_path / "f", VERDICT_FIGURES)
-    assert b"<svg" in drawn["verdict"].svg
+    assert "<svg" in drawn["verdict"].svg

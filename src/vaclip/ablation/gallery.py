@@ -28,7 +28,7 @@ from vaclip.training.inference import predict_segments
 KINDS = ("right", "wrong", "most aligned", "least aligned")
 """Why a case is shown, in the order of the gallery."""
 _PER_KIND = 2
-_FRAMES = 4
+_FRAMES = 16  # of a segment, at most
 _NEAREST = 5
 _FOLDER = "gallery"
 
@@ -205,7 +205,7 @@ def nearest_maps(
 def segment_pictures(
     model: VideoAttentionCLIP, segment: dict[str, Tensor], device: str
 ) -> dict[str, Any]:
-    """Draws what the model saw, in a few frames spread over a segment.
+    """Draws what the model saw, in frames spread over a segment.
 
     Args:
         model: The model.
@@ -213,17 +213,21 @@ def segment_pictures(
         device: Where the model is.
 
     Returns:
-        ``frames`` (4, H, W, 3), ``map`` (4, H, W) and, where guidance weighs places, ``gate``
-        (4, H, W): its weights in [0, 1], times 255. All are uint8.
+        ``frames`` (N, H, W, 3), ``map`` (N, H, W); where guidance weighs places, ``gate``
+        (N, H, W): its weights in [0, 1], times 255; where the model predicts maps,
+        ``predicted`` (N, H, W), 255 at its largest. N is 16, or T if that is less. All are uint8.
     """
-    pictures = stills(segment)
+    pictures, shape = stills(segment), segment[keys.ATTN_MAP].shape[1:]
     ((batch, outputs),) = predict_segments(model, [segment], 1, device)
+    if keys.PREDICTED_MAP in outputs:
+        predicted = outputs[keys.PREDICTED_MAP]
+        pictures["predicted"] = grid_stills(predicted / predicted.amax(), shape)
     gate = outputs.get(keys.VIDEO_GATE)
-    if isinstance(model.guidance, WeightedPoolGuidance):
+    if isinstance(model.guidance, WeightedPoolGuidance) and model.map_source == "given":
         grid = outputs[keys.VIDEO_TOKENS].shape[2:]
         gate = token_weights(batch[keys.ATTN_MAP], batch[keys.ATTN_VALID], grid).weights
     if gate is not None and gate.dim() == 5:  # not one of channels
-        pictures["gate"] = grid_stills(gate, segment[keys.ATTN_MAP].shape[1:])
+        pictures["gate"] = grid_stills(gate, shape)
     return pictures
 
 
@@ -238,7 +242,7 @@ def stills(segment: dict[str, Tensor]) -> dict[str, Any]:
 
 
 def grid_stills(weights: Tensor, shape: Sequence[int]) -> NDArray[np.uint8]:
-    """Returns (4, H, W): weights on a token grid, times 255, over the same frames.
+    """Returns (N, H, W): weights on a token grid, times 255, over the same frames.
 
     Args:
         weights: (1, 1, T', H', W') in [0, 1].
@@ -249,7 +253,7 @@ def grid_stills(weights: Tensor, shape: Sequence[int]) -> NDArray[np.uint8]:
 
 
 def _spread(frames: int) -> NDArray[np.int64]:
-    return np.linspace(0, frames - 1, _FRAMES).round().astype(np.int64)
+    return np.linspace(0, frames - 1, min(frames, _FRAMES)).round().astype(np.int64)
 
 
 def map_stills(segments: SegmentDataset, rows: list[int]) -> NDArray[np.uint8]:

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure as Canvas
 from vaclip.evaluation.abstention import COVERAGE, COVERAGES, Selective
 from vaclip.evaluation.estimates import Estimate
 from vaclip.evaluation.evaluate import Evaluation
-from vaclip.reports.figures import GREY, INK, WIDTH, Drawing
+from vaclip.reports.drawing import GREY, INK, WIDTH, Drawing
 from vaclip.reports.gather import Source
+from vaclip.reports.svg import mark
 from vaclip.reports.tables import interval_or_trained
 from vaclip.reports.typeset import NONE, Table, number
 
@@ -86,6 +87,7 @@ def _risk_coverage(source: Source, results: Evaluation) -> Canvas:
             plain = name == "confidence"
             style = {"color": INK if plain else GREY, "lw": 1.5 if plain else 1.1}
             ax.plot(COVERAGES, own.risk, ls=_LINES[name], label=_NAMES[name], **style)
+        mark(ax, arm)
         ax.set(xlim=(0, 1), ylim=(0, None))
         ax.set_title(arm)
     lines = {

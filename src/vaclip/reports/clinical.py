@@ -14,8 +14,9 @@ from vaclip.evaluation.clinical import RISK_CURVE, RISKS, NetBenefit
 from vaclip.evaluation.compare import HEADLINE
 from vaclip.evaluation.evaluate import Evaluation
 from vaclip.reports.abstention import ABSTENTION_FIGURES, abstention_table, estimate_text
-from vaclip.reports.figures import GREY, INK, PALE, WIDTH, Drawing
+from vaclip.reports.drawing import GREY, INK, PALE, WIDTH, Drawing
 from vaclip.reports.gather import Source
+from vaclip.reports.svg import mark
 from vaclip.reports.tables import score_text
 from vaclip.reports.typeset import NONE, Table, number
 
@@ -190,10 +191,11 @@ def _calibration(source: Source, results: Evaluation) -> Canvas:
                 style = _style(results, arm)
                 x, low, high = curve.probability, curve.low, curve.high
                 if arm == results.shown[-1]:
-                    ax.fill_between(x, low, high, color=PALE, lw=0)
+                    drawn = [ax.fill_between(x, low, high, color=PALE, lw=0)]
                 else:
-                    ax.plot(x, low, x, high, color=GREY, ls="--", lw=0.6)
-                ax.plot(x, curve.observed, **style)
+                    drawn = ax.plot(x, low, x, high, color=GREY, ls="--", lw=0.6)
+                for artist in [*drawn, *ax.plot(x, curve.observed, **style)]:
+                    mark(artist, arm, arm)
         ax.set(xlim=(0, 1), ylim=(0, 1))
     return _finish(canvas, axes[0], "Probability of the class", "Share who have it")
 
@@ -207,7 +209,8 @@ def _decision(source: Source, results: Evaluation) -> Canvas:
         ax.axhline(0, color=GREY, lw=0.8, label="treat none")
         ax.plot(RISK_CURVE, everybody, color=GREY, lw=1.1, ls=":", label="treat all")
         for arm, benefit in benefits.items():
-            ax.plot(RISK_CURVE, benefit.curve, **_style(results, arm))
+            (line,) = ax.plot(RISK_CURVE, benefit.curve, **_style(results, arm))
+            mark(line, arm, arm)
             most = max(most, float(benefit.curve.max()), float(everybody.max()))
     for ax in axes:
         ax.set(xlim=(0, 1), ylim=(-0.25 * most, 1.1 * most))

@@ -1,21 +1,14 @@
-"""The figures of a report, each as PNG and SVG, the same bytes for the same numbers.
-
-Black on white with one dark colour: what matters is told by markers, line styles, hatches and
-labels, so that nothing is lost in greyscale.
-"""
+"""The figures of a report: arms, contrasts, curves, confusion, reliability, retrieval."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, TypeAlias
+from collections.abc import Sequence
+from typing import Any, Final
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
@@ -24,111 +17,26 @@ from vaclip.evaluation.compare import HEADLINE, ArmScores
 from vaclip.evaluation.evaluate import Evaluation
 from vaclip.evaluation.inference import ALPHA, Interval
 from vaclip.evaluation.labels import SIDES
-from vaclip.files import atomic_file
-from vaclip.fonts import USUAL, shown_names
+from vaclip.fonts import shown_names
+from vaclip.reports.drawing import (
+    GREY,
+    INK,
+    PALE,
+    WIDTH,
+    Drawing,
+    chance_level,
+    draw_score,
+    name_rows,
+    write_beside,
+)
 from vaclip.reports.gather import Source
+from vaclip.reports.svg import mark
 from vaclip.reports.tables import contrast_name, family_title
-from vaclip.reports.typeset import number, p_text
+from vaclip.reports.typeset import interval_text, number, p_text
 
-INK: Final = "#1b3a5c"
-GREY: Final = "#595959"
-PALE: Final = "#d9d9d9"
-WIDTH: Final = 7.2  # inches
-_STYLE: Final[dict[Any, Any]] = {
-    "svg.hashsalt": "vaclip",
-    "svg.fonttype": "path",
-    "font.family": list(USUAL),
-    "font.size": 11,
-    "text.parse_math": False,
-    "axes.unicode_minus": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "axes.titlesize": 11.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "xtick.direction": "out",
-    "figure.constrained_layout.use": True,
-}
 _LINES: Final = ("-", "--", "-.", ":")
 _MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "*")
 """An arm keeps its line and marker within a figure."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A drawn figure."""
-
-    name: str
-    caption: str
-    alt: str
-    """What it shows, for those who do not see it."""
-    svg: bytes
-
-
-Drawing: TypeAlias = tuple[Callable[[Source, Evaluation], Canvas | None], str, str]
-"""What draws it, or says that there is nothing to show; caption; alternative text."""
-
-
-def draw_figures(
-    source: Source,
-    results: Evaluation,
-    folder: Path,
-    drawings: Mapping[str, Drawing],
-) -> dict[str, Figure]:
-    """Draws figures, such as `FIGURES`, as far as there is something to show.
-
-    Args:
-        source: As read.
-        results: What is shown.
-        folder: Gets NAME.png (200 dpi) and NAME.svg.
-        drawings: By name.
-
-    Returns:
-        By name.
-    """
-    drawn = {}
-    for name, (draw, caption, alt) in drawings.items():
-        for kind in ("png", "svg"):  # of an earlier report, which may have had more to show
-            (folder / f"{name}.{kind}").unlink(missing_ok=True)
-        with mpl.rc_context():
-            mpl.rcdefaults()
-            mpl.rcParams.update(_STYLE)
-            canvas = draw(source, results)
-            if canvas is not None:
-                drawn[name] = Figure(name, caption, alt, _save(canvas, folder / name))
-    return drawn
-
-
-def _save(canvas: Canvas, stem: Path) -> bytes:
-    FigureCanvasAgg(canvas)
-    nothing = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
-    for kind, metadata in nothing.items():
-        with atomic_file(stem.with_suffix(f".{kind}")) as temporary:
-            canvas.savefig(temporary, format=kind, dpi=200, metadata=metadata)
-    return stem.with_suffix(".svg").read_bytes()
-
-
-def draw_interval(ax: Axes, interval: Interval, y: float, **style: Any) -> None:
-    """An interval as a line; nothing where it is undefined."""
-    if math.isfinite(interval.low):
-        ax.plot([interval.low, interval.high], [y, y], lw=1.1, solid_capstyle="butt", **style)
-
-
-def name_rows(ax: Axes, names: Sequence[str]) -> None:
-    """Names the rows of a forest, from the top."""
-    ax.set_yticks(range(len(names)), names)
-    ax.set_ylim(len(names) - 0.4, -0.6)
-    ax.tick_params(axis="y", length=0)
-    ax.spines["left"].set_visible(False)
-
-
-def write_beside(ax: Axes, y: float, text: str) -> None:
-    """Writes to the right of a row."""
-    ax.annotate(
-        text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=9.5,
-        annotation_clip=False,
-    )  # fmt: skip
 
 
 def _forest(source: Source, results: Evaluation) -> Canvas:
@@ -141,14 +49,13 @@ def _forest(source: Source, results: Evaluation) -> Canvas:
         score = found.scores[HEADLINE]
         control = results.roles is not None and arm in results.roles.all_controls
         colour = GREY if control else INK
-        draw_interval(ax, score.interval, y, color=colour)
-        ax.plot(
-            score.mean, y, "D" if control else "s", color=colour, ms=6,
-            mfc="white" if control else colour, clip_on=False,
+        draw_score(
+            ax, y, score.mean, score.interval, "D" if control else "s", arm,
+            color=colour, mfc="white" if control else colour, clip_on=False,
         )  # fmt: skip
         low, high = number(score.interval.low, 2), number(score.interval.high, 2)
-        write_beside(ax, y, f"{number(score.mean, 2)}  ({low} to {high})")
-    name_rows(ax, list(scores))
+        write_beside(ax, y, f"{number(score.mean, 2)}  ({low} to {high})", arm)
+    name_rows(ax, list(scores), list(scores))
     ax.set_xlim(0, 1)
     ax.set_xlabel("Balanced accuracy per patient")
     ax.annotate(
@@ -169,17 +76,20 @@ def _contrasts(source: Source, results: Evaluation) -> Canvas | None:
     )
     for ax, (name, family) in zip(axes[:, 0], families.items(), strict=True):
         ax.axvline(0, color=GREY, lw=0.9)
-        for y, contrast in enumerate(family):
+        pairs = [f"{contrast.first} {contrast.second}" for contrast in family]
+        for y, (contrast, pair) in enumerate(zip(family, pairs, strict=True)):
             if contrast.identical:
-                ax.plot(0, y, "x", color=INK, ms=6)
-                write_beside(ax, y, "same predictions")
+                draw_score(ax, y, 0.0, Interval(math.nan, math.nan), "x", pair, color=INK)
+                write_beside(ax, y, "same predictions", pair)
                 continue
             found = contrast.p_holm < ALPHA
-            draw_interval(ax, contrast.interval, y, color=INK)
-            ax.plot(contrast.difference, y, "o", color=INK, ms=6, mfc=INK if found else "white")
-            p = p_text(contrast.p_holm)
-            write_beside(ax, y, f"{number(contrast.difference, 2, sign=True)}  Holm p {p}")
-        name_rows(ax, [contrast_name(c) for c in family])
+            draw_score(
+                ax, y, contrast.difference, contrast.interval, "o", pair,
+                color=INK, mfc=INK if found else "white",
+            )  # fmt: skip
+            said = f"{number(contrast.difference, 2, sign=True)}  Holm p {p_text(contrast.p_holm)}"
+            write_beside(ax, y, said, pair)
+        name_rows(ax, [contrast_name(c) for c in family], pairs)
         ax.set_title(family_title(results, name))
     axes[-1, 0].set_xlabel("Difference in balanced accuracy per patient")
     return canvas
@@ -198,12 +108,17 @@ def _curve(ax: Axes, curves: Curves, everyone: Sequence[str], method: str | None
             np.array([getattr(s.interval, end) for s in scores]) for end in ("low", "high")
         )
         colour = INK if arm == method else GREY
-        ax.plot(
-            x, y, _LINES[style % len(_LINES)], marker=_MARKERS[style % len(_MARKERS)], color=colour,
-            mfc="white" if style % 2 else colour, ms=5, lw=1.2, label=arm,
-            clip_on=False,
-        )  # fmt: skip
-        ax.vlines(x, low, high, color=colour, lw=0.9)
+        own: dict[str, Any] = {
+            "marker": _MARKERS[style % len(_MARKERS)], "color": colour, "ms": 5,
+            "mfc": "white" if style % 2 else colour, "clip_on": False,
+        }  # fmt: skip
+        (line,) = ax.plot(x, y, _LINES[style % len(_LINES)], lw=1.2, label=arm, **own)
+        mark(line, arm, arm)
+        mark(ax.vlines(x, low, high, color=colour, lw=0.9), arm, arm)
+        for (value, _), at, score in zip(points, x, scores, strict=True):
+            (point,) = ax.plot(at, score.mean, **own)
+            said = f"{number(score.mean)} ({interval_text(score.interval)})"
+            mark(point, arm, f"{arm} at {value:g}: {said}")
     ax.set_xticks(values, [f"{value:g}" for value in values])
     ax.set_ylim(0, 1)
 
@@ -223,11 +138,6 @@ def _learning(source: Source, results: Evaluation) -> Canvas | None:
     ax.set_ylabel("Balanced accuracy per patient")
     canvas.legend(loc="outside right upper", frameon=False)
     return canvas
-
-
-def chance_level(source: Source) -> float:
-    """Balanced accuracy of a guess."""
-    return 1 / len(source.predictions.classes)
 
 
 def _chance(ax: Axes, source: Source) -> None:
@@ -257,16 +167,26 @@ def _noise(source: Source, results: Evaluation) -> Canvas | None:
 
 
 def _confusion(source: Source, results: Evaluation) -> Canvas:
-    scores, classes = results.scores["patient"], source.predictions.classes
+    return _matrices(source, results, results.shown)
+
+
+def _confusion_others(source: Source, results: Evaluation) -> Canvas | None:
+    others = [arm for arm in results.scores["patient"] if arm not in results.shown]
+    return _matrices(source, results, others) if others else None
+
+
+def _matrices(source: Source, results: Evaluation, arms: Sequence[str]) -> Canvas:
+    classes = source.predictions.classes
     mpl.rcParams["font.family"], shown = shown_names(classes, 10)
-    columns = min(3, len(scores))
-    rows = math.ceil(len(scores) / columns)
+    columns = min(3, len(arms))
+    rows = math.ceil(len(arms) / columns)
     canvas = Canvas(figsize=(WIDTH / 3 * columns, (WIDTH / 3 + 0.35) * rows))
     axes = canvas.subplots(rows, columns, squeeze=False).ravel()
-    for ax, (arm, found) in zip(axes, scores.items(), strict=False):
-        _matrix(ax, found, shown)
+    for ax, arm in zip(axes, arms, strict=False):
+        _matrix(ax, results.scores["patient"][arm], shown)
         ax.set_title(arm)
-    for ax in axes[len(scores) :]:
+        mark(ax, arm)
+    for ax in axes[len(arms) :]:
         ax.set_visible(False)
     canvas.supxlabel("Diagnosis", fontsize=11)
     canvas.supylabel("Label", fontsize=11)
@@ -306,6 +226,8 @@ def _reliability(source: Source, results: Evaluation) -> Canvas:
             lw=1.2,
             clip_on=False,
         )
+        mark(curve, arm)
+        mark(bars, arm)
         ece = number(scores[arm].scores["ece"].mean)
         curve.set_title(f"{arm}, ECE {ece}")
         curve.set(xlim=(0, 1), ylim=(0, 1.02))
@@ -333,19 +255,18 @@ def _retrieval(source: Source, results: Evaluation) -> Canvas | None:
             for shift, side, marker in ((-0.14, "v2a", "o"), (0.14, "a2v", "s")):
                 found = own.get(f"retrieval_{place}_{side}")
                 if found:
-                    said = SIDES[side]
-                    draw_interval(ax, Interval(found.low, found.high), y + shift, color=INK)
-                    ax.plot(
-                        found.mean, y + shift, marker, color=INK, ms=5, ls="",
-                        mfc=INK if side == "v2a" else "white", label=said if y == 0 else None,
+                    draw_score(
+                        ax, y + shift, found.mean, Interval(found.low, found.high), marker, arm,
+                        color=INK, mfc=INK if side == "v2a" else "white", ms=5,
+                        label=SIDES[side] if y == 0 else None,
                     )  # fmt: skip
             chance = own.get(f"retrieval_{place}_chance")
             if chance:
-                ax.plot(
-                    chance.mean, y, "|", color=GREY, ms=15, mew=1.6,
-                    label="chance" if y == 0 else None,
+                draw_score(
+                    ax, y, chance.mean, Interval(math.nan, math.nan), "|", arm,
+                    color=GREY, ms=15, mew=1.6, label="chance" if y == 0 else None,
                 )  # fmt: skip
-        name_rows(ax, arms)
+        name_rows(ax, arms, arms)
         ax.set_title(f"R@{place[1]}")
         ax.set_xlim(0, 1)
     canvas.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3,
@@ -353,6 +274,11 @@ def _retrieval(source: Source, results: Evaluation) -> Canvas | None:
     return canvas
 
 
+_CONFUSION: Final = (
+    "Confusion matrices per patient: share of each label (rows) that got each diagnosis "
+    "(columns), below it the count, summed over seeds."
+)
+_COUNTS: Final = "A confusion matrix an arm; the counts stand in the table of confusion."
 FIGURES: Final[dict[str, Drawing]] = {
     "forest": (
         _forest,
@@ -380,12 +306,8 @@ FIGURES: Final[dict[str, Drawing]] = {
         "kind of noise. At strength 0, and at gain 1, the maps are as they are.",
         "Noise curves with a line an arm; the values stand in the table of the curves.",
     ),
-    "confusion": (
-        _confusion,
-        "Confusion matrices per patient: share of each label (rows) that got each diagnosis "
-        "(columns), below it the count, summed over seeds.",
-        "Confusion matrix of each arm; the counts stand in the table of confusion.",
-    ),
+    "confusion": (_confusion, _CONFUSION, _COUNTS),
+    "confusion_others": (_confusion_others, _CONFUSION, _COUNTS),
     "reliability": (
         _reliability,
         "Reliability per patient over all seeds: how often a diagnosis is right, by its "

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from vaclip import keys
@@ -15,7 +13,7 @@ from vaclip.evaluation.evaluate import Evaluation
 from vaclip.evaluation.inference import Interval
 from vaclip.evaluation.labels import LOOK_MAPS, LOOK_MEASURES, titled
 from vaclip.evaluation.look import Looks, LookScore
-from vaclip.reports.figures import GREY, INK, WIDTH, Drawing
+from vaclip.reports.drawing import GREY, INK, WIDTH, Drawing, draw_score, name_rows
 from vaclip.reports.gather import Source
 from vaclip.reports.typeset import NONE, Table, interval_text, number
 
@@ -126,10 +124,13 @@ def _figure(source: Source, results: Evaluation) -> Canvas | None:
             for n, (which, marker) in enumerate(_MARKERS.items()):
                 found = looks.scores[arm].get(which, {}).get(measure)
                 if found is not None:
-                    _point(ax, found, y + 0.15 * (n - 2), marker, LOOK_MAPS[which])
-        ax.set_yticks(range(len(arms)), arms)
-        ax.set_ylim(len(arms) - 0.5, -0.5)
-        ax.tick_params(axis="y", length=0)
+                    first = marker == "o"
+                    draw_score(
+                        ax, y + 0.15 * (n - 2), found.value, found.interval, marker, arm,
+                        color=INK if first else GREY, mfc=INK if first else "white", ms=5,
+                        label=LOOK_MAPS[which],
+                    )  # fmt: skip
+        name_rows(ax, arms, arms)
         ax.set_title(titled(LOOK_MEASURES[measure]))
     handles = {
         label: handle
@@ -140,15 +141,6 @@ def _figure(source: Source, results: Evaluation) -> Canvas | None:
         handles.values(), handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9
     )
     return canvas
-
-
-def _point(ax: Axes, found: LookScore, y: float, marker: str, label: str) -> None:
-    colour = INK if marker == "o" else GREY
-    if math.isfinite(found.interval.low):
-        ends = [found.interval.low, found.interval.high]
-        ax.plot(ends, [y, y], color=colour, lw=1.0, solid_capstyle="butt")
-    fill = INK if marker == "o" else "white"
-    ax.plot(found.value, y, marker, color=colour, mfc=fill, ms=5, ls="", label=label)
 
 
 LOOK_FIGURES: Final[dict[str, Drawing]] = {

@@ -24,12 +24,13 @@ from vaclip.evaluation.predictions import Predictions
 from vaclip.files import atomic_file
 from vaclip.keys import NOT_RECORDED
 from vaclip.reports import outlook, record, tables
+from vaclip.reports.cases import case_choices, gallery_cases, look_cases
 from vaclip.reports.checklists import checklist
 from vaclip.reports.clinical import CLINICAL_FIGURES, clinical_tables
-from vaclip.reports.figures import FIGURES, Figure, draw_figures
+from vaclip.reports.drawing import Figure, draw_figures
+from vaclip.reports.figures import FIGURES
 from vaclip.reports.gather import Source, read_folder, source_of, with_predictions, without_folder
 from vaclip.reports.look import LOOK_FIGURES, look_tables
-from vaclip.reports.pictures import gallery_cases, look_cases
 from vaclip.reports.pseudonyms import Pseudonyms, pseudonyms
 from vaclip.reports.site_tables import site_tables
 from vaclip.reports.typeset import Table, latex, markdown
@@ -37,7 +38,6 @@ from vaclip.reports.verdict_figure import VERDICT_FIGURES
 
 PAGE: Final = "report.html"
 _SECTIONS: Final = {
-    "experiment": "The experiment",
     "arms": "The arms",
     "contrasts": "Contrasts",
     "controls": "Control arms",
@@ -51,6 +51,7 @@ _SECTIONS: Final = {
     "gallery": "Cases",
     "data": "Data card",
     "holes": "Holes",
+    "experiment": "The experiment",
     "methods": "Methods",
     "versions": "Settings and versions",
 }
@@ -228,8 +229,12 @@ def _page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["b64"] = lambda data: base64.b64encode(data).decode()
-    css = loader.get_source(environment, "report.css")[0]
+    environment.filters["hashed"] = lambda text: base64.b64encode(
+        hashlib.sha256(text.encode()).digest()
+    ).decode()
+    css, js = (loader.get_source(environment, f"report.{kind}")[0] for kind in ("css", "js"))
+    names = _names(source, real_ids=real_ids)
+    cases = gallery_cases(source, names)
     seeds = {seed for jobs in source.predictions.jobs.values() for _, seed in jobs}
     return environment.get_template("report.html.j2").render(
         title=source.predictions.study,
@@ -243,12 +248,15 @@ def _page(
         t=found,
         figures=figures,
         gallery=source.gallery,
-        cases=gallery_cases(source, _names(source, real_ids=real_ids)),
+        cases=cases,
+        case_choices=case_choices(cases),
         look=source.look_cases,
-        look_cases=look_cases(source, _names(source, real_ids=real_ids)),
+        look_cases=look_cases(source, names),
         look_maps=LOOK_MAPS,
         facts=record.card_facts(source.data_card) if source.data_card else None,
+        arms=list(results.scores["patient"]),
         jobs=_jobs(source),
+        partial=_jobs(source) if _is_partial(source) else None,
         n_resamples=f"{n_resamples:,}",
         config=source.config if real_ids else _without_places(source.config),
         environment=_pretty(source.environment, real_ids=real_ids),
@@ -256,7 +264,7 @@ def _page(
         if real_ids
         else "Patients and clips bear pseudonyms, the same throughout this report.",
         css=css,
-        css_hash=base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
+        js=js,
     )
 
 
@@ -282,6 +290,10 @@ def _jobs(source: Source) -> str | None:
         return None
     done = int((source.jobs["state"] == "done").sum())
     return f"{done} of {len(source.jobs)} planned jobs are done."
+
+
+def _is_partial(source: Source) -> bool:
+    return source.jobs is not None and bool((source.jobs["state"] != "done").any())
 
 
 def _without_places(config: str | None) -> str | None:

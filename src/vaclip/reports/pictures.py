@@ -1,9 +1,10 @@
-"""The case gallery: frames with the clinician's map and the model's gate, nearest maps."""
+"""Frames under maps as small pictures for a page: a few side by side, or all to be played."""
 
 from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,17 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vaclip.errors import VaclipError
-from vaclip.reports.gather import Source
-from vaclip.reports.pseudonyms import Pseudonyms
-from vaclip.reports.typeset import number
-
 _HEIGHT: Final = 112  # pixels of a frame on the page
 _GAP: Final = 4
 _LEVELS: Final = (0.25, 0.75)
 """Where contour lines run; they and brightness tell the map in greyscale."""
 _WARM: Final = np.array([255.0, 205.0, 90.0])
 _COLOURS: Final = 96
+_STILLS: Final = 4
+"""Frames of a strip; all are played."""
+_MAP_HEIGHT: Final = 40
+_QUALITY: Final = 70  # JPEG's, of what is played
+_TITLES: Final = {
+    "map": "Clinician's map",
+    "gate": "Model's gate",
+    "predicted": "Model's predicted map",
+    "look": "Where the model looks",
+}
+_FULL_SCALE: Final = ("map",)
+"""What is shown on the full scale of 0 to 255, and not up to its largest value."""
 FloatArray = NDArray[np.floating]
 Bytes = NDArray[np.uint8]
 
@@ -37,117 +45,58 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Nearest:
-    """A map that was retrieved for a case."""
+class Layer(Picture):
+    """Frames, or maps over them, side by side; the page plays them."""
 
-    clip: str
-    label: str
-    similarity: str
-    same_map: bool
-    picture: Picture
+    name: str
 
 
-@dataclass(frozen=True)
-class Case:
-    """A case of the gallery, ready to be shown."""
-
-    why: str
-    clip: str
-    label: str
-    diagnosis: str
-    probs: tuple[tuple[str, float], ...]
-    similarity: str
-    strips: tuple[Picture, ...]
-    """Video, clinician's map, model's gate; what is absent is left out."""
-    missing: tuple[str, ...]
-    """What is left out and why."""
-    nearest: tuple[Nearest, ...]
+def _stills(pictures: Bytes) -> Bytes:
+    picked = np.linspace(0, len(pictures) - 1, min(_STILLS, len(pictures))).round().astype(int)
+    return pictures[picked]
 
 
-def gallery_cases(source: Source, names: Pseudonyms) -> list[Case]:
-    """Reads and draws all cases; none where there is no gallery."""
-    return [_case(source, case, names) for case in (source.gallery or {"cases": []})["cases"]]
+def video_strip(frames: Bytes, clip: str) -> Picture:
+    """A few frames (T, H, W, 3) in grey."""
+    return _strip("Video", f"Frames of {clip}", [_resized(one) for one in _grey(frames)])
 
 
-def _case(source: Source, case: dict[str, Any], names: Pseudonyms) -> Case:
-    arrays = source.images(case["file"])
-    frames, attn, gate = arrays.get("frames"), arrays.get("map"), arrays.get("gate")
-    if frames is None or attn is None or attn.shape != frames.shape[:3]:
-        raise VaclipError(f"{case['file']}: needs frames (T, H, W, 3) and map (T, H, W)")
-    clip = names.clip(case["clip_id"])
-    grey = [_resized(frame) for frame in frames.mean(axis=-1)]
-    strips = [_strip("Video", f"Frames of {clip}", grey)]
-    missing = []
-    if attn.any():
-        shown = [_overlay(*pair) for pair in zip(grey, _scaled(attn, 255), strict=True)]
-        strips.append(_strip("Clinician's map", f"Clinician's map on the frames of {clip}", shown))
-    else:
-        missing.append("No clinician annotated this clip.")
-    if gate is not None:
-        shown = [_overlay(*pair) for pair in zip(grey, _scaled(gate, gate.max()), strict=True)]
-        strips.append(_strip("Model's gate", f"Model's gate on the frames of {clip}", shown))
-    else:
-        missing.append("The model has no gate in space.")
-    probs = tuple(sorted(case["probs"].items(), key=lambda item: -item[1]))
-    similarity = case["similarity"]
-    return Case(
-        why=case["why"],
-        clip=clip,
-        label=case["label"],
-        diagnosis=probs[0][0],
-        probs=probs,
-        similarity="undefined" if similarity is None else number(similarity, 2),
-        strips=tuple(strips),
-        missing=tuple(missing),
-        nearest=_nearest(case["nearest"], arrays.get("nearest"), names),
-    )
-
-
-@dataclass(frozen=True)
-class LookCase:
-    """Where a model and the clinicians look, ready to be shown."""
-
-    clip: str
-    label: str
-    cc: str
-    strips: tuple[Picture, ...]
-
-
-def look_cases(source: Source, names: Pseudonyms) -> list[LookCase]:
-    """Reads and draws the cases of the look audit; none where there are none."""
-    found = []
-    for case in (source.look_cases or {"cases": []})["cases"]:
-        arrays, clip = source.images(case["file"]), names.clip(case["clip_id"])
-        grey = [_resized(frame) for frame in arrays["frames"].mean(axis=-1)]
-        strips = []
-        for title, name in (("Clinician's map", "map"), ("Where the model looks", "look")):
-            scaled = _scaled(arrays[name], arrays[name].max())
-            shown = [_overlay(*pair) for pair in zip(grey, scaled, strict=True)]
-            strips.append(_strip(title, f"{title} on the frames of {clip}", shown))
-        found.append(LookCase(clip, case["label"], number(case["cc"], 2), tuple(strips)))
+def map_strips(frames: Bytes, layers: Mapping[str, Bytes], clip: str) -> list[Picture]:
+    """The same frames under each of the maps (T, H, W)."""
+    grey, found = [_resized(one) for one in _grey(frames)], []
+    for name, maps in layers.items():
+        scaled = [_resized(one) / _largest(name, maps) for one in _stills(maps)]
+        shown = [_overlay(*pair) for pair in zip(grey, scaled, strict=True)]
+        found.append(_strip(_TITLES[name], f"{_TITLES[name]} on the frames of {clip}", shown))
     return found
 
 
-def _nearest(
-    entries: list[dict[str, Any]], maps: Bytes | None, names: Pseudonyms
-) -> tuple[Nearest, ...]:
-    if maps is None:
-        return ()
-    found = []
-    for entry, still in zip(entries, maps, strict=True):
-        clip = names.clip(entry["clip_id"])
-        picture = _strip("Map", f"Map of {clip}", [_overlay(*_on_black(still))])
-        found.append(
-            Nearest(
-                clip, entry["label"], number(entry["similarity"], 2), entry["same_map"], picture
-            )
-        )
+def _grey(frames: Bytes) -> FloatArray:
+    return _stills(frames).mean(axis=-1)
+
+
+def _largest(name: str, maps: Bytes) -> float:
+    return 255.0 if name in _FULL_SCALE else max(float(maps.max()), 1.0)
+
+
+def movie(frames: Bytes, layers: Mapping[str, Bytes], clip: str) -> tuple[Layer, ...]:
+    """All frames in colour, and the maps over them in grey, each side by side in one JPEG."""
+    found = [Layer("Video", f"All frames of {clip}", _jpeg(frames, _HEIGHT), "frames")]
+    for name, maps in layers.items():
+        scaled = (maps * (255 / _largest(name, maps))).round().astype(np.uint8)
+        alt = f"{_TITLES[name]} of all frames of {clip}"
+        found.append(Layer(_TITLES[name], alt, _jpeg(scaled, _MAP_HEIGHT), name))
     return tuple(found)
 
 
-def _on_black(still: Bytes) -> tuple[FloatArray, FloatArray]:
-    attn = _scaled(still[None], 255)[0]
-    return np.full(attn.shape, 40.0), attn
+def _jpeg(pictures: Bytes, height: int) -> str:
+    sized = [Image.fromarray(picture) for picture in pictures]
+    width = max(1, round(sized[0].width * height / sized[0].height))
+    sized = [picture.resize((width, height), Image.Resampling.BILINEAR) for picture in sized]
+    out = io.BytesIO()
+    row = Image.fromarray(np.concatenate([np.asarray(picture) for picture in sized], axis=1))
+    row.save(out, "JPEG", quality=_QUALITY, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
 def _resized(image: NDArray[Any]) -> FloatArray:
@@ -155,10 +104,6 @@ def _resized(image: NDArray[Any]) -> FloatArray:
     picture = Image.fromarray(image.astype(np.float32))
     width = max(1, round(picture.width * _HEIGHT / picture.height))
     return np.asarray(picture.resize((width, _HEIGHT), Image.Resampling.BILINEAR), float)
-
-
-def _scaled(maps: Bytes, largest: float) -> list[FloatArray]:
-    return [_resized(one) / max(float(largest), 1.0) for one in maps]
 
 
 def _overlay(grey: FloatArray, attn: FloatArray) -> FloatArray:
@@ -172,6 +117,12 @@ def _overlay(grey: FloatArray, attn: FloatArray) -> FloatArray:
         colour[inside & ~np.logical_and.reduce(around)] = 255
         colour[~inside & np.logical_or.reduce(around)] = 0
     return colour
+
+
+def map_still(still: Bytes, clip: str) -> Picture:
+    """A map (H, W) alone, on a dark ground."""
+    attn = _resized(still) / 255
+    return _strip("Map", f"Map of {clip}", [_overlay(np.full(attn.shape, 40.0), attn)])
 
 
 def _strip(title: str, alt: str, pictures: list[FloatArray]) -> Picture:

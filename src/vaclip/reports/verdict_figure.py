@@ -8,13 +8,13 @@ from matplotlib.figure import Figure as Canvas
 
 from vaclip.evaluation.compare import HEADLINE
 from vaclip.evaluation.evaluate import Evaluation
-from vaclip.reports.figures import (
+from vaclip.reports.drawing import (
     GREY,
     INK,
     WIDTH,
     Drawing,
     chance_level,
-    draw_interval,
+    draw_score,
     name_rows,
     write_beside,
 )
@@ -81,11 +81,12 @@ def _verdict(source: Source, results: Evaluation) -> Canvas | None:
         for y, (_, arm) in enumerate(arms):
             score = results.scores["patient"][arm].scores[HEADLINE]
             first = y == 0
-            draw_interval(ax, score.interval, y, color=INK if first else GREY)
-            ax.plot(score.mean, y, "s", color=INK if first else GREY, ms=6,
-                    mfc=INK if first else "white", clip_on=False)  # fmt: skip
-            write_beside(ax, y, number(score.mean, 2))
-        name_rows(ax, [f"{words} ({arm})" for words, arm in arms])
+            draw_score(
+                ax, y, score.mean, score.interval, "s", arm,
+                color=INK if first else GREY, mfc=INK if first else "white", clip_on=False,
+            )  # fmt: skip
+            write_beside(ax, y, number(score.mean, 2), arm)
+        name_rows(ax, [f"{words} ({arm})" for words, arm in arms], [arm for _, arm in arms])
         ax.set_title(f"{_TITLES[question]}: {answers[question]}")
     axes[-1].set_xlim(0, 1)
     axes[-1].set_xlabel("Balanced accuracy per patient; dashed: chance")

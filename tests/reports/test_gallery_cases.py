@@ -9,8 +9,8 @@ from PIL import Image
 
 from study_folder import write_study
 from vaclip.errors import VaclipError
+from vaclip.reports.cases import case_choices, gallery_cases
 from vaclip.reports.gather import read_folder
-from vaclip.reports.pictures import gallery_cases
 from vaclip.reports.pseudonyms import pseudonyms
 
 
@@ -77,3 +77,39 @@ def test_a_case_outside_the_folder_or_without_pictures_is_an_error(study, file):
     odd = type(study)(**{**vars(study), "gallery": {"cases": [case]}})
     with pytest.raises(VaclipError, match=r"leaves the study folder|needs frames"):
         gallery_cases(odd, pseudonyms(study.clips, seed=0))
+
+
+def frames_of(layer, count) -> np.ndarray:
+    kind, _, data = layer.uri.partition(",")
+    assert kind == "data:image/jpeg;base64"
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))), float)
+    return np.stack(np.split(picture, count, axis=1))
+
+
+def test_what_is_played_is_every_frame_in_colour_and_every_map_over_it(study, cases):
+    own, arrays = cases[0], study.images("gallery/case_0.npz")
+    assert [layer.name for layer in own.movie] == ["frames", "map", "gate"]
+    assert own.count == len(arrays["frames"])
+    frames, attn, _ = (frames_of(layer, own.count) for layer in own.movie)
+    assert frames.shape == (own.count, 112, 112, 3)
+    assert attn.shape == (own.count, 40, 40)
+    for played, given in ((frames, arrays["frames"]), (attn, arrays["map"])):
+        means = [one.mean() for one in played]
+        assert means == pytest.approx([one.mean() for one in given], abs=2)
+    brightest = [np.unravel_index(one.argmax(), one.shape) for one in arrays["map"]]
+    shown = [np.unravel_index(one.argmax(), one.shape) for one in attn]
+    assert np.abs(np.array(shown) - np.array(brightest) * 40 / 48).max() <= 2
+
+
+def test_cases_are_chosen_by_what_they_are(study, cases):
+    assert [case.facets["alignment"] for case in cases] == ["lower half"] * 3 + ["undefined"]
+    assert [case.facets["agreement"] for case in cases][1] == "undefined", "it has no gate"
+    for case in cases:
+        assert case.facets["class"] == case.label
+        assert (case.facets["outcome"] == "right") == (case.diagnosis == case.label)
+    choices = case_choices(cases)
+    assert choices["alignment"] == (
+        "Similarity of video and map", ["lower half", "undefined"]
+    )  # fmt: skip
+    assert "agreement" in choices
+    assert case_choices([]) == {}
