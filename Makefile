@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 FUZZ_SECONDS ?= 60
 
-.PHONY: demo study test axe fuzz lint types docs check floors clean
+.PHONY: demo study test slow axe fuzz lint types docs check floors clean
 
 demo: $(VENV)/.installed  ## Train and test the full method on the default cohort
 	$(BIN)/vaclip train backbone=lite0 experiment=B3
@@ -12,8 +12,11 @@ demo: $(VENV)/.installed  ## Train and test the full method on the default cohor
 study: $(VENV)/.installed  ## A small study of the default cohort, to its report
 	$(BIN)/vaclip study study=quick backbone=lite0
 
-test: $(VENV)/.installed-dev  ## The whole test suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+test: $(VENV)/.installed-dev  ## The tests, but for those that take long
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow"
+
+slow: $(VENV)/.installed-dev  ## Those that take long: trainings from end to end, benchmarks, examples
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m slow
 
 axe: $(VENV)/.installed-dev  ## Lets the test of the report ask axe-core; needs npm
 	npm install --silent --no-fund --no-audit --prefix $(VENV)/axe axe-core@4.14.1
@@ -31,7 +34,7 @@ types: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-docs  ## The documentation's pages, into site/
 	$(BIN)/mkdocs build --strict
 
-check: lint types docs test fuzz  ## What CI runs
+check: lint types docs test slow fuzz  ## What CI runs
 
 floors:  ## Minutes: the fast tests with the lowest versions that pyproject.toml allows
 	PYTHON=$(PYTHON) .ci/floors
