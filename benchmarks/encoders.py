@@ -22,7 +22,7 @@ from vaclip.evaluation.fusion import fusion_name
 from vaclip.reports.gather import read_folder
 
 ARMS = (
-    "B0", "B2", "B3", "K_map_only", "K_shuffled", "P1", "P2", "P_shuffled", "P_prior",
+    "B0", "B2", "B3", "K_map_only", "K_shuffled", "P0", "P1", "P2", "P3", "P_shuffled", "P_prior",
 )  # fmt: skip
 SHOWN = ("B0", "B2", "B3", fusion_name("B0", "K_map_only"), *ARMS[3:])
 ENCODERS: dict[str, list[str]] = {

@@ -13,6 +13,8 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from composed import make_config
 from vaclip import VaclipError, keys
@@ -25,7 +27,7 @@ from vaclip.runs.folder import open_run_folder
 from vaclip.runs.predict import load_predictor
 from vaclip.runs.results import fold_summary
 from vaclip.runs.run import build_loss, run
-from vaclip.training.module import VaclipModule
+from vaclip.training.module import MONITOR, VaclipModule
 
 REQUIRED = [
     *(
@@ -77,6 +79,23 @@ def test_the_run_folder_holds_everything(finished):
     assert set(REQUIRED) <= logged
     assert {name.replace("test/", "val/") for name in REQUIRED} <= logged
     assert not list(result.folder.rglob(".tmp-*"))
+
+
+def test_tensorboard_lists_the_settings_beside_the_monitored_metric(finished):
+    result, config = finished
+    board = EventAccumulator(str(result.folder / "fold_0/logs/attempt_0")).Reload()
+    assert set(board.PluginTagToContent("hparams")) == {
+        "_hparams_/experiment", "_hparams_/session_start_info", "_hparams_/session_end_info"
+    }  # fmt: skip
+    content = board.PluginTagToContent("hparams")["_hparams_/session_start_info"]
+    started = HParamsPluginData.FromString(content).session_start_info
+    assert started.hparams["optim/lr"].number_value == pytest.approx(config.optim.lr)
+    values = [event.value for event in board.Scalars(MONITOR)]
+    assert math.isnan(values[0])
+    assert np.isfinite(values[1:]).all()
+    assert len(values) > 2
+    kept = yaml.unsafe_load((result.folder / "fold_0/logs/attempt_0/hparams.yaml").read_text())
+    assert kept["arm"] == "B3"
 
 
 def logged_by_epoch(result, name):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -68,16 +69,18 @@ def fold_trainer(config: Config, folder: Path) -> L.Trainer:
         callbacks.append(RichProgressBar())
     # A resumed run logs beside what it had logged before, so that nothing is overwritten.
     attempt = f"attempt_{len(list((folder / 'logs').glob('attempt_*')))}"
+    csv = CSVLogger(folder / "logs", name="", version=attempt)
+    board = TensorBoardLogger(folder / "logs", name="", version=attempt, default_hp_metric=False)
+    csv.log_hyperparams(dataclasses.asdict(config))
+    # TensorBoard lists a run beside a metric, which must be named before it has a value.
+    board.log_hyperparams(dataclasses.asdict(config), {MONITOR: math.nan})
     try:
         return L.Trainer(
             **settings,
             plugins=[AtomicCheckpointIO(), *_environment(config)],
             default_root_dir=folder,
             callbacks=callbacks,
-            logger=[
-                CSVLogger(folder / "logs", name="", version=attempt),
-                TensorBoardLogger(folder / "logs", name="", version=attempt),
-            ],
+            logger=[csv, board],
             enable_model_summary=False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,  # `FoldData` shares out the segments itself
