@@ -35,11 +35,12 @@ TIERS = (
     {"training"},
     {"runs", "explain", "importers"},
     {"audit", "ablation", "reports"},
+    {"view"},
     {"commands", "__main__"},
 )
 # fmt: on
 # Within these tiers rooms may import each other too.
-OPEN_TIERS = (0, 6)
+OPEN_TIERS = (0, 7)
 SIBLINGS = {"data": {"study"}, "features": {"data", "study"}, "ablation": {"audit"}}
 # Rooms that may see the whole configuration.
 READS_CONFIG = {"contradictions", "runs", "audit", "ablation", "commands", "compose"}

@@ -135,7 +135,21 @@ def _title(text: str) -> NDArray[np.uint8]:
 def overlaid_clip(
     study: Study, clip: Clip, annotators: Sequence[str], *, fps: float
 ) -> tuple[NDArray[np.uint8], list[bool], NDArray[np.bool_]]:
-    """Draws the maps of some annotators over a clip.
+    """Draws the maps of some annotators over a clip, as `mapped_clip` gives them.
+
+    Returns:
+        (A, S, H, W, 3), one row of pictures an annotator; whether each of them annotated the clip;
+        and (A, S), on which pictures their map shows.
+    """
+    frames, maps, annotated = mapped_clip(study, clip, annotators, fps=fps)
+    panels = np.stack([overlay(frames, attn) for attn in maps])
+    return panels, annotated, np.any(maps, axis=(2, 3))
+
+
+def mapped_clip(
+    study: Study, clip: Clip, annotators: Sequence[str], *, fps: float
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], list[bool]]:
+    """Reads a clip and draws the maps of some annotators.
 
     An annotation of a single frame would mostly lie between two pictures: of the frames that fall
     to one of them, the one on which most maps show is taken, and the first of equals.
@@ -147,8 +161,8 @@ def overlaid_clip(
         fps: Pictures a second.
 
     Returns:
-        (A, S, H, W, 3), one row of pictures an annotator, the longer side 224 pixels; whether each
-        of them annotated the clip; and (A, S), on which pictures their map shows.
+        (S, H, W, 3), the longer side 224 pixels; (A, S, H, W) in [0, 1]; and whether each of them
+        annotated the clip.
 
     Raises:
         VaclipError: If the clip or a map cannot be read.
@@ -168,8 +182,7 @@ def overlaid_clip(
     taken = best_of_each(shown.sum(axis=0), finer)
     grid = decoded.grid(size)
     grid = replace(grid, frame_index=grid.frame_index[taken], time_s=grid.time_s[taken])
-    panels = [overlay(decoded.frames[taken], attn) for attn in maps(grid)]
-    return np.stack(panels), [bool(one) for one in own], shown[:, taken]
+    return decoded.frames[taken], np.stack(maps(grid)), [bool(one) for one in own]
 
 
 def best_of_each(counts: NDArray[np.integer[Any]], finer: int) -> NDArray[np.intp]:

@@ -232,7 +232,9 @@ def _page(
     environment.filters["hashed"] = lambda text: base64.b64encode(
         hashlib.sha256(text.encode()).digest()
     ).decode()
-    css, js = (loader.get_source(environment, f"report.{kind}")[0] for kind in ("css", "js"))
+    css, player, tools = (
+        loader.get_source(environment, name)[0] for name in ("report.css", "player.js", "report.js")
+    )
     names = _names(source, real_ids=real_ids)
     cases = gallery_cases(source, names)
     seeds = {seed for jobs in source.predictions.jobs.values() for _, seed in jobs}
@@ -264,7 +266,7 @@ def _page(
         if real_ids
         else "Patients and clips bear pseudonyms, the same throughout this report.",
         css=css,
-        js=js,
+        js=f"{player}\n{tools}",
     )
 
 

@@ -79,13 +79,16 @@ def _largest(name: str, maps: Bytes) -> float:
     return 255.0 if name in _FULL_SCALE else max(float(maps.max()), 1.0)
 
 
-def movie(frames: Bytes, layers: Mapping[str, Bytes], clip: str) -> tuple[Layer, ...]:
+def movie(
+    frames: Bytes, layers: Mapping[str, Bytes], clip: str, height: int = _HEIGHT
+) -> tuple[Layer, ...]:
     """All frames in colour, and the maps over them in grey, each side by side in one JPEG."""
-    found = [Layer("Video", f"All frames of {clip}", _jpeg(frames, _HEIGHT), "frames")]
+    found = [Layer("Video", f"All frames of {clip}", _jpeg(frames, height), "frames")]
     for name, maps in layers.items():
         scaled = (maps * (255 / _largest(name, maps))).round().astype(np.uint8)
-        alt = f"{_TITLES[name]} of all frames of {clip}"
-        found.append(Layer(_TITLES[name], alt, _jpeg(scaled, _MAP_HEIGHT), name))
+        title = _TITLES.get(name, name)
+        alt = f"{title} of all frames of {clip}"
+        found.append(Layer(title, alt, _jpeg(scaled, _MAP_HEIGHT), name))
     return tuple(found)
 
 

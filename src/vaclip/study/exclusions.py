@@ -1,4 +1,4 @@
-"""Leaving out what cannot be used: `vaclip data check --quarantine` writes excluded.csv."""
+"""Leaving clips out: excluded.csv, by `vaclip data check --quarantine` and `vaclip view`."""
 
 from __future__ import annotations
 
@@ -28,11 +28,16 @@ def quarantine(study: Study, problems: Sequence[Problem]) -> tuple[Exclusion, ..
     if any(p.severity == "error" and p.where.startswith(EXCLUSIONS) for p in problems):
         raise VaclipError(f"{EXCLUSIONS} has errors; mend it before clips are added to it")
     new = _exclusions(study, problems)
+    if new:
+        exclude(study, new)
+    return new
+
+
+def exclude(study: Study, new: Sequence[Exclusion]) -> None:
+    """Adds rows to the study's excluded.csv; what is there already stays as it is."""
     path = study.root / EXCLUSIONS
     header, rows = read_table(path) if path.exists() else (EXCLUSION_COLUMNS, ())
-    if new:
-        write_table(path, header, [*(row for _, row in rows), *map(asdict, new)])
-    return new
+    write_table(path, header, [*(row for _, row in rows), *map(asdict, new)])
 
 
 def _exclusions(study: Study, problems: Sequence[Problem]) -> tuple[Exclusion, ...]:

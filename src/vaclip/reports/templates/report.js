@@ -1,13 +1,4 @@
-"use strict";
-// The page is whole without this: it sorts, filters, copies, hides arms and plays clips.
-
-const all = (selector, root = document) => [...root.querySelectorAll(selector)];
-
-function make(tag, properties = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-}
+// The page is whole without this: it sorts, filters, copies, hides arms and chooses cases.
 
 const textOf = cell => [...cell.childNodes].map(node => node.textContent.trim()).filter(Boolean).join(" ");
 const rowsOf = table => [...table.tHead.rows, ...table.tBodies[0].rows]
@@ -131,7 +122,7 @@ function chooseArms(tables) {
   };
 }
 
-// --- cases: filtered, and played
+// --- cases
 
 function chooseCases() {
   const form = document.getElementById("choose-cases");
@@ -148,66 +139,6 @@ function chooseCases() {
   form.onchange();
 }
 
-const RATE = 8; // frames a second
-const COLOURS = { map: [255, 205, 90], gate: [120, 200, 255], predicted: [140, 235, 150], look: [140, 235, 150] };
-
-function tinted(picture, colour) {
-  const canvas = make("canvas", { width: picture.naturalWidth, height: picture.naturalHeight });
-  const context = canvas.getContext("2d");
-  context.drawImage(picture, 0, 0);
-  const pixels = context.getImageData(0, 0, canvas.width, canvas.height);
-  for (let at = 0; at < pixels.data.length; at += 4) {
-    const strength = pixels.data[at];
-    pixels.data.set([...colour, 0.65 * strength], at);
-  }
-  context.putImageData(pixels, 0, 0);
-  return canvas;
-}
-
-async function player(box) {
-  const count = Number(box.dataset.count);
-  const [frames, ...layers] = all("img", box);
-  await Promise.all([frames, ...layers].map(picture => picture.decode()));
-  const canvas = box.querySelector("canvas");
-  canvas.width = frames.naturalWidth / count;
-  canvas.height = frames.naturalHeight;
-  const context = canvas.getContext("2d");
-  const buttons = layers.map((layer, number) => {
-    const button = make("button", { type: "button", textContent: layer.dataset.title });
-    button.picture = tinted(layer, COLOURS[layer.dataset.layer]);
-    button.setAttribute("aria-pressed", number === 0);
-    button.onclick = () => {
-      button.setAttribute("aria-pressed", button.ariaPressed !== "true");
-      draw();
-    };
-    return button;
-  });
-  const slider = make("input", { type: "range", min: 0, max: count - 1, value: 0, oninput: () => draw() });
-  slider.setAttribute("aria-label", "Frame");
-  const play = make("button", { type: "button", textContent: "Play" });
-  const drawPart = picture => {
-    const width = picture.width / count;
-    context.drawImage(picture, slider.value * width, 0, width, picture.height, 0, 0, canvas.width, canvas.height);
-  };
-  function draw() {
-    drawPart(frames);
-    for (const button of buttons) if (button.ariaPressed === "true") drawPart(button.picture);
-  }
-  let timer = null;
-  play.onclick = () => {
-    clearInterval(timer);
-    timer = timer ? null : setInterval(() => {
-      slider.value = (Number(slider.value) + 1) % count;
-      draw();
-    }, 1000 / RATE);
-    play.textContent = timer ? "Pause" : "Play";
-  };
-  box.append(make("p", { className: "tools" }, play, slider, ...buttons));
-  box.hidden = false;
-  draw();
-}
-
 const arms = all("#choose-arms input").map(input => input.value);
 chooseArms(all(".table").map(box => enhance(box, arms)));
 chooseCases();
-all(".player").forEach(player);

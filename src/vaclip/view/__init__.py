@@ -1,0 +1,1 @@
+"""A local page to browse the clips of a study."""

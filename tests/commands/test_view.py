@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+import pytest
+
+from conftest import write_tiny_study
+from vaclip.commands.main import main
+
+pytest.importorskip("uvicorn", reason="uvicorn is not installed")
+
+
+def test_it_prints_its_address_serves_this_machine_alone_and_ends_with_ctrl_c(tmp_path):
+    root = write_tiny_study(tmp_path / "study", 1)
+    command = [sys.executable, "-m", "vaclip", "view", str(root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        try:
+            said = process.stdout.readline().decode()
+            address = re.search(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{20,}", said)[0]
+            opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+            with opener.open(address, timeout=30) as answer:
+                assert "steady-0-0" in answer.read().decode()
+            with pytest.raises(urllib.error.HTTPError, match="403"):
+                urllib.request.urlopen(address.partition("?")[0], timeout=30)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=30) in (0, 130)
+            assert b"Traceback" not in process.stdout.read()
+        finally:
+            process.kill()
+
+
+def test_a_port_that_cannot_be_used_is_told(tmp_path, capsys):
+    root = write_tiny_study(tmp_path / "study", 1)
+    with pytest.raises(SystemExit, match="1"):
+        main(["view", str(root), "--port", "70000"])
+    assert "--port 70000 cannot be used" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_folder_that_is_no_study_is_told(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="1"):
+        main(["view", str(tmp_path)])
+    assert "study.yaml" in capsys.readouterr().err
