@@ -198,7 +198,7 @@ def test_a_study_with_errors_is_not_served(tmp_path):
 def test_by_hand(own):
     """Filter, play, a layer off, leave a clip out."""
     from selenium.webdriver.common.by import By
-    from selenium.webdriver.support.ui import Select
+    from selenium.webdriver.support.ui import Select, WebDriverWait
 
     study = load_study(own)
     with served(own) as port, chromium() as browser:
@@ -206,10 +206,14 @@ def test_by_hand(own):
         assert "token" not in browser.current_url
         Select(browser.find_element(By.NAME, "label")).select_by_visible_text(study.classes[1])
         browser.find_element(By.XPATH, "//button[.='Show']").click()
+        WebDriverWait(browser, 10).until(lambda _: "label=" in browser.current_url)
         shown = browser.find_elements(By.CSS_SELECTOR, ".grid a")
         wanted = [clip.clip_id for clip in study.clips if clip.label == study.classes[1]]
         assert [one.text for one in shown] == wanted
         shown[0].click()
+        WebDriverWait(browser, 10).until(
+            lambda _: browser.find_elements(By.CSS_SELECTOR, ".player button")
+        )
         canvas = browser.find_element(By.TAG_NAME, "canvas")
         pixels = "return Array.from(arguments[0].getContext('2d').getImageData(0, 0, 64, 64).data)"
         under = np.array(browser.execute_script(pixels, canvas))
@@ -222,6 +226,7 @@ def test_by_hand(own):
         play.click()
         browser.find_element(By.NAME, "reason").send_keys("shaky")
         browser.find_element(By.XPATH, "//button[.='Leave this clip out']").click()
+        WebDriverWait(browser, 10).until(lambda _: "/clip" not in browser.current_url)
         assert "1 excluded" in browser.find_element(By.CSS_SELECTOR, "[role='status']").text
         assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
     assert read_rows(own / "excluded.csv") == [{"clip_id": wanted[0], "reason": "shaky"}]

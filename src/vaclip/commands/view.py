@@ -26,6 +26,13 @@ def add_view_command(commands: Any) -> None:
     view.add_argument(
         "study", type=home_path, nargs="?", help="a study folder (default: the generated cohort)"
     )
+    view.add_argument(
+        "--results",
+        type=home_path,
+        metavar="FOLDER",
+        help="what `vaclip study` or `vaclip train` made of it: right, wrong, how sure",
+    )
+    view.add_argument("--arm", help="whose predictions (default: the method's)")
     view.add_argument("--port", type=int, default=0, help="default: one that is free")
     view.set_defaults(run=_view)
 
@@ -42,7 +49,8 @@ def _view(options: argparse.Namespace) -> int:
 
     speak()
     token = secrets.token_urlsafe(24)
-    app = view_app(options.study or _default_cohort(), token)
+    root = options.study or _default_cohort()
+    app = view_app(root, token, options.results, options.arm)
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -33,7 +33,8 @@ from vaclip.reports.pictures import movie
 from vaclip.study.exclusions import exclude
 from vaclip.study.load import load_study
 from vaclip.study.study import Clip, Exclusion
-from vaclip.view.shelf import choose, facets
+from vaclip.view.outcomes import outcomes
+from vaclip.view.shelf import ORDERS, choose, facets
 
 HOSTS: Final = ("127.0.0.1", "localhost")
 _FPS: Final = 8.0  # the player's
@@ -51,17 +52,21 @@ _HEADERS: Final = {
 }
 
 
-def view_app(root: Path, token: str) -> Starlette:
+def view_app(
+    root: Path, token: str, results: Path | None = None, arm: str | None = None
+) -> Starlette:
     """Returns the page of a study.
 
     Args:
         root: The study folder.
         token: Who does not bring it gets nothing.
+        results: What ``vaclip study`` or ``vaclip train`` made of the study.
+        arm: Whose predictions are shown, as `outcomes` chooses.
 
     Raises:
-        VaclipError: If the study has errors.
+        VaclipError: If the study has errors, or the results are none of it.
     """
-    view = _View(root, token)
+    view = _View(root, token, results, arm)
     routes = [
         Route("/", view.grid),
         Route("/clip", view.clip),
@@ -82,8 +87,9 @@ def _told(request: Request, error: Exception) -> Response:
 
 
 class _View:
-    def __init__(self, root: Path, token: str) -> None:
+    def __init__(self, root: Path, token: str, results: Path | None, arm: str | None) -> None:
         self.study = load_study(root)
+        self.arm, self.said = outcomes(results, self.study, arm) if results else ("", {})
         self.token = token
         self.lock = Lock()
         self.environment = Environment(
@@ -116,8 +122,9 @@ class _View:
         wanted = {key: value for key, value in request.query_params.items() if value}
         return self._page(
             "grid.html.j2",
-            shown=choose(self.study, wanted),
-            facets=facets(self.study),
+            shown=choose(self.study, wanted, self.said),
+            facets=facets(self.study, self.said),
+            orders=ORDERS if self.said else {},
             wanted=wanted,
         )
 
@@ -194,7 +201,7 @@ class _View:
 
     def _page(self, template: str, **values: Any) -> Response:
         page = self.environment.get_template(template)
-        return HTMLResponse(page.render(study=self.study, **values))
+        return HTMLResponse(page.render(study=self.study, arm=self.arm, said=self.said, **values))
 
 
 def _thumbnail(video: Path, start_s: float) -> bytes:
