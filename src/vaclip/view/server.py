@@ -83,7 +83,7 @@ def view_app(
 
 
 def _told(request: Request, error: Exception) -> Response:
-    return PlainTextResponse(str(error), status_code=400, headers=_HEADERS)
+    return PlainTextResponse(str(error), status_code=400)
 
 
 class _View:
