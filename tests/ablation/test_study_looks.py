@@ -155,7 +155,7 @@ def test_cases_are_where_model_and_clinicians_are_most_apart(ablation, table):
         assert case["clip_id"].startswith(case["patient_id"])
         pictures = read_arrays(ablation.folder / case["file"])
         assert {name: one.shape for name, one in pictures.items()} == {
-            "frames": (4, 32, 32, 3), "map": (4, 32, 32), "look": (4, 32, 32),
+            "frames": (8, 32, 32, 3), "map": (8, 32, 32), "look": (8, 32, 32),
         }  # fmt: skip
         assert pictures["look"].max() > 200
         assert np.isclose(own.set_index("clip_id")["value"][case["clip_id"]], case["cc"], atol=1e-5)

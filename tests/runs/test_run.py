@@ -89,13 +89,13 @@ def test_tensorboard_lists_the_settings_beside_the_monitored_metric(finished):
     }  # fmt: skip
     content = board.PluginTagToContent("hparams")["_hparams_/session_start_info"]
     started = HParamsPluginData.FromString(content).session_start_info
-    assert started.hparams["optim/lr"].number_value == pytest.approx(config.optim.lr)
+    assert started.hparams["optim.lr"].number_value == pytest.approx(config.optim.lr)
     values = [event.value for event in board.Scalars(MONITOR)]
     assert math.isnan(values[0])
     assert np.isfinite(values[1:]).all()
     assert len(values) > 2
     kept = yaml.unsafe_load((result.folder / "fold_0/logs/attempt_0/hparams.yaml").read_text())
-    assert kept["arm"] == "B3"
+    assert kept["model.clip_backbone"] == config.model.clip_backbone
 
 
 def logged_by_epoch(result, name):

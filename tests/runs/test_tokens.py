@@ -196,7 +196,7 @@ def test_the_gallery_shows_pictures_where_the_model_saw_tokens(finished, tmp_pat
     assert cases
     for case in cases:
         pictures = np.load(tmp_path / case["file"])
-        assert pictures["frames"].shape == (4, *segments[0][keys.ATTN_MAP].shape[2:], 3)
+        assert pictures["frames"].shape == (8, *segments[0][keys.ATTN_MAP].shape[2:], 3)
         assert pictures["gate"].shape == pictures["frames"].shape[:3]
         assert pictures["frames"].std() > 0
 

@@ -21,7 +21,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from vaclip.config import Config
 from vaclip.errors import VaclipError
-from vaclip.runs.folder import checkpoint_path
+from vaclip.runs.folder import checkpoint_path, compared_settings
 from vaclip.training.checkpoint import AtomicCheckpointIO
 from vaclip.training.module import MONITOR
 
@@ -71,9 +71,11 @@ def fold_trainer(config: Config, folder: Path) -> L.Trainer:
     attempt = f"attempt_{len(list((folder / 'logs').glob('attempt_*')))}"
     csv = CSVLogger(folder / "logs", name="", version=attempt)
     board = TensorBoardLogger(folder / "logs", name="", version=attempt, default_hp_metric=False)
-    csv.log_hyperparams(dataclasses.asdict(config))
+    shown = compared_settings(dataclasses.asdict(config))
+    shown["features.source"] = (config.features.source or "").partition(":")[0]  # no path
+    csv.log_hyperparams(shown)
     # TensorBoard lists a run beside a metric, which must be named before it has a value.
-    board.log_hyperparams(dataclasses.asdict(config), {MONITOR: math.nan})
+    board.log_hyperparams(shown, {MONITOR: math.nan})
     try:
         return L.Trainer(
             **settings,

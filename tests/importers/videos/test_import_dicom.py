@@ -104,8 +104,9 @@ def test_odd_values_are_not_shown_either(archive, capsys, caplog, recwarn):
         archive / "ill" / "d.dcm", made.greys(), PatientID="Ms Curious " * 9, StudyDate="Curious",
         SOPInstanceUID="Curious.1",
     )  # fmt: skip
-    caplog.clear()  # of what writing it says
+    caplog.clear()  # of what writing it says, also where an earlier test had logs shown
     recwarn.clear()
+    capsys.readouterr()
     _, said = imported(capsys, archive, "--label-from-folder")
     told = said + caplog.text + " ".join(str(warning.message) for warning in recwarn)
     assert "Curious" not in told
