@@ -38,7 +38,7 @@ def study(folder: Path, words: list[str]) -> tuple[Evaluation, str]:
     command = [sys.executable, "-m", "vaclip", "study", "study=quick", f"run_dir={folder}"]
     command += [f"study.arms=[{','.join(ARMS)}]", *words]
     print("$", " ".join(["vaclip", *command[3:]]), flush=True)
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     source = read_folder(folder)
     plan = str(source.plans[-1]) if source.plans else "no plan"
     return evaluate(source.everything, roles=source.roles, arms=source.scored), plan

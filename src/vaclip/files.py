@@ -312,3 +312,11 @@ def cache_root(setting: str | None = None) -> Path:
     """Returns the folder of all caches: ``setting``, else ``$VACLIP_CACHE``, else the user's."""
     chosen = setting or os.environ.get("VACLIP_CACHE") or platformdirs.user_cache_dir("vaclip")
     return user_path(chosen)
+
+
+def without_folder(name: str, value: Any) -> Any:
+    """Returns a setting without the folders of an encoder's path, which may name a hospital."""
+    if name != "features.source" or value is None:
+        return value
+    kind, colon, place = value.rpartition(":")
+    return f"{kind}{colon}{Path(place).name}"

@@ -88,11 +88,15 @@ def frames_of(layer, count) -> np.ndarray:
 
 def test_what_is_played_is_every_frame_in_colour_and_every_map_over_it(study, cases):
     own, arrays = cases[0], study.images("gallery/case_0.npz")
-    assert [layer.name for layer in own.movie] == ["frames", "map", "gate"]
-    assert own.count == len(arrays["frames"])
-    frames, attn, _ = (frames_of(layer, own.count) for layer in own.movie)
-    assert frames.shape == (own.count, 112, 112, 3)
-    assert attn.shape == (own.count, 40, 40)
+    assert [layer.title for layer in own.movie.layers] == [
+        "Video",
+        "Clinician's map",
+        "Model's gate",
+    ]
+    assert own.movie.count == len(arrays["frames"])
+    frames, attn, _ = (frames_of(layer, own.movie.count) for layer in own.movie.layers)
+    assert frames.shape == (own.movie.count, 112, 112, 3)
+    assert attn.shape == (own.movie.count, 40, 40)
     for played, given in ((frames, arrays["frames"]), (attn, arrays["map"])):
         means = [one.mean() for one in played]
         assert means == pytest.approx([one.mean() for one in given], abs=2)

@@ -218,12 +218,12 @@ def _end_s(clip: Clip) -> float:
     return min(clip.start_s + _LONGEST_S, clip.end_s or np.inf)
 
 
-def panel_size(clip: Clip) -> tuple[int, int]:
-    """Returns (height, width) of a clip in the preview: its aspect, the longer side 224."""
+def panel_size(clip: Clip, side: int = _SIDE) -> tuple[int, int]:
+    """Returns (height, width) of a clip on a page: its aspect, the longer side ``side`` pixels."""
     height, width = decode_clip(
         clip.video, fps=1e-3, size=(16, 16), start_s=clip.start_s, end_s=_end_s(clip)
     ).source_size
-    scale = _SIDE / max(height, width)
+    scale = side / max(height, width)
     return max(16, round(height * scale)), max(16, round(width * scale))
 
 

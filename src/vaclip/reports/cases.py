@@ -14,7 +14,7 @@ from vaclip.errors import VaclipError
 from vaclip.reports.gather import Source
 from vaclip.reports.pictures import (
     Bytes,
-    Layer,
+    Movie,
     Picture,
     map_still,
     map_strips,
@@ -48,10 +48,8 @@ class Case:
     similarity: str
     strips: tuple[Picture, ...]
     """Video and maps; what is absent is left out."""
-    movie: tuple[Layer, ...]
-    """The same in colour, to be played; the frames first."""
-    count: int
-    """Of frames in it."""
+    movie: Movie
+    """The same in colour, to be played."""
     missing: tuple[str, ...]
     """What is left out and why."""
     nearest: tuple[Nearest, ...]
@@ -135,7 +133,6 @@ def _case(
         similarity="undefined" if similarity is None else number(similarity, 2),
         strips=(video_strip(frames, clip), *map_strips(frames, layers, clip)),
         movie=movie(frames, layers, clip),
-        count=len(frames),
         missing=tuple(missing),
         nearest=_nearest(case["nearest"], arrays.get("nearest"), names),
         facets={"outcome": outcome, "class": case["label"], **facets},
@@ -150,8 +147,7 @@ class LookCase:
     label: str
     cc: str
     strips: tuple[Picture, ...]
-    movie: tuple[Layer, ...]
-    count: int
+    movie: Movie
 
 
 def look_cases(source: Source, names: Pseudonyms) -> list[LookCase]:
@@ -168,7 +164,6 @@ def look_cases(source: Source, names: Pseudonyms) -> list[LookCase]:
                 number(case["cc"], 2),
                 tuple(map_strips(frames, layers, clip)),
                 movie(frames, layers, clip),
-                len(frames),
             )
         )
     return found

@@ -18,7 +18,7 @@ from vaclip.evaluation.data_card import DataCard
 from vaclip.evaluation.plan import Plan, read_plans
 from vaclip.evaluation.predictions import Predictions
 from vaclip.evaluation.roles import Roles
-from vaclip.files import inside_folder, read_arrays
+from vaclip.files import inside_folder, read_arrays, without_folder
 
 _T = TypeVar("_T")
 _WORDS: Final = ("arm", "state", "reason", "name", "patient_id", "clip_id")
@@ -134,14 +134,6 @@ def read_folder(folder: Path) -> Source:
         look_cases=_json(folder / keys.LOOK_CASES_FILE),
         trials=_table(folder / keys.TRIALS_FILE, _TRIAL_COLUMNS),
     )
-
-
-def without_folder(name: str, value: Any) -> Any:
-    """Returns a setting without the folders of an encoder's path, which may name a hospital."""
-    if name != "features.source" or value is None:
-        return value
-    kind, colon, place = value.rpartition(":")
-    return f"{kind}{colon}{Path(place).name}"
 
 
 def _clips(predictions: Predictions) -> dict[str, tuple[str, ...]]:

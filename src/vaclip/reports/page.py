@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vaclip import keys
 from vaclip.errors import VaclipError, counted
@@ -21,7 +20,7 @@ from vaclip.evaluation.evaluate import Evaluation, Progress, evaluate
 from vaclip.evaluation.labels import LOOK_MAPS
 from vaclip.evaluation.plan import plan_sentences
 from vaclip.evaluation.predictions import Predictions
-from vaclip.files import atomic_file
+from vaclip.files import atomic_file, without_folder
 from vaclip.keys import NOT_RECORDED
 from vaclip.reports import outlook, record, tables
 from vaclip.reports.cases import case_choices, gallery_cases, look_cases
@@ -29,10 +28,11 @@ from vaclip.reports.checklists import checklist
 from vaclip.reports.clinical import CLINICAL_FIGURES, clinical_tables
 from vaclip.reports.drawing import Figure, draw_figures
 from vaclip.reports.figures import FIGURES
-from vaclip.reports.gather import Source, read_folder, source_of, with_predictions, without_folder
+from vaclip.reports.gather import Source, read_folder, source_of, with_predictions
 from vaclip.reports.look import LOOK_FIGURES, look_tables
 from vaclip.reports.pseudonyms import Pseudonyms, pseudonyms
 from vaclip.reports.site_tables import site_tables
+from vaclip.reports.templating import page_templates, source_text
 from vaclip.reports.typeset import Table, latex, markdown
 from vaclip.reports.verdict_figure import VERDICT_FIGURES
 
@@ -221,19 +221,12 @@ def _page(
     real_ids: bool,
     n_resamples: int,
 ) -> str:
-    loader = PackageLoader("vaclip.reports")
-    environment = Environment(
-        loader=loader,
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates("vaclip.reports")
     environment.filters["hashed"] = lambda text: base64.b64encode(
         hashlib.sha256(text.encode()).digest()
     ).decode()
     css, player, tools = (
-        loader.get_source(environment, name)[0] for name in ("report.css", "player.js", "report.js")
+        source_text(environment, name) for name in ("report.css", "player.js", "report.js")
     )
     names = _names(source, real_ids=real_ids)
     cases = gallery_cases(source, names)

@@ -41,14 +41,20 @@ class Picture:
     title: str
     alt: str
     uri: str
-    """PNG as a data URI."""
+    """PNG or JPEG as a data URI."""
 
 
 @dataclass(frozen=True)
-class Layer(Picture):
-    """Frames, or maps over them, side by side; the page plays them."""
+class Movie:
+    """Frames, and maps over them, which the page plays: each side by side in one picture.
 
-    name: str
+    Attributes:
+        count: Of frames.
+        layers: The frames first.
+    """
+
+    count: int
+    layers: tuple[Picture, ...]
 
 
 def _stills(pictures: Bytes) -> Bytes:
@@ -79,27 +85,23 @@ def _largest(name: str, maps: Bytes) -> float:
     return 255.0 if name in _FULL_SCALE else max(float(maps.max()), 1.0)
 
 
-def movie(
-    frames: Bytes, layers: Mapping[str, Bytes], clip: str, height: int = _HEIGHT
-) -> tuple[Layer, ...]:
-    """All frames in colour, and the maps over them in grey, each side by side in one JPEG."""
-    found = [Layer("Video", f"All frames of {clip}", _jpeg(frames, height), "frames")]
+def movie(frames: Bytes, layers: Mapping[str, Bytes], clip: str, height: int = _HEIGHT) -> Movie:
+    """All frames (T, H, W, 3) in colour, and the maps (T, H, W) over them in grey, as JPEGs."""
+    found = [Picture("Video", f"All frames of {clip}", _jpeg(frames, height))]
     for name, maps in layers.items():
         scaled = (maps * (255 / _largest(name, maps))).round().astype(np.uint8)
         title = _TITLES.get(name, name)
         alt = f"{title} of all frames of {clip}"
-        found.append(Layer(title, alt, _jpeg(scaled, _MAP_HEIGHT), name))
-    return tuple(found)
+        found.append(Picture(title, alt, _jpeg(scaled, _MAP_HEIGHT)))
+    return Movie(len(frames), tuple(found))
 
 
 def _jpeg(pictures: Bytes, height: int) -> str:
     sized = [Image.fromarray(picture) for picture in pictures]
     width = max(1, round(sized[0].width * height / sized[0].height))
     sized = [picture.resize((width, height), Image.Resampling.BILINEAR) for picture in sized]
-    out = io.BytesIO()
     row = Image.fromarray(np.concatenate([np.asarray(picture) for picture in sized], axis=1))
-    row.save(out, "JPEG", quality=_QUALITY, optimize=True)
-    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
+    return _uri(row, "jpeg", quality=_QUALITY)
 
 
 def _resized(image: NDArray[Any]) -> FloatArray:
@@ -135,7 +137,10 @@ def _strip(title: str, alt: str, pictures: list[FloatArray]) -> Picture:
     image = Image.fromarray(np.rint(np.concatenate(row, axis=1).clip(0, 255)).astype(np.uint8))
     if image.mode == "RGB":
         image = image.quantize(_COLOURS, dither=Image.Dither.NONE)
+    return Picture(title, alt, _uri(image, "png"))
+
+
+def _uri(image: Image.Image, kind: str, **options: Any) -> str:
     out = io.BytesIO()
-    image.save(out, "PNG", optimize=True)
-    encoded = base64.b64encode(out.getvalue()).decode()
-    return Picture(title, alt, f"data:image/png;base64,{encoded}")
+    image.save(out, kind, optimize=True, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}"

@@ -21,6 +21,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from vaclip.config import Config
 from vaclip.errors import VaclipError
+from vaclip.files import without_folder
 from vaclip.runs.folder import checkpoint_path, compared_settings
 from vaclip.training.checkpoint import AtomicCheckpointIO
 from vaclip.training.module import MONITOR
@@ -71,8 +72,8 @@ def fold_trainer(config: Config, folder: Path) -> L.Trainer:
     attempt = f"attempt_{len(list((folder / 'logs').glob('attempt_*')))}"
     csv = CSVLogger(folder / "logs", name="", version=attempt)
     board = TensorBoardLogger(folder / "logs", name="", version=attempt, default_hp_metric=False)
-    shown = compared_settings(dataclasses.asdict(config))
-    shown["features.source"] = (config.features.source or "").partition(":")[0]  # no path
+    settings_shown = compared_settings(dataclasses.asdict(config)).items()
+    shown = {key: without_folder(key, value) for key, value in settings_shown}
     csv.log_hyperparams(shown)
     # TensorBoard lists a run beside a metric, which must be named before it has a value.
     board.log_hyperparams(shown, {MONITOR: math.nan})

@@ -15,7 +15,6 @@ from typing import Any, Final
 from urllib.parse import parse_qs, urlencode
 
 import numpy as np
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from PIL import Image
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -30,6 +29,7 @@ from vaclip.audit.preview import mapped_clip, panel_size
 from vaclip.data.video import decode_clip
 from vaclip.errors import VaclipError
 from vaclip.reports.pictures import movie
+from vaclip.reports.templating import page_templates, source_text
 from vaclip.study.exclusions import exclude
 from vaclip.study.load import load_study
 from vaclip.study.study import Clip, Exclusion
@@ -92,14 +92,8 @@ class _View:
         self.arm, self.said = outcomes(results, self.study, arm) if results else ("", {})
         self.token = token
         self.lock = Lock()
-        self.environment = Environment(
-            loader=ChoiceLoader([PackageLoader("vaclip.view"), PackageLoader("vaclip.reports")]),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self.environment.filters["query"] = lambda wanted, **more: urlencode({**wanted, **more})
+        self.templates = page_templates("vaclip.view", "vaclip.reports")
+        self.templates.filters["query"] = lambda wanted, **more: urlencode({**wanted, **more})
         self.thumbnail_of = lru_cache(_THUMBNAILS)(_thumbnail)
 
     async def guard(
@@ -147,7 +141,6 @@ class _View:
             "clip.html.j2",
             clip=clip,
             movie=movie(frames, layers, clip.clip_id, height=frames.shape[1]),
-            count=len(frames),
             annotations=own,
             others=others,
             token=self.token,
@@ -180,15 +173,11 @@ class _View:
                 self.study = load_study(self.study.root, quiet=True)
 
     def style(self, request: Request) -> Response:
-        sheets = (self._text(name) for name in ("report.css", "view.css"))
+        sheets = (source_text(self.templates, name) for name in ("report.css", "view.css"))
         return Response("\n".join(sheets), media_type="text/css")
 
     def script(self, request: Request) -> Response:
-        return Response(self._text("player.js"), media_type="text/javascript")
-
-    def _text(self, name: str) -> str:
-        assert self.environment.loader is not None
-        return self.environment.loader.get_source(self.environment, name)[0]
+        return Response(source_text(self.templates, "player.js"), media_type="text/javascript")
 
     def _is_token(self, given: str) -> bool:
         return secrets.compare_digest(given.encode(), self.token.encode())
@@ -200,15 +189,12 @@ class _View:
         return found
 
     def _page(self, template: str, **values: Any) -> Response:
-        page = self.environment.get_template(template)
+        page = self.templates.get_template(template)
         return HTMLResponse(page.render(study=self.study, arm=self.arm, said=self.said, **values))
 
 
 def _thumbnail(video: Path, start_s: float) -> bytes:
-    clip = Clip("", video, "", "", start_s)
-    height, width = panel_size(clip)
-    scale = _THUMBNAIL_SIDE / max(height, width)
-    size = max(16, round(height * scale)), max(16, round(width * scale))
+    size = panel_size(Clip("", video, "", "", start_s), _THUMBNAIL_SIDE)
     frames = decode_clip(video, fps=1e-3, size=size, start_s=start_s, end_s=start_s + 1).frames
     out = io.BytesIO()
     Image.fromarray(frames[0]).save(out, "JPEG", quality=80)
