@@ -9,8 +9,11 @@ import urllib.request
 
 import pytest
 
+import vaclip as vc
 from conftest import write_tiny_study
 from vaclip.commands.main import main
+from vaclip.commands.view import _findings, _opened
+from vaclip.errors import VaclipError
 
 pytest.importorskip("uvicorn", reason="uvicorn is not installed")
 
@@ -45,3 +48,26 @@ def test_a_folder_that_is_no_study_is_told(tmp_path, capsys):
     with pytest.raises(SystemExit, match="1"):
         main(["view", str(tmp_path)])
     assert "study.yaml" in capsys.readouterr().err
+
+
+def test_a_run_is_shown_with_its_study(tmp_path):
+    """Of what is given as one word, the study is found by the run's settings."""
+    root = write_tiny_study(tmp_path / "study")
+    small = ["debug=smoke", "trainer.max_epochs=1", "trainer.accelerator=cpu", "split.folds=3",
+             "data.frames=8", "data.size=[32,32]"]  # fmt: skip
+    small.append(f"data.cache_dir={tmp_path / 'cache'}")
+    run = vc.train(vc.load_study(root), arm="B0", overrides=small, folder=tmp_path / "run")
+    assert _opened(run.folder, None) == (root, run.folder, str(tmp_path / "cache"))
+    assert _opened(root, run.folder) == (root, run.folder, None)
+    root.rename(tmp_path / "moved")
+    with pytest.raises(VaclipError, match="vaclip view STUDY --results"):
+        _opened(run.folder, None)
+
+
+def test_a_check_tells_each_clip_what_is_wrong_with_it(tmp_path):
+    root = write_tiny_study(tmp_path / "study", 1)
+    clip = vc.load_study(root).clips[0]
+    clip.video.write_bytes(clip.video.read_bytes()[:-200])
+    found = _findings(root)
+    assert clip.clip_id in found
+    assert set(found) <= {one.clip_id for one in vc.load_study(root).clips}

@@ -2,14 +2,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from study_folder import write_study
 from vaclip import keys
 from vaclip.errors import VaclipError
-from vaclip.study.study import Clip, Exclusion, Study
-from vaclip.view.outcomes import outcomes
+from vaclip.reports.gather import read_folder
+from vaclip.study.study import Clip, Study
+from vaclip.view.outcomes import chosen_arm, outcomes
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +33,9 @@ def study(table):
 
 
 def test_a_clip_is_what_the_mean_over_all_its_tests_says(folder, table, study):
-    arm, said = outcomes(folder, study)
-    assert arm == "B3"
+    source = read_folder(folder)
+    assert chosen_arm(source) == "B3"
+    said = outcomes(source, "B3", study)
     own = table[table.arm == "B3"]
     assert set(said) == set(own.clip_id)
     probs = [name for name in own if name.startswith(keys.PRED_PROB_PREFIX)]
@@ -42,26 +45,20 @@ def test_a_clip_is_what_the_mean_over_all_its_tests_says(folder, table, study):
         one = said[clip_id]
         assert one.probs == pytest.approx(mean.to_dict())
         assert one.diagnosis == mean.idxmax()
+        similar = of_model.index.map(rows.groupby(["fold", "seed"]).align_sim.count())
+        assert np.isnan(one.similarity) == (sum(similar) == 0)
         assert (one.right == "right") == (one.diagnosis == rows.label.iloc[0])
 
 
-def test_another_arm_and_none_that_there_is(folder, study):
-    assert outcomes(folder, study, "B0")[0] == "B0"
+def test_another_arm_and_none_that_there_is(folder):
+    source = read_folder(folder)
+    assert chosen_arm(source, "B0") == "B0"
     with pytest.raises(VaclipError, match="--arm names one of B0, "):
-        outcomes(folder, study, "nobody")
+        chosen_arm(source, "nobody")
 
 
-def test_results_of_another_study_are_refused_but_excluded_clips_are_known(folder, study):
+def test_results_of_another_study_are_refused(folder, study):
     first, *rest = study.clips
     fewer = Study(Path(), "s", study.classes, {}, (), tuple(rest), {})
     with pytest.raises(VaclipError, match=f"clip {first.clip_id}, which the study lacks"):
-        outcomes(folder, fewer)
-    known = Study(
-        Path(), "s", study.classes, {}, (), tuple(rest), {}, (Exclusion(first.clip_id, "x"),)
-    )
-    assert first.clip_id in outcomes(folder, known)[1]
-
-
-def test_a_folder_without_predictions_is_told(tmp_path, study):
-    with pytest.raises(VaclipError, match=r"no predictions\.parquet"):
-        outcomes(tmp_path, study)
+        outcomes(read_folder(folder), "B3", fewer)

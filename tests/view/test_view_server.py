@@ -15,10 +15,12 @@ import pytest
 import yaml
 from PIL import Image
 
+import vaclip as vc
 from chromium import chromium, needs_browser
 from conftest import read_rows, write_rows, write_tiny_study
 from vaclip.errors import VaclipError
 from vaclip.study.load import load_study
+from vaclip.study.study import Problem
 
 uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is not installed")
 from vaclip.view.server import view_app  # noqa: E402
@@ -27,12 +29,15 @@ TOKEN = "a-token-of-the-test"
 
 
 @contextmanager
-def served(root):
+def served(root, results=None, arm=None, **how):
     """Yields the port."""
+    how.setdefault("cache_dir", str(root.parent / "cache"))
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
-        server = uvicorn.Server(uvicorn.Config(view_app(root, TOKEN), log_level="error"))
+        server = uvicorn.Server(
+            uvicorn.Config(view_app(root, TOKEN, results, arm, **how), log_level="error")
+        )
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
         try:
@@ -44,7 +49,7 @@ def served(root):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    return write_tiny_study(tmp_path_factory.mktemp("study"), 2, clips_per_patient=2)
+    return write_tiny_study(tmp_path_factory.mktemp("study") / "tiny", 3, clips_per_patient=2)
 
 
 @pytest.fixture(scope="module")
@@ -85,10 +90,13 @@ def test_a_clip_is_shown_with_the_map_of_each_who_annotated_it(port, root):
         _, _, body = ask(port, "/clip?" + urlencode({"id": clip.clip_id}))
         layers = re.findall(r'data-title="([^"]*)"', body.decode())
         own = {one.annotator for one in study.annotations[clip.clip_id]}
-        assert layers == ["Video", *(name for name in study.annotators if name in own)]
+        regions = [f"Region: {name}" for name in study.regions]
+        assert layers == ["Video", *(name for name in study.annotators if name in own), *regions]
 
 
-@pytest.mark.parametrize("path", ["/", "/clip?id=x", "/thumbnail?id=x", "/player.js", "/view.css"])
+@pytest.mark.parametrize(
+    "path", ["/", "/clip?id=x", "/thumbnail?id=x", "/film?id=x", "/player.js", "/view.css"]
+)
 @pytest.mark.parametrize("cookie", ["", "vaclip_view=", "vaclip_view=a-token", "other=1"])
 def test_without_the_token_nothing_is_said(port, path, cookie):
     status, headers, body = ask(port, path, cookie=cookie)
@@ -115,7 +123,7 @@ def test_a_foreign_host_is_refused_even_with_the_token(port, host):
     "name", ["../clips.csv", "/etc/passwd", "clips.csv", "..%2f..", "", "\x00", "nobody's"]
 )
 def test_no_path_leaves_the_study(port, root, name):
-    for path in ("/clip", "/thumbnail"):
+    for path in ("/clip", "/thumbnail", "/film"):
         status, _, body = ask(port, f"{path}?" + urlencode({"id": name}))
         assert status == 400
         assert b"no such clip" in body
@@ -149,7 +157,8 @@ def test_a_clip_is_left_out_with_its_reason(own):
         assert ask(port, "/exclude", form=form)[0] == 303
         assert ask(port, "/exclude", form=form)[0] == 303  # pressed twice
         body = ask(port, "/")[2].decode()
-    assert "1 excluded" in body
+    assert "1 left out" in body
+    assert "left out: two people, blurred" in body
     assert read_rows(own / "excluded.csv") == [
         {"clip_id": clip.clip_id, "reason": "two people, blurred"}
     ]
@@ -189,6 +198,89 @@ def test_many_at_once_leave_no_exclusion_unwritten(own):
     assert sorted(row["clip_id"] for row in read_rows(own / "excluded.csv")) == sorted(clips[:4])
 
 
+def test_a_browser_gets_the_part_of_a_film_that_it_asks_for(port, root):
+    path = "/film?" + urlencode({"id": load_study(root).clips[0].clip_id})
+    status, headers, whole = ask(port, path)
+    assert (status, headers["Content-Type"], headers["Accept-Ranges"]) == (
+        200,
+        "video/mp4",
+        "bytes",
+    )
+    asked = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    wanted = {"Cookie": f"vaclip_view={TOKEN}", "Range": "bytes=100-299"}
+    asked.request("GET", path, headers=wanted)
+    answer = asked.getresponse()
+    assert (answer.status, answer.read()) == (206, whole[100:300])
+    assert answer.headers["Content-Range"] == f"bytes 100-299/{len(whole)}"
+
+
+def test_a_clip_that_cannot_be_read_says_so_and_can_be_left_out(own):
+    first, second = load_study(own).clips[:2]
+    first.video.write_bytes(b"no video at all")
+    problem = Problem("error", "clips.csv:2:video", "holds <no> video", first.clip_id)
+    with served(own, findings={first.clip_id: [problem]}) as port:
+        status, _, body = ask(port, "/clip?" + urlencode({"id": first.clip_id}))
+        assert status == 200
+        assert b'role="alert"' in body
+        assert b"holds &lt;no&gt; video" in body
+        assert b"Leave this clip out" in body
+        listed = ask(port, "/?check=error")[2].decode()
+    assert first.clip_id in listed
+    assert second.clip_id not in listed
+
+
+def test_a_clip_that_is_left_out_can_be_looked_at(own):
+    clip = load_study(own).clips[0]
+    write_rows(own / "excluded.csv", [{"clip_id": clip.clip_id, "reason": "blurred"}])
+    with served(own) as port:
+        _, _, body = ask(port, "/clip?" + urlencode({"id": clip.clip_id}))
+        listed = ask(port, "/?kept=in+the+study")[2].decode()
+    assert b"This clip is left out: blurred" in body
+    assert b"Leave this clip out" not in body
+    assert b"data-count" in body
+    assert clip.clip_id not in listed
+
+
+@pytest.fixture(scope="module")
+def run(root, tmp_path_factory):
+    """A run of B3 on the study."""
+    small = ["debug=smoke", "trainer.max_epochs=1", "trainer.accelerator=cpu", "split.folds=3",
+             "data.frames=8", "data.size=[32,32]",
+             f"data.cache_dir={root.parent / 'cache'}"]  # fmt: skip
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    return vc.train(load_study(root), arm="B3", overrides=small, folder=folder)
+
+
+def test_what_a_run_said_and_looked_at_is_shown(root, run):
+    test = run.predictions.test
+    clip = test.clip_id.iloc[0]
+    with served(root, run.folder) as port:
+        grid = ask(port, "/")[2].decode()
+        body = ask(port, "/clip?" + urlencode({"id": clip}))[2].decode()
+        untested = next(
+            one for one in load_study(root).clips if one.clip_id not in set(test.clip_id)
+        )
+        other = ask(port, "/clip?" + urlencode({"id": untested.clip_id}))[2].decode()
+    assert "Diagnoses are those of arm B3" in grid
+    for words in ("Model: gate", "Model: Grad-CAM", "fold 0, seed 0", "Maps that the model finds"):
+        assert words in body
+        assert words not in other
+
+
+def test_without_its_checkpoint_the_clip_is_still_shown(root, run):
+    checkpoint = run.checkpoint(0)
+    kept = checkpoint.rename(checkpoint.with_suffix(".away"))
+    clip = run.predictions.test.clip_id.iloc[0]
+    try:
+        with served(root, run.folder) as port:
+            body = ask(port, "/clip?" + urlencode({"id": clip}))[2].decode()
+    finally:
+        kept.rename(checkpoint)
+    assert "cannot be used as a checkpoint" in body
+    assert "Model: gate" not in body
+    assert "data-count" in body
+
+
 def test_a_study_with_errors_is_not_served(tmp_path):
     with pytest.raises(VaclipError):
         view_app(tmp_path, TOKEN)
@@ -218,6 +310,20 @@ def test_by_hand(own):
         pixels = "return Array.from(arguments[0].getContext('2d').getImageData(0, 0, 64, 64).data)"
         under = np.array(browser.execute_script(pixels, canvas))
         play, layer = browser.find_elements(By.CSS_SELECTOR, ".player button")[:2]
+        beside = browser.find_element(By.XPATH, "//button[.='Side by side']")
+        alone = canvas.size["width"], browser.execute_script("return arguments[0].width", canvas)
+        browser.find_element(By.XPATH, "//button[.='Region: ground']").click()
+        beside.click()
+        assert browser.execute_script("return arguments[0].width", canvas) == 2 * alone[1]
+        beside.click()
+        assert browser.execute_script("return arguments[0].width", canvas) == alone[1]
+        browser.find_element(By.XPATH, "//button[.='Region: ground']").click()
+        browser.find_element(By.TAG_NAME, "summary").click()
+        film = browser.find_element(By.TAG_NAME, "video")
+        browser.execute_script("arguments[0].play()", film)
+        WebDriverWait(browser, 20).until(
+            lambda _: browser.execute_script("return arguments[0].currentTime > 0.2", film)
+        )
         layer.click()
         bare = np.array(browser.execute_script(pixels, canvas))
         assert np.abs(under - bare).max() > 20
@@ -227,6 +333,6 @@ def test_by_hand(own):
         browser.find_element(By.NAME, "reason").send_keys("shaky")
         browser.find_element(By.XPATH, "//button[.='Leave this clip out']").click()
         WebDriverWait(browser, 10).until(lambda _: "/clip" not in browser.current_url)
-        assert "1 excluded" in browser.find_element(By.CSS_SELECTOR, "[role='status']").text
+        assert "1 left out" in browser.find_element(By.CSS_SELECTOR, "[role='status']").text
         assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
     assert read_rows(own / "excluded.csv") == [{"clip_id": wanted[0], "reason": "shaky"}]

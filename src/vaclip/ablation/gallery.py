@@ -14,11 +14,12 @@ from torch import Tensor
 from vaclip import keys
 from vaclip.config import Config
 from vaclip.data.dataset import SegmentDataset
+from vaclip.data.transforms import model_inputs
+from vaclip.explain.saliency import place_gate
 from vaclip.files import atomic_file, write_json
 from vaclip.metrics.modules import PROBS, SplitPredictions, alignment_similarity
 from vaclip.metrics.retrieval import unit_rows
 from vaclip.models import VideoAttentionCLIP
-from vaclip.models.guidance import WeightedPoolGuidance, token_weights
 from vaclip.runs.folder import checkpoint_path, fold_folder
 from vaclip.runs.prepare import PreparedStudy, prepare_fold, split_plan
 from vaclip.study.study import Study
@@ -222,11 +223,7 @@ def segment_pictures(
     if keys.PREDICTED_MAP in outputs:
         predicted = outputs[keys.PREDICTED_MAP]
         pictures["predicted"] = grid_stills(predicted / predicted.amax(), shape)
-    gate = outputs.get(keys.VIDEO_GATE)
-    if isinstance(model.guidance, WeightedPoolGuidance) and model.map_source == "given":
-        grid = outputs[keys.VIDEO_TOKENS].shape[2:]
-        gate = token_weights(batch[keys.ATTN_MAP], batch[keys.ATTN_VALID], grid).weights
-    if gate is not None and gate.dim() == 5:  # not one of channels
+    if (gate := place_gate(model, model_inputs(batch), outputs)) is not None:
         pictures["gate"] = grid_stills(gate, shape)
     return pictures
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -21,7 +21,7 @@ from vaclip.data.video import decode_clip
 from vaclip.errors import VaclipError
 from vaclip.files import atomic_file
 from vaclip.fonts import font_families, warn_of_lacking
-from vaclip.maps.source import Grid, annotator_drawer
+from vaclip.maps.source import Annotation, Grid, annotator_drawer
 from vaclip.media import open_video
 from vaclip.study.load import load_study
 from vaclip.study.study import Clip, Study
@@ -141,15 +141,36 @@ def overlaid_clip(
         (A, S, H, W, 3), one row of pictures an annotator; whether each of them annotated the clip;
         and (A, S), on which pictures their map shows.
     """
-    frames, maps, annotated = mapped_clip(study, clip, annotators, fps=fps)
+    own = [annotations_by(study, clip, annotator) for annotator in annotators]
+    frames, maps, _ = mapped_clip(study, clip, own, fps=fps)
     panels = np.stack([overlay(frames, attn) for attn in maps])
-    return panels, annotated, np.any(maps, axis=(2, 3))
+    return panels, [bool(one) for one in own], np.any(maps, axis=(2, 3))
+
+
+def annotations_by(study: Study, clip: Clip, annotator: str) -> list[Annotation]:
+    """Returns what one annotator said of a clip."""
+    found = study.annotations.get(clip.clip_id, ())
+    return [annotation for annotation in found if annotation.annotator == annotator]
+
+
+class MappedClip(NamedTuple):
+    """A clip and maps over it.
+
+    Attributes:
+        frames: (S, H, W, 3), the longer side 224 pixels.
+        maps: (A, S, H, W) in [0, 1].
+        time_s: (S,) when each picture is shown, in seconds from the first frame of the video.
+    """
+
+    frames: NDArray[np.uint8]
+    maps: NDArray[np.float32]
+    time_s: NDArray[np.float64]
 
 
 def mapped_clip(
-    study: Study, clip: Clip, annotators: Sequence[str], *, fps: float
-) -> tuple[NDArray[np.uint8], NDArray[np.float32], list[bool]]:
-    """Reads a clip and draws the maps of some annotators.
+    study: Study, clip: Clip, layers: Sequence[Sequence[Annotation]], *, fps: float
+) -> MappedClip:
+    """Reads a clip and draws maps for it.
 
     An annotation of a single frame would mostly lie between two pictures: of the frames that fall
     to one of them, the one on which most maps show is taken, and the first of equals.
@@ -157,32 +178,26 @@ def mapped_clip(
     Args:
         study: The study.
         clip: One of its clips; of a longer one the first 20 s.
-        annotators: Whose maps.
+        layers: The annotations of each map; one without any is dark.
         fps: Pictures a second.
-
-    Returns:
-        (S, H, W, 3), the longer side 224 pixels; (A, S, H, W) in [0, 1]; and whether each of them
-        annotated the clip.
 
     Raises:
         VaclipError: If the clip or a map cannot be read.
     """
     size, end_s = panel_size(clip), _end_s(clip)
-    finer = max(1, math.ceil(_frame_rate(clip) / fps))
+    finer = max(1, math.ceil(frame_rate(clip) / fps))
     decoded = decode_clip(clip.video, fps=fps * finer, size=size, start_s=clip.start_s, end_s=end_s)
-    own = [
-        [m for m in study.annotations.get(clip.clip_id, ()) if m.annotator == annotator]
-        for annotator in annotators
-    ]
 
     def maps(grid: Grid) -> list[NDArray[np.float32]]:
-        return [annotator_drawer(one, study.annotated(clip))(grid) for one in own]
+        return [annotator_drawer(one, study.annotated(clip))(grid) for one in layers]
 
-    shown = np.stack([attn.any(axis=(1, 2)) for attn in maps(decoded.grid(_LOOK))])
-    taken = best_of_each(shown.sum(axis=0), finer)
+    shown = [attn.any(axis=(1, 2)) for attn in maps(decoded.grid(_LOOK))]
+    counts = np.sum(shown, axis=0) if shown else np.zeros(len(decoded.frames), np.int64)
+    taken = best_of_each(counts, finer)
     grid = decoded.grid(size)
     grid = replace(grid, frame_index=grid.frame_index[taken], time_s=grid.time_s[taken])
-    return decoded.frames[taken], np.stack(maps(grid)), [bool(one) for one in own]
+    drawn = np.stack(maps(grid)) if layers else np.zeros((0, len(taken), *size), np.float32)
+    return MappedClip(decoded.frames[taken], drawn, grid.time_s)
 
 
 def best_of_each(counts: NDArray[np.integer[Any]], finer: int) -> NDArray[np.intp]:
@@ -207,7 +222,7 @@ def middle_moment(shown: NDArray[np.bool_]) -> int:
     return int(best[np.abs(best - len(counts) // 2).argmin()])
 
 
-def _frame_rate(clip: Clip) -> float:
+def frame_rate(clip: Clip) -> float:
     """Returns pictures a second, as the file states, within bounds."""
     with open_video(clip.video) as container:
         rate = container.streams.video[0].average_rate

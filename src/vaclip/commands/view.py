@@ -6,10 +6,12 @@ import argparse
 import secrets
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vaclip.commands.words import home_path
 from vaclip.errors import VaclipError
+
+if TYPE_CHECKING:
+    from vaclip.study.study import Problem
 
 _HOST = "127.0.0.1"
 
@@ -20,19 +22,27 @@ def add_view_command(commands: Any) -> None:
         "view",
         help="browse the clips of a study in a browser, and leave some out",
         description="Serve a page on this machine alone: the clips by class, patient, annotator "
-        "and site, played under each annotator's map. A clip may be left out with a reason, which "
-        "goes to excluded.csv; nothing else is written. Ends with Ctrl-C.",
+        "and site, played under each annotator's map and, with the results of a study or run, "
+        "under what its models looked at. A clip may be left out with a reason, which goes to "
+        "excluded.csv; of the study nothing else is written. Ends with Ctrl-C.",
     )
     view.add_argument(
-        "study", type=home_path, nargs="?", help="a study folder (default: the generated cohort)"
+        "study",
+        type=Path,
+        nargs="?",
+        help="a study folder (default: the generated cohort), or what `vaclip study` or `vaclip "
+        "train` made of one: then both are shown",
     )
     view.add_argument(
         "--results",
-        type=home_path,
+        type=Path,
         metavar="FOLDER",
         help="what `vaclip study` or `vaclip train` made of it: right, wrong, how sure",
     )
     view.add_argument("--arm", help="whose predictions (default: the method's)")
+    view.add_argument(
+        "--check", action="store_true", help="decode every video first, as `vaclip data check`"
+    )
     view.add_argument("--port", type=int, default=0, help="default: one that is free")
     view.set_defaults(run=_view)
 
@@ -49,8 +59,9 @@ def _view(options: argparse.Namespace) -> int:
 
     speak()
     token = secrets.token_urlsafe(24)
-    root = options.study or _default_cohort()
-    app = view_app(root, token, options.results, options.arm)
+    root, results, cache_dir = _opened(options.study, options.results)
+    found = _findings(root) if options.check else None
+    app = view_app(root, token, results, options.arm, findings=found, cache_dir=cache_dir)
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -65,8 +76,39 @@ def _view(options: argparse.Namespace) -> int:
     return 0
 
 
-def _default_cohort() -> Path:
+def _opened(folder: Path | None, results: Path | None) -> tuple[Path, Path | None, str | None]:
+    """Returns the study, the results that are shown of it, and where its cache lies."""
+    from omegaconf import OmegaConf
+
+    from vaclip import keys
     from vaclip.config import DataConfig
+    from vaclip.runs.folder import read_config
     from vaclip.runs.prepare import open_study
 
-    return open_study(DataConfig()).root
+    if folder is not None and not (folder / keys.PREDICTIONS_FILE).is_file():
+        return folder, results, None
+    results = folder or results
+    stated = read_config(results)["data"] if results else {}
+    data = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(DataConfig), stated))
+    assert isinstance(data, DataConfig)
+    try:
+        return open_study(data).root, results, data.cache_dir
+    except VaclipError as error:
+        if results is None:
+            raise
+        message = f"{error}\nIf the study has moved: vaclip view STUDY --results {results}"
+        raise VaclipError(message) from error
+
+
+def _findings(root: Path) -> dict[str, list[Problem]]:
+    """Returns by clip id what `vaclip data check` finds."""
+    from vaclip.audit.check import check
+    from vaclip.console import progress_bar
+
+    with progress_bar("Checking") as advance:
+        problems = check(root, progress=advance).found
+    found: dict[str, list[Problem]] = {}
+    for problem in problems:
+        if problem.clip_id is not None:
+            found.setdefault(problem.clip_id, []).append(problem)
+    return found

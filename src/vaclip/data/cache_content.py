@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from vaclip.data.cache import META, clip_cache
+from vaclip.data.cache import META, VIEWS, clip_cache
 from vaclip.files import cache_root
 
 COHORT, UNFINISHED = "cohort", "unfinished"
-KINDS = ("clips", "maps", "tokens", COHORT, UNFINISHED)
+KINDS = ("clips", "maps", "tokens", VIEWS, COHORT, UNFINISHED)
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,9 @@ class CacheEntry:
 
     Attributes:
         path: The folder.
-        kind: One of `KINDS`: decoded clips, drawn maps, tokens of a frozen encoder, a generated
-            cohort, or what a stopped process (or one that runs still) was writing.
+        kind: One of `KINDS`: decoded clips, drawn maps, tokens of a frozen encoder, what
+            `vaclip view` shows, a generated cohort, or what a stopped process (or one that runs
+            still) was writing.
         study: Name of the study that it was first made for; empty where it is not known.
         source: Of tokens, ``features.source``; else empty.
         size: In bytes.
@@ -42,7 +43,7 @@ def cache_entries(setting: str | None = None) -> Iterator[CacheEntry]:
         setting: As of `vaclip.files.cache_root`.
     """
     root, segments = cache_root(setting), clip_cache(setting)
-    for kind in ("clips", "maps", "tokens"):
+    for kind in ("clips", "maps", "tokens", VIEWS):
         for path in sorted(segments.glob(f"{kind}/*/*")):
             about = _about(path)
             if path.name.startswith(".tmp-"):

@@ -264,7 +264,9 @@ class Predictions:
     @property
     def test(self) -> pd.DataFrame:
         """The rows of the test split."""
-        return self.frame[self.frame[keys.PRED_SPLIT] == "test"]
+        test = self.frame[self.frame[keys.PRED_SPLIT] == "test"]
+        test.attrs = {}  # pandas copies them deeply to each table that is made of this one
+        return test
 
     @cached_property
     def jobs(self) -> dict[str, frozenset[Job]]:

@@ -74,7 +74,7 @@ def gallery_cases(source: Source, names: Pseudonyms) -> list[Case]:
     ]
     alike = [_agreement(arrays) for _, arrays in found]
     facets = zip(
-        _halves(aligned, "lower half", "higher half"), _halves(alike, "apart", "alike"), strict=True
+        halves(aligned, "lower half", "higher half"), halves(alike, "apart", "alike"), strict=True
     )
     return [
         _case(entry, arrays, names, {"alignment": high, "agreement": near})
@@ -88,7 +88,8 @@ def case_choices(cases: Sequence[Case]) -> dict[str, tuple[str, list[str]]]:
     return {key: (_FACETS[key], values) for key, values in found.items() if len(values) > 1}
 
 
-def _halves(values: Sequence[float], low: str, high: str) -> list[str]:
+def halves(values: Sequence[float], low: str, high: str) -> list[str]:
+    """Returns of each value in which half it lies; ``undefined`` for one that is not finite."""
     known = [value for value in values if math.isfinite(value)]
     middle = float(np.median(known)) if known else math.nan
     return [

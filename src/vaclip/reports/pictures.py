@@ -85,14 +85,20 @@ def _largest(name: str, maps: Bytes) -> float:
     return 255.0 if name in _FULL_SCALE else max(float(maps.max()), 1.0)
 
 
-def movie(frames: Bytes, layers: Mapping[str, Bytes], clip: str, height: int = _HEIGHT) -> Movie:
+def movie(
+    frames: Bytes,
+    layers: Mapping[str, Bytes],
+    clip: str,
+    height: int = _HEIGHT,
+    map_height: int = _MAP_HEIGHT,
+) -> Movie:
     """All frames (T, H, W, 3) in colour, and the maps (T, H, W) over them in grey, as JPEGs."""
     found = [Picture("Video", f"All frames of {clip}", _jpeg(frames, height))]
     for name, maps in layers.items():
         scaled = (maps * (255 / _largest(name, maps))).round().astype(np.uint8)
         title = _TITLES.get(name, name)
         alt = f"{title} of all frames of {clip}"
-        found.append(Picture(title, alt, _jpeg(scaled, _MAP_HEIGHT)))
+        found.append(Picture(title, alt, _jpeg(scaled, map_height)))
     return Movie(len(frames), tuple(found))
 
 

@@ -74,24 +74,28 @@ def load_study(root: str | Path, *, quiet: bool = False) -> Study:
     return study
 
 
-def read_study(root: str | Path) -> tuple[Study | None, list[Problem]]:
+def read_study(root: str | Path, *, whole: bool = False) -> tuple[Study | None, list[Problem]]:
     """Reads a study as far as possible.
 
     Videos are looked for, but not decoded. Of a clip that excluded.csv names nothing is checked.
+
+    Args:
+        root: The study folder.
+        whole: Whether to read as if there were no excluded.csv.
 
     Returns:
         The study (None where study.yaml or clips.csv give nothing to stand on) and
         everything that is wrong with it.
     """
-    reader = _Reader(Path(root))
+    reader = _Reader(Path(root), whole)
     return reader.read(), reader.problems
 
 
 class _Reader:
     """Collects problems while it reads."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, whole: bool) -> None:
+        self.root, self.whole = root, whole
         self.problems: list[Problem] = []
         self.files = FolderFiles(root)
         self.excluded: dict[str, Exclusion] = {}
@@ -203,7 +207,7 @@ class _Reader:
                 self.warn(f"clips.csv:1:{column}", what)
 
     def _read_exclusions(self) -> None:
-        if (self.root / EXCLUSIONS).exists():
+        if (self.root / EXCLUSIONS).exists() and not self.whole:
             for _, row in self._rows(EXCLUSIONS, EXCLUSION_COLUMNS):
                 self.excluded[row["clip_id"]] = Exclusion(row["clip_id"], row["reason"])
 

@@ -5,46 +5,52 @@ Nothing but clips of the study is served: a clip is named by its id, never by a 
 
 from __future__ import annotations
 
-import io
 import secrets
-from collections.abc import Awaitable, Callable
-from functools import lru_cache
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, urlencode
 
-import numpy as np
-from PIL import Image
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import (
+    FileResponse,
+    HTMLResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+)
 from starlette.routing import Route
 
-from vaclip.audit.preview import mapped_clip, panel_size
-from vaclip.data.video import decode_clip
+from vaclip.data.cache import clip_cache
 from vaclip.errors import VaclipError
-from vaclip.reports.pictures import movie
+from vaclip.reports.gather import read_folder
 from vaclip.reports.templating import page_templates, source_text
 from vaclip.study.exclusions import exclude
-from vaclip.study.load import load_study
-from vaclip.study.study import Clip, Exclusion
-from vaclip.view.outcomes import outcomes
-from vaclip.view.shelf import ORDERS, choose, facets
+from vaclip.study.load import load_study, read_study
+from vaclip.study.study import Clip, Exclusion, Problem
+from vaclip.view.kept import FILM, THUMBNAIL, kept
+from vaclip.view.layers import clip_movie
+from vaclip.view.outcomes import chosen_arm, outcomes
+from vaclip.view.shelf import Shelf
+
+if TYPE_CHECKING:
+    from vaclip.view.models import ArmModels
 
 HOSTS: Final = ("127.0.0.1", "localhost")
-_FPS: Final = 8.0  # the player's
+_NO_CLIP: Final = "the study has no such clip"
 _COOKIE: Final = "vaclip_view"
 _LONGEST_REASON: Final = 200
 _MOST_BYTES: Final = 10_000  # of a form
-_THUMBNAILS: Final = 2000  # kept
-_THUMBNAIL_SIDE: Final = 160
 _HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; style-src 'self'; "
+    "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; media-src 'self'; "
+    "style-src 'self'; "
     "script-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -53,7 +59,13 @@ _HEADERS: Final = {
 
 
 def view_app(
-    root: Path, token: str, results: Path | None = None, arm: str | None = None
+    root: Path,
+    token: str,
+    results: Path | None = None,
+    arm: str | None = None,
+    *,
+    findings: Mapping[str, Sequence[Problem]] | None = None,
+    cache_dir: str | None = None,
 ) -> Starlette:
     """Returns the page of a study.
 
@@ -61,16 +73,19 @@ def view_app(
         root: The study folder.
         token: Who does not bring it gets nothing.
         results: What ``vaclip study`` or ``vaclip train`` made of the study.
-        arm: Whose predictions are shown, as `outcomes` chooses.
+        arm: Whose predictions are shown, as `chosen_arm` chooses.
+        findings: By clip id what `vaclip.audit.check.check` found.
+        cache_dir: As of `vaclip.files.cache_root`.
 
     Raises:
         VaclipError: If the study has errors, or the results are none of it.
     """
-    view = _View(root, token, results, arm)
+    view = _View(root, token, results, arm, findings, clip_cache(cache_dir))
     routes = [
         Route("/", view.grid),
         Route("/clip", view.clip),
         Route("/thumbnail", view.thumbnail),
+        Route("/film", view.film),
         Route("/exclude", view.exclude, methods=["POST"]),
         Route("/view.css", view.style),
         Route("/player.js", view.script),
@@ -87,14 +102,35 @@ def _told(request: Request, error: Exception) -> Response:
 
 
 class _View:
-    def __init__(self, root: Path, token: str, results: Path | None, arm: str | None) -> None:
-        self.study = load_study(root)
-        self.arm, self.said = outcomes(results, self.study, arm) if results else ("", {})
-        self.token = token
+    def __init__(
+        self,
+        root: Path,
+        token: str,
+        results: Path | None,
+        arm: str | None,
+        findings: Mapping[str, Sequence[Problem]] | None,
+        cache: Path,
+    ) -> None:
+        self.root, self.token, self.findings, self.cache = root, token, findings, cache
+        self.models: ArmModels | None = None
+        self.shelf = self._read(quiet=False)
+        if results:
+            from vaclip.view.models import ArmModels  # here: it brings torch
+
+            source = read_folder(results)
+            self.models = ArmModels(source, chosen_arm(source, arm), results)
+            said = outcomes(source, self.models.arm, self.shelf.study)
+            self.shelf = replace(self.shelf, said=said)
         self.lock = Lock()
         self.templates = page_templates("vaclip.view", "vaclip.reports")
         self.templates.filters["query"] = lambda wanted, **more: urlencode({**wanted, **more})
-        self.thumbnail_of = lru_cache(_THUMBNAILS)(_thumbnail)
+
+    def _read(self, *, quiet: bool = True) -> Shelf:
+        kept_clips = load_study(self.root, quiet=quiet)
+        study, _ = read_study(self.root, whole=True)
+        assert study is not None  # it was loaded
+        left_out = {one.clip_id: one.reason for one in kept_clips.excluded}
+        return Shelf(study, left_out, {}, self.findings)
 
     async def guard(
         self, request: Request, answer: Callable[[Request], Awaitable[Response]]
@@ -114,24 +150,20 @@ class _View:
 
     def grid(self, request: Request) -> Response:
         wanted = {key: value for key, value in request.query_params.items() if value}
-        return self._page(
-            "grid.html.j2",
-            shown=choose(self.study, wanted, self.said),
-            facets=facets(self.study, self.said),
-            orders=ORDERS if self.said else {},
-            wanted=wanted,
-        )
+        return self._page("grid.html.j2", shown=self.shelf.choose(wanted), wanted=wanted)
 
     def clip(self, request: Request) -> Response:
-        clip, study = self._clip(request.query_params.get("id", "")), self.study
-        annotators = study.annotators or ("nobody",)
-        frames, maps, annotated = mapped_clip(study, clip, annotators, fps=_FPS)
-        layers = {
-            name: np.rint(255 * attn).astype(np.uint8)
-            for name, attn, own in zip(annotators, maps, annotated, strict=True)
-            if own
-        }
-        own = study.annotations.get(clip.clip_id, ())
+        clip, study = self._clip(request), self.shelf.study
+        models, movie, looks, failures = self.models, None, None, []
+        model = models.tested(clip.clip_id) if models else None
+        try:
+            looks = models.looks(study, clip) if models and model else None
+        except VaclipError as error:  # such as a control arm, which nobody may predict with
+            failures.append(str(error))
+        try:
+            movie = clip_movie(study, clip, looks)
+        except VaclipError as error:
+            failures.append(str(error))
         others = [
             other.clip_id
             for other in study.clips
@@ -140,16 +172,26 @@ class _View:
         return self._page(
             "clip.html.j2",
             clip=clip,
-            movie=movie(frames, layers, clip.clip_id, height=frames.shape[1]),
-            annotations=own,
+            movie=movie,
+            failures=dict.fromkeys(failures),
+            annotations=study.annotations.get(clip.clip_id, ()),
             others=others,
+            model=model if looks else None,
+            nearby=models.nearby(clip.clip_id) if models else None,
+            labels={other.clip_id: other.label for other in study.clips},
             token=self.token,
             longest=_LONGEST_REASON,
         )
 
     def thumbnail(self, request: Request) -> Response:
-        clip = self._clip(request.query_params.get("id", ""))
-        return Response(self.thumbnail_of(clip.video, clip.start_s), media_type="image/jpeg")
+        return self._file(request, THUMBNAIL, "image/jpeg")
+
+    def film(self, request: Request) -> Response:
+        return self._file(request, FILM, "video/mp4")
+
+    def _file(self, request: Request, what: str, kind: str) -> Response:
+        path = kept(self.cache, self.shelf.study.name, self._clip(request), what)
+        return FileResponse(path, media_type=kind)  # which answers a browser that asks for a part
 
     async def exclude(self, request: Request) -> Response:
         body = b""
@@ -168,9 +210,12 @@ class _View:
 
     def _exclude(self, clip_id: str, reason: str) -> None:
         with self.lock:
-            if not any(one.clip_id == clip_id for one in self.study.excluded):
-                exclude(self.study, [Exclusion(self._clip(clip_id).clip_id, reason)])
-                self.study = load_study(self.study.root, quiet=True)
+            study = self.shelf.study
+            if not any(clip.clip_id == clip_id for clip in study.clips):
+                raise VaclipError(_NO_CLIP)
+            if clip_id not in self.shelf.left_out:
+                exclude(study, [Exclusion(clip_id, reason)])
+                self.shelf = replace(self._read(), said=self.shelf.said)
 
     def style(self, request: Request) -> Response:
         sheets = (source_text(self.templates, name) for name in ("report.css", "view.css"))
@@ -182,20 +227,14 @@ class _View:
     def _is_token(self, given: str) -> bool:
         return secrets.compare_digest(given.encode(), self.token.encode())
 
-    def _clip(self, clip_id: str) -> Clip:
-        found = next((clip for clip in self.study.clips if clip.clip_id == clip_id), None)
-        if found is None:
-            raise VaclipError("the study has no such clip, or it is excluded")
-        return found
+    def _clip(self, request: Request) -> Clip:
+        wanted = request.query_params.get("id", "")
+        for clip in self.shelf.study.clips:
+            if clip.clip_id == wanted:
+                return clip
+        raise VaclipError(_NO_CLIP)
 
     def _page(self, template: str, **values: Any) -> Response:
         page = self.templates.get_template(template)
-        return HTMLResponse(page.render(study=self.study, arm=self.arm, said=self.said, **values))
-
-
-def _thumbnail(video: Path, start_s: float) -> bytes:
-    size = panel_size(Clip("", video, "", "", start_s), _THUMBNAIL_SIDE)
-    frames = decode_clip(video, fps=1e-3, size=size, start_s=start_s, end_s=start_s + 1).frames
-    out = io.BytesIO()
-    Image.fromarray(frames[0]).save(out, "JPEG", quality=80)
-    return out.getvalue()
+        arm = self.models.arm if self.models else ""
+        return HTMLResponse(page.render(shelf=self.shelf, arm=arm, **values))

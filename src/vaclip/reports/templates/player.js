@@ -30,8 +30,7 @@ async function player(box) {
   const [frames, ...layers] = all("img", box);
   await Promise.all([frames, ...layers].map(picture => picture.decode()));
   const canvas = box.querySelector("canvas");
-  canvas.width = frames.naturalWidth / count;
-  canvas.height = frames.naturalHeight;
+  const [width, height] = [frames.naturalWidth / count, frames.naturalHeight];
   const context = canvas.getContext("2d");
   const buttons = layers.map((layer, number) => {
     const button = make("button", { type: "button", textContent: layer.dataset.title });
@@ -46,13 +45,31 @@ async function player(box) {
   const slider = make("input", { type: "range", min: 0, max: count - 1, value: 0, oninput: () => draw() });
   slider.setAttribute("aria-label", "Frame");
   const play = make("button", { type: "button", textContent: "Play" });
-  const drawPart = picture => {
-    const width = picture.width / count;
-    context.drawImage(picture, slider.value * width, 0, width, picture.height, 0, 0, canvas.width, canvas.height);
+  const beside = make("button", { type: "button", textContent: "Side by side", hidden: layers.length < 2 });
+  beside.setAttribute("aria-pressed", false);
+  beside.onclick = () => {
+    beside.setAttribute("aria-pressed", beside.ariaPressed !== "true");
+    draw();
+  };
+  const drawPart = (picture, left = 0) => {
+    const part = picture.width / count;
+    context.drawImage(picture, slider.value * part, 0, part, picture.height, left, 0, width, height);
+  };
+  const name = (text, left) => {
+    Object.assign(context, { font: `${Math.max(9, height / 16)}px sans-serif`, lineWidth: 3, fillStyle: "white" });
+    context.strokeText(text, left + 4, height - 5, width - 8);
+    context.fillText(text, left + 4, height - 5, width - 8);
   };
   function draw() {
-    drawPart(frames);
-    for (const button of buttons) if (button.ariaPressed === "true") drawPart(button.picture);
+    const shown = buttons.filter(button => button.ariaPressed === "true");
+    const panels = beside.ariaPressed === "true" ? Math.max(1, shown.length) : 1;
+    canvas.width = panels * width; // which clears it too
+    canvas.height = height;
+    for (let panel = 0; panel < panels; panel++) drawPart(frames, panel * width);
+    shown.forEach((button, number) => {
+      drawPart(button.picture, (number % panels) * width);
+      if (panels > 1) name(button.textContent, number * width);
+    });
   }
   let timer = null;
   play.onclick = () => {
@@ -63,7 +80,7 @@ async function player(box) {
     }, 1000 / RATE);
     play.textContent = timer ? "Pause" : "Play";
   };
-  box.append(make("p", { className: "tools" }, play, slider, ...buttons));
+  box.append(make("p", { className: "tools" }, play, slider, ...buttons, beside));
   box.hidden = false;
   draw();
 }

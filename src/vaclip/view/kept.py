@@ -1,0 +1,85 @@
+"""What is made once of a clip and kept in the cache: a small picture, and a film for browsers."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+from PIL import Image
+
+from vaclip.audit.preview import frame_rate, panel_size
+from vaclip.data.cache import META, VIEWS, entry_path
+from vaclip.data.sampling import FrameSampler
+from vaclip.data.video import decode_clip, timed_frames, upright_picture
+from vaclip.errors import VaclipError
+from vaclip.files import atomic_folder
+from vaclip.study.study import Clip
+
+THUMBNAIL: Final = "thumbnail.jpg"
+FILM: Final = "film.mp4"
+_SIDE: Final = {THUMBNAIL: 160, FILM: 640}
+_FASTEST: Final = 30.0
+_ENCODER: Final = {"crf": "23", "preset": "veryfast"}
+_VERSION: Final = 1  # raise it when one of them is made otherwise
+
+
+def kept(root: Path, study: str, clip: Clip, what: str) -> Path:
+    """Returns a file of a clip, which is made where it is not there yet.
+
+    Args:
+        root: The cache of clips.
+        study: Name of the study, which the cache notes.
+        clip: The clip. Its video counts by path, size and time of change.
+        what: `THUMBNAIL`, its first picture; or `FILM`, the clip as H.264 in MP4.
+
+    Raises:
+        VaclipError: If the clip cannot be read.
+    """
+    try:
+        status = clip.video.stat()
+    except OSError as error:
+        raise VaclipError(f"{clip.video.name}: cannot be read: {error.strerror}") from error
+    video = [str(clip.video.resolve()), status.st_size, status.st_mtime_ns]
+    span = [clip.start_s, clip.end_s]
+    source = {"version": _VERSION, "what": what, "video": video, "span": span}
+    entry = entry_path(root, VIEWS, source)
+    if not (entry / what).is_file():
+        with atomic_folder(entry) as temporary:
+            (temporary / META).write_text(json.dumps({"study": study}))
+            (_write_film if what == FILM else _write_thumbnail)(clip, temporary / what)
+    return entry / what
+
+
+def _write_thumbnail(clip: Clip, target: Path) -> None:
+    size = panel_size(clip, _SIDE[THUMBNAIL])
+    decoded = decode_clip(
+        clip.video, fps=1e-3, size=size, start_s=clip.start_s, end_s=clip.start_s + 1
+    )
+    Image.fromarray(decoded.frames[0]).save(target, quality=80)
+
+
+def _write_film(clip: Clip, target: Path) -> None:
+    height, width = (side + side % 2 for side in panel_size(clip, _SIDE[FILM]))
+    rate = Fraction(min(frame_rate(clip), _FASTEST)).limit_denominator(1001)
+    sampler = FrameSampler(float(rate), clip.start_s, clip.end_s)
+    reformatter = VideoReformatter()
+    with av.open(str(target), "w", options={"movflags": "+faststart"}) as container:
+        stream = container.add_stream("libx264", rate=rate, options=_ENCODER)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        count = 0
+        for frame, shown_until_s in timed_frames(clip.video):
+            if fills := sampler.fills(shown_until_s):
+                upright = upright_picture(frame, (height, width), reformatter)
+                picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(upright), format="rgb24")
+            for _ in range(fills):
+                picture.pts, picture.time_base = count, 1 / rate
+                container.mux(stream.encode(picture))
+                count += 1
+            if sampler.done:
+                break
+        container.mux(stream.encode())
