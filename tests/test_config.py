@@ -166,7 +166,7 @@ def test_a_preset_is_the_same_for_a_run_and_for_a_study(preset):
     run = flat_settings(dataclasses.asdict(configure(f"debug={preset}")))
     study = flat_settings(dataclasses.asdict(compose_settings([f"study={preset}"], "study")))
     apart = {key for key, value in run.items() if study[key] != value}
-    assert apart == {"trainer.enable_progress_bar"}
+    assert apart == {"trainer.enable_progress_bar", "log.examples"}
 
 
 @pytest.mark.parametrize(

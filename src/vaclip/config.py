@@ -185,6 +185,14 @@ class TrainerConfig:
 
 
 @dataclass
+class LogConfig:
+    """What a training tells beside its CSV and TensorBoard's; nothing depends on it."""
+
+    also: list[str] = setting([], listed(one_of("wandb", "mlflow")))
+    examples: int = setting(2, NOT_NEGATIVE)
+
+
+@dataclass
 class ArmAbout:
     """What an arm is, in words; nothing depends on it."""
 
@@ -216,6 +224,7 @@ class Config:
     optim: OptimConfig = setting(OptimConfig)
     trainer: TrainerConfig = setting(TrainerConfig)
     tune: TuneConfig = setting(TuneConfig)
+    log: LogConfig = setting(LogConfig)
 
 
 @dataclass

@@ -17,7 +17,6 @@ from vaclip.ablation.gallery import (
     choose_cases,
     nearest_maps,
     one_a_clip,
-    segment_pictures,
     write_gallery,
 )
 from vaclip.config import Config
@@ -28,6 +27,7 @@ from vaclip.runs.folder import checkpoint_path, fold_folder
 from vaclip.runs.prepare import open_study, prepare_fold, prepare_study, split_plan
 from vaclip.runs.run import build_module, run
 from vaclip.training.module import CHECKPOINT_KEY
+from vaclip.training.pictures import segment_pictures
 
 # --- choosing ------------------------------------------------------------------------------------
 

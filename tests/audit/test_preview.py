@@ -14,8 +14,9 @@ from annotation_files import write_shapes
 from conftest import write_video
 from vaclip import fonts
 from vaclip.audit import preview
-from vaclip.audit.preview import draw_preview, middle_moment, overlay, spread_over_classes
+from vaclip.audit.preview import draw_preview, middle_moment, spread_over_classes
 from vaclip.errors import VaclipError
+from vaclip.maps.overlay import overlay
 from vaclip.maps.shapes import Key, Shapes, Track
 from vaclip.study.study import Clip, Study
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vaclip import keys
 from vaclip.config import Config
 from vaclip.data.dataset import SegmentDataset
-from vaclip.data.transforms import model_inputs
-from vaclip.explain.saliency import place_gate
 from vaclip.files import atomic_file, write_json
 from vaclip.metrics.modules import PROBS, SplitPredictions, alignment_similarity
 from vaclip.metrics.retrieval import unit_rows
@@ -25,11 +20,11 @@ from vaclip.runs.prepare import PreparedStudy, prepare_fold, split_plan
 from vaclip.study.study import Study
 from vaclip.training.checkpoint import load_model
 from vaclip.training.inference import predict_segments
+from vaclip.training.pictures import segment_pictures
 
 KINDS = ("right", "wrong", "most aligned", "least aligned")
 """Why a case is shown, in the order of the gallery."""
 _PER_KIND = 2
-_FRAMES = 16  # of a segment, at most
 _NEAREST = 5
 _FOLDER = "gallery"
 
@@ -201,56 +196,6 @@ def nearest_maps(
     first = np.unique(table[keys.MAP_ID][rows][order], return_index=True)[1]
     best = order[np.sort(first)][:count]
     return list(zip(rows[best].tolist(), cosine[best].tolist(), strict=True))
-
-
-def segment_pictures(
-    model: VideoAttentionCLIP, segment: dict[str, Tensor], device: str
-) -> dict[str, Any]:
-    """Draws what the model saw, in frames spread over a segment.
-
-    Args:
-        model: The model.
-        segment: As `SegmentDataset` gives it, with its video.
-        device: Where the model is.
-
-    Returns:
-        ``frames`` (N, H, W, 3), ``map`` (N, H, W); where guidance weighs places, ``gate``
-        (N, H, W): its weights in [0, 1], times 255; where the model predicts maps,
-        ``predicted`` (N, H, W), 255 at its largest. N is 16, or T if that is less. All are uint8.
-    """
-    pictures, shape = stills(segment), segment[keys.ATTN_MAP].shape[1:]
-    ((batch, outputs),) = predict_segments(model, [segment], 1, device)
-    if keys.PREDICTED_MAP in outputs:
-        predicted = outputs[keys.PREDICTED_MAP]
-        pictures["predicted"] = grid_stills(predicted / predicted.amax(), shape)
-    if (gate := place_gate(model, model_inputs(batch), outputs)) is not None:
-        pictures["gate"] = grid_stills(gate, shape)
-    return pictures
-
-
-def stills(segment: dict[str, Tensor]) -> dict[str, Any]:
-    """Returns ``frames`` and ``map`` of `segment_pictures`."""
-    attn = segment[keys.ATTN_MAP].float().mean(dim=0)
-    picked = _spread(len(attn))
-    return {
-        "frames": segment[keys.VIDEO].permute(1, 2, 3, 0).numpy()[picked],
-        "map": attn.round().byte().numpy()[picked],
-    }
-
-
-def grid_stills(weights: Tensor, shape: Sequence[int]) -> NDArray[np.uint8]:
-    """Returns (N, H, W): weights on a token grid, times 255, over the same frames.
-
-    Args:
-        weights: (1, 1, T', H', W') in [0, 1].
-        shape: (T, H, W) of the segment.
-    """
-    over_frames = F.interpolate(weights.float(), size=tuple(shape), mode="trilinear")[0, 0]
-    return (over_frames * 255).round().byte().cpu().numpy()[_spread(shape[0])]
-
-
-def _spread(frames: int) -> NDArray[np.int64]:
-    return np.linspace(0, frames - 1, min(frames, _FRAMES)).round().astype(np.int64)
 
 
 def map_stills(segments: SegmentDataset, rows: list[int]) -> NDArray[np.uint8]:

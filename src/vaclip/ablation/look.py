@@ -21,7 +21,6 @@ from torch import Tensor
 
 from vaclip import keys
 from vaclip.ablation.ablation import Ablation, jobs_at_once
-from vaclip.ablation.gallery import grid_stills, stills
 from vaclip.ablation.job import arm_folder
 from vaclip.ablation.plan import Job
 from vaclip.ablation.worker import job_folder
@@ -44,6 +43,7 @@ from vaclip.runs.prepare import (
 from vaclip.runs.tokens import with_tokens
 from vaclip.seeds import mix_seed
 from vaclip.training.checkpoint import load_model
+from vaclip.training.pictures import grid_stills, stills
 
 ROLES: Final = ("taught", "untaught", "taught_shuffled", "bedside", "method", "baseline")
 """The roles whose arms are audited."""

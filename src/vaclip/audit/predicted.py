@@ -13,10 +13,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from vaclip.audit.preview import overlay, panel_size
+from vaclip.audit.preview import panel_size
 from vaclip.data.predicted_maps import map_over_samples
 from vaclip.data.video import decode_clip
 from vaclip.files import atomic_file
+from vaclip.maps.overlay import overlay
 from vaclip.study.study import Clip
 
 _MOMENTS: Final = 4

@@ -21,6 +21,7 @@ from vaclip.data.video import decode_clip
 from vaclip.errors import VaclipError
 from vaclip.files import atomic_file
 from vaclip.fonts import font_families, warn_of_lacking
+from vaclip.maps.overlay import overlay
 from vaclip.maps.source import Annotation, Grid, annotator_drawer
 from vaclip.media import open_video
 from vaclip.study.load import load_study
@@ -32,7 +33,6 @@ _FINEST_FPS = 60.0  # looked at for annotations
 _LOOK = (32, 32)  # enough to see that a map shows
 _LONGEST_S = 20.0  # of a clip in a video
 _TITLE = 16  # pixels above a panel
-_RED = np.array([255, 38, 0], np.float32)
 
 
 def draw_preview(
@@ -240,17 +240,6 @@ def panel_size(clip: Clip, side: int = _SIDE) -> tuple[int, int]:
     ).source_size
     scale = side / max(height, width)
     return max(16, round(height * scale)), max(16, round(width * scale))
-
-
-def overlay(pictures: NDArray[np.uint8], attn: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Blends red over pictures, by at most 45 %.
-
-    Args:
-        pictures: (..., H, W, 3) RGB.
-        attn: (..., H, W) in [0, 1].
-    """
-    share = 0.45 * attn[..., None]
-    return np.rint(pictures * (1 - share) + _RED * share).astype(np.uint8)
 
 
 def spread_over_classes(study: Study, count: int) -> list[Clip]:

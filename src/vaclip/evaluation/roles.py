@@ -83,6 +83,10 @@ class Roles:
         named += (self.withheld, self.swapped)
         return tuple(dict.fromkeys(name for name in named if name))
 
+    def is_control(self, arm: str) -> bool:
+        """Whether an arm is there to be beaten, not to be used."""
+        return arm in self.all_controls or arm == self.permuted
+
     @property
     def trained_controls(self) -> tuple[str, ...]:
         """Those of `controls` that are the method trained with other maps, but for `shuffled`."""

@@ -18,7 +18,6 @@ from torch import Tensor
 from vaclip import keys
 from vaclip.models import VideoAttentionCLIP
 from vaclip.models.encoders import Encoded
-from vaclip.models.guidance import WeightedPoolGuidance, token_weights
 
 MAPS: Final = ("predicted", "gate", "gradcam", "integrated_gradients", "occlusion")
 """``predicted``: the map that the model predicts; ``gate``: the weights that it makes of that one.
@@ -59,7 +58,7 @@ def look(
     maps = {}
     if keys.PREDICTED_MAP in outputs:
         maps["predicted"] = outputs[keys.PREDICTED_MAP]
-    gate = place_gate(model, segments, outputs)
+    gate = model.place_gate(segments, outputs)
     if gate is not None and model.map_source == "predicted":
         maps["gate"] = gate
     maps["gradcam"] = gradcam(model, segments, label)
@@ -68,23 +67,6 @@ def look(
         tube_of = tubes(outputs[keys.VIDEO_TOKENS].shape[2:])
         maps["occlusion"] = occlusion(model, segments, label, tube_of, batch_size=batch_size)
     return maps, outputs[keys.LOGITS].softmax(dim=1)
-
-
-def place_gate(
-    model: VideoAttentionCLIP, segments: Segments, outputs: dict[str, Tensor]
-) -> Tensor | None:
-    """Returns the weights in [0, 1] that guidance gives to places; None where it gives none.
-
-    Args:
-        model: See `look`.
-        segments: See `look`.
-        outputs: What the model makes of them.
-    """
-    if isinstance(model.guidance, WeightedPoolGuidance) and model.map_source == "given":
-        _, maps, valid = segments
-        return token_weights(maps, valid, outputs[keys.VIDEO_TOKENS].shape[2:]).weights
-    gate = outputs.get(keys.VIDEO_GATE)
-    return gate if gate is not None and gate.dim() == 5 else None  # or it is one of channels
 
 
 def gradcam(model: VideoAttentionCLIP, segments: Segments, label: Tensor) -> Tensor:

@@ -78,7 +78,8 @@ class CompositeLoss(nn.Module):
                 ``clip_weight`` is not 0.
             token_map: The map on the token grid and which segments it informs, as `token_loss`
                 and `map_loss` take them; needed where ``lambda_token`` or ``lambda_map`` is not 0.
-            teacher: (B, K) logits of a teacher; needed where ``lambda_distill`` is not 0.
+            teacher: (B, K) logits of a teacher; needed in training where ``lambda_distill`` is not
+                0. A teacher speaks of training segments alone: else the term is left out.
 
         Returns:
             Scalars by the names of `vaclip.keys`; `keys.LOSS_TOTAL` is the one to minimise.
@@ -109,7 +110,7 @@ class CompositeLoss(nn.Module):
             predicted = outputs[keys.PREDICTED_MAP]
             terms[keys.LOSS_MAP] = map_loss(predicted, *token_map, self.lambda_map_cc)
             total = total + self.lambda_map * terms[keys.LOSS_MAP]
-        if self.lambda_distill:
+        if self.lambda_distill and (self.training or teacher is not None):
             if teacher is None:
                 raise ValueError("the distillation term needs teacher")
             terms[keys.LOSS_DISTILL] = distill_loss(

@@ -10,7 +10,13 @@ from torch import Tensor, nn
 from vaclip import keys
 from vaclip.errors import VaclipError, did_you_mean
 from vaclip.models.encoders import ENCODERS, Encoded, VideoEncoder
-from vaclip.models.guidance import GUIDANCE, Guidance, MapGate
+from vaclip.models.guidance import (
+    GUIDANCE,
+    Guidance,
+    MapGate,
+    WeightedPoolGuidance,
+    token_weights,
+)
 from vaclip.models.heads import AttentionEncoder, ProjectionHead
 from vaclip.models.map_head import MAP_HEADS, MAP_SOURCES, MapHead, RidgeHead, guiding_map
 
@@ -225,6 +231,24 @@ class VideoAttentionCLIP(nn.Module):
             outputs[keys.ATTN_EMBED] = self.attn_projection(outputs[keys.ATTN_FEAT])
         outputs[keys.LOGITS] = self.classifier(self._diagnosis_feature(outputs, attn_valid))
         return outputs
+
+    def place_gate(
+        self, segments: tuple[Tensor, Tensor, Tensor], outputs: dict[str, Tensor]
+    ) -> Tensor | None:
+        """Returns the weights in [0, 1] that guidance gives to places; None where it gives none.
+
+        Args:
+            segments: What it was called with: video, map, and whether that is valid.
+            outputs: What it made of them.
+
+        Returns:
+            (B, 1, T', H', W').
+        """
+        if isinstance(self.guidance, WeightedPoolGuidance) and self.map_source == "given":
+            _, maps, valid = segments
+            return token_weights(maps, valid, outputs[keys.VIDEO_TOKENS].shape[2:]).weights
+        gate = outputs.get(keys.VIDEO_GATE)
+        return gate if gate is not None and gate.dim() == 5 else None  # or it is one of channels
 
     def _guide(
         self,

@@ -47,7 +47,7 @@ def _forest(source: Source, results: Evaluation) -> Canvas:
     ax.axvline(chance, color=GREY, lw=0.9, ls=(0, (4, 3)))
     for y, (arm, found) in enumerate(scores.items()):
         score = found.scores[HEADLINE]
-        control = results.roles is not None and arm in results.roles.all_controls
+        control = results.roles is not None and results.roles.is_control(arm)
         colour = GREY if control else INK
         draw_score(
             ax, y, score.mean, score.interval, "D" if control else "s", arm,

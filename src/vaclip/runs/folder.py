@@ -40,6 +40,8 @@ NOT_COMPARED = ABOUT | frozenset(
         "features.limit_gb",
         "data.decode_limit_s",
         "trainer.enable_progress_bar",
+        "log.also",
+        "log.examples",
     }
 )
 

@@ -31,6 +31,7 @@ from vaclip.models import VideoAttentionCLIP
 from vaclip.models.clip import part_packages
 from vaclip.runs.abstain import record_curves
 from vaclip.runs.crossfit import crossfitted, with_ridge
+from vaclip.runs.examples import log_examples
 from vaclip.runs.folder import (
     checkpoint_path,
     compared_settings,
@@ -39,6 +40,7 @@ from vaclip.runs.folder import (
     read_config,
     write_yaml,
 )
+from vaclip.runs.loggers import end_run
 from vaclip.runs.loss import build_loss, class_weights
 from vaclip.runs.prepare import (
     PreparedStudy,
@@ -185,7 +187,7 @@ def retest_fold(opened: OpenRun, config: Config, fold: int, out: Path) -> None:
     _load_best(module, trained)
     trainer = silent_trainer(config, enable_checkpointing=False)
     test = trainer.test(module, datamodule=batches, verbose=False)[0]
-    if trainer.is_global_zero:
+    if module.trainer.is_global_zero:
         tables = {"test": module.tables["test"]}
         fold_predictions(tables, batches.datasets, config, study, fold, prepared.encoder).save(out)
         write_json(done, {"test": dict(test)})
@@ -329,16 +331,10 @@ def _run_fold(opened: OpenRun, fold: int) -> dict[str, Any]:
         config = tuned(config, fold, seen, build, folder / keys.TRIALS_FILE)
     module = build(config)
     module.metadata["prior_map"] = training_prior(config.model, datasets["train"].items)
-    trainer = fold_trainer(config, folder)
-    resumed = _last_checkpoint(checkpoint_path(folder, "last"))
-    trainer.fit(module, datamodule=batches, ckpt_path=resumed, weights_only=True)
-
-    best_epoch = _load_best(module, folder)
-    val = trainer.validate(module, datamodule=batches, verbose=False)[0]
-    test = trainer.test(module, datamodule=batches, verbose=False)[0]
+    best_epoch, val, test = _trained_and_tested(config, module, batches, folder)
     result = {
-        "val": dict(val),
-        "test": dict(test),
+        "val": val,
+        "test": test,
         "majority": majority_guess(datasets),
         "best_epoch": best_epoch,
         "seconds": round(time.monotonic() - started, 1),
@@ -347,7 +343,7 @@ def _run_fold(opened: OpenRun, fold: int) -> dict[str, Any]:
         result["segments_without_valid_map"] = {
             split: int((~table[keys.ATTN_VALID]).sum()) for split, table in module.tables.items()
         }
-    if trainer.is_global_zero:
+    if module.trainer.is_global_zero:
         tables = {split: module.tables[split] for split in ("val", "test")}
         predictions = fold_predictions(
             tables, datasets, config, prepared.study, fold, prepared.encoder
@@ -356,6 +352,29 @@ def _run_fold(opened: OpenRun, fold: int) -> dict[str, Any]:
         record_curves(predictions, config.arm, folder)
         write_json(done, result)
     return result
+
+
+def _trained_and_tested(
+    config: Config, module: VaclipModule, batches: FoldData, folder: Path
+) -> tuple[int, dict[str, float], dict[str, float]]:
+    """Trains the module, and makes it that of its best epoch.
+
+    Returns:
+        The best epoch, and the metrics of validation and test.
+    """
+    trainer = fold_trainer(config, folder)
+    resumed = _last_checkpoint(checkpoint_path(folder, "last"))
+    try:
+        trainer.fit(module, datamodule=batches, ckpt_path=resumed, weights_only=True)
+        best_epoch = _load_best(module, folder)
+        if config.log.examples and trainer.is_global_zero:
+            shown = batches.datasets["val"], config.log.examples, best_epoch
+            log_examples(trainer, module.model.eval(), *shown)
+        val = trainer.validate(module, datamodule=batches, verbose=False)[0]
+        test = trainer.test(module, datamodule=batches, verbose=False)[0]
+    finally:
+        end_run(trainer.loggers)
+    return best_epoch, dict(val), dict(test)
 
 
 def _last_checkpoint(checkpoint: Path) -> Path | None:

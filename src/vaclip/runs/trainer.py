@@ -23,6 +23,7 @@ from vaclip.config import Config
 from vaclip.errors import VaclipError
 from vaclip.files import without_folder
 from vaclip.runs.folder import checkpoint_path, compared_settings
+from vaclip.runs.loggers import further_loggers
 from vaclip.training.checkpoint import AtomicCheckpointIO
 from vaclip.training.module import MONITOR
 
@@ -77,13 +78,16 @@ def fold_trainer(config: Config, folder: Path) -> L.Trainer:
     csv.log_hyperparams(shown)
     # TensorBoard lists a run beside a metric, which must be named before it has a value.
     board.log_hyperparams(shown, {MONITOR: math.nan})
+    more = further_loggers(config.log.also, config, folder)
+    for logger in more:
+        logger.log_hyperparams(shown)
     try:
         return L.Trainer(
             **settings,
             plugins=[AtomicCheckpointIO(), *_environment(config)],
             default_root_dir=folder,
             callbacks=callbacks,
-            logger=[csv, board],
+            logger=[csv, board, *more],
             enable_model_summary=False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,  # `FoldData` shares out the segments itself

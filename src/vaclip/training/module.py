@@ -127,7 +127,10 @@ class VaclipModule(L.LightningModule):
             )
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        self._predict(batch, self.val_predictions)
+        batch, outputs = self._predict(batch, self.val_predictions)
+        terms = self._loss_terms(outputs, batch)
+        logged = {f"val/{name}": value for name, value in terms.items()}
+        self.log_dict(logged, sync_dist=True, batch_size=len(batch[keys.LABEL]))
 
     def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         self._predict(batch, self.test_predictions)
@@ -170,7 +173,10 @@ class VaclipModule(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[CHECKPOINT_KEY] = self.metadata
 
-    def _predict(self, batch: dict[str, Tensor], predictions: SplitPredictions) -> None:
+    def _predict(
+        self, batch: dict[str, Tensor], predictions: SplitPredictions
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Returns the prepared batch and the model's outputs."""
         batch = prepare_batch(batch)
         outputs = self._run(batch, embed=self.aligns)
         if not torch.isfinite(outputs[keys.LOGITS]).all():
@@ -179,6 +185,7 @@ class VaclipModule(L.LightningModule):
                 f"clips: {self._clip_names(batch)}. {_ADVICE}"
             )
         predictions.update(batch, outputs)
+        return batch, outputs
 
     def _clip_names(self, batch: dict[str, Tensor]) -> str:
         rows = sorted(set(batch[keys.CLIP_ROW].tolist()))

@@ -19,7 +19,7 @@ from vaclip.data.cache import clip_cache
 from vaclip.data.predicted_maps import map_over_samples
 from vaclip.evaluation.embeddings import Model
 from vaclip.explain.audit import segment_inputs
-from vaclip.explain.saliency import gradcam, place_gate, why_no_place
+from vaclip.explain.saliency import gradcam, why_no_place
 from vaclip.reports.gather import Source
 from vaclip.runs.folder import checkpoint_path, fold_folder
 from vaclip.runs.predict import Predictor, clip_segments, load_predictor, model_annotators
@@ -148,7 +148,7 @@ def _looks(predictor: Predictor, study: Study, clip: Clip) -> Looks:
             outputs = model(*inputs, embed=False)
         maps = {
             "predicted": outputs.get(keys.PREDICTED_MAP),
-            "gate": place_gate(model, inputs, outputs),
+            "gate": model.place_gate(inputs, outputs),
         }
         if not why_no_place(model):
             maps["gradcam"] = gradcam(model, inputs, outputs[keys.LOGITS].argmax(dim=1))
