@@ -86,6 +86,11 @@ INTERPOLATED_KEYS = Form("label_studio/interpolated_keys.json", _TASK)
 SEVERAL_PAGES = Form("label_studio/several_pages.json", _TASK)
 JSON_MIN = Form("label_studio/json_min.json", _TASK)
 HYPERTEXT = Form("label_studio/hypertext.json", _TASK)
+VECTORS_AND_SPANS = Form(
+    "label_studio/vectors_and_spans.json",
+    _TASK,
+    ("--region", "upper=0,0,1,0.5", "--span", "Stance=upper"),
+)
 NO_KEYPOINTS = Form("coco/no_keypoints.json", _TASK)
 MOUSE_CLICK = Form("gaze/mouse_click.tsv", _WALK)
 NO_MEDIA_NAME = Form("gaze/no_media_name.tsv", _WALK, ("--video", "walk.mp4", "--start", "1000"))

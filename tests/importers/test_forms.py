@@ -108,7 +108,15 @@ def test_a_backup_of_a_project(copy):
     (later,) = second.content.tracks
     assert shown(later, range(30)) == {7, 8, 9}  # frame 4 + 3 * 1, up to the task's next one
     assert export.dropped == ("1 jobs of ground truth, or replicas", "1 shapes on deleted frames",
-                              "1 tags")  # fmt: skip
+                              "1 tags that --span does not name")  # fmt: skip
+
+
+def test_a_tag_that_means_a_region(copy):
+    flags = ("--region", "left=0,0,0.5,1", "--span", "ill=left")
+    first = forms.BACKUP.read(copy(forms.BACKUP), *flags).annotations[0].content
+    track = first.tracks[0]
+    assert (track.label, shown(track, range(20))) == ("ill", {0})
+    assert shape_at(track, 0).points == ((0, 0), (32, 48))
 
 
 def test_the_skeleton_of_a_backup(copy):
@@ -133,6 +141,30 @@ def test_interpolated_keys_are_at_their_frames(copy):
             left = (10 + speed * (frame - 1)) / 100 * 320
             found = shape_at(track, (frame - 1) / 30).points[0][0]
             assert found == pytest.approx(left, abs=0.2)  # a key counts a millisecond earlier
+
+
+def test_vectors_move_by_their_vertices(copy):
+    export = forms.VECTORS_AND_SPANS.read(copy(forms.VECTORS_AND_SPANS))
+    (annotation,) = export.annotations
+    polygon, _ = annotation.content.tracks
+    times = {frame: (frame - 1) / 30 for frame in range(1, 131)}
+    assert polygon.type == "polygon"
+    assert shown(polygon, times.values()) == {times[frame] for frame in range(1, 22)}
+    # Of 320 pixels 10 % at frame 1, 20 at 11, 40 at 21; there a fourth vertex comes.
+    for frame, left in ((1, 32), (6, 48), (11, 64), (16, 96), (20, 121.6), (21, 128)):
+        points = shape_at(polygon, times[frame]).points
+        assert points[0] == pytest.approx((left, 24), abs=0.2)  # a key counts a millisecond earlier
+        assert len(points) == (4 if frame == 21 else 3)
+    assert "1 vectors that branch, curve, or are closed only sometimes" in export.dropped
+
+
+def test_a_span_of_a_timeline_that_means_a_region(copy):
+    export = forms.VECTORS_AND_SPANS.read(copy(forms.VECTORS_AND_SPANS))
+    box = export.annotations[0].content.tracks[1]
+    times = {frame: (frame - 1) / 30 for frame in range(1, 131)}
+    assert (box.label, box.keys[0].points) == ("Stance", ((0, 0), (320, 120)))
+    assert shown(box, times.values()) == {times[frame] for frame in range(31, 61)}
+    assert "1 spans of a timeline that --span does not name" in export.dropped
 
 
 def test_the_box_of_json_min_and_hypertext(copy):

@@ -45,6 +45,7 @@ from vaclip.importers.drawings.cvat_skeletons import Skeletons
 from vaclip.importers.drawings.cvat_tasks import Task, job_video, read_tasks
 from vaclip.importers.drawings.picture_names import PictureNames
 from vaclip.importers.drawings.single_frames import SingleFrames, add_single_frame_options
+from vaclip.importers.drawings.spans import Spans, add_span_option
 from vaclip.importers.reading import SourceFile, source_files, xml_elements
 from vaclip.importers.video_sizes import VideoSizes
 from vaclip.maps.shapes import Key, Shapes, Track, shape_at
@@ -63,6 +64,7 @@ class CvatImporter(Importer):
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         group = add_label_option(parser)
         add_single_frame_options(group)
+        add_span_option(group)
         group.add_argument("--skip-occluded", action="store_true",
                            help="leave out moments that are marked as occluded")  # fmt: skip
         group.add_argument("--partial", action="store_true",
@@ -84,7 +86,7 @@ class CvatImporter(Importer):
         single = SingleFrames(options)
         videos = VideoSizes(options) if single.timed else None
         pictures = PictureNames(options)
-        taken = _Taken(options, dropped, labels, Skeletons(options.skeleton))
+        taken = _Taken(options, dropped, labels, Skeletons(options.skeleton), Spans(options))
         if options.video_template and "{name}" not in options.video_template:
             raise VaclipError(f"--video-template {options.video_template}: expected {{name}} in it")
         for source in sources:
@@ -103,6 +105,7 @@ class CvatImporter(Importer):
                 annotations.append(NewAnnotation(video, who, shapes, task.where))
         check_labels(options.label, labels)
         single.check(labels)
+        taken.spans.check()
         lines = tuple(f"{count} {what}" for what, count in sorted(dropped.items()) if count)
         poses, names = taken.skeletons.poses()
         return Export(
@@ -118,6 +121,17 @@ class _Taken:
     dropped: Counter[str]
     labels: set[str]
     skeletons: Skeletons
+    spans: Spans
+
+    def tag(self, element: Element, frame: int, task: Task) -> list[Track]:
+        """Returns what a tag of a frame means, if it means a region."""
+        label = element.get("label", "")
+        track = self.spans.track([label], task.size, frame, frame + task.step)
+        if track is None:
+            self.dropped["tags that --span does not name"] += 1
+            return []
+        self.labels.add(label)
+        return [track]
 
     def wants(self, label: str, what: str) -> bool:
         """Whether a shape's label is wanted; takes note of it."""
@@ -150,10 +164,12 @@ def _exported(
 
 def _backed_up(backup: Backup, taken: _Taken) -> Iterator[tuple[str, Task, list[Track]]]:
     task, drawn = backup.task, []
-    for element, where in backup.tracks():
+    for element, where in backup.elements():
         if task.video is None:
             raise VaclipError(task.unnamed)
-        if track := _track(element, task, where, taken):
+        if element.tag == "tag":
+            drawn += taken.tag(element, _frame(element, task, where), task)
+        elif track := _track(element, task, where, taken):
             drawn.append(track)
     if task.video is not None and drawn:
         yield task.video, task, drawn
@@ -222,7 +238,9 @@ def _shapes(element: Element, frame: int, part: Task, where: str, taken: _Taken)
     for row in element:
         if row.tag == "skeleton" and taken.skeletons.wants(row.get("label", "")):
             continue  # below, all at once
-        if row.tag in OTHER_TYPES:
+        if row.tag == "tag":
+            tracks += taken.tag(row, frame, part)
+        elif row.tag in OTHER_TYPES:
             taken.dropped[f"shapes of type {row.tag}"] += 1
         elif row.tag in TYPES and taken.wants(label := row.get("label", ""), "shapes"):
             if taken.options.skip_occluded and is_marked(row, "occluded", where):

@@ -117,15 +117,15 @@ class Backup:
                 f"{len(self._jobs)}"
             )
 
-    def tracks(self) -> Iterator[tuple[Element, str]]:
-        """Yields the tracks, each with its place in the export, as CVAT's XML would have them."""
+    def elements(self) -> Iterator[tuple[Element, str]]:
+        """Yields tags and tracks as elements of CVAT's XML, each with its place in the export."""
         for number, (job, content) in enumerate(zip(self._jobs, self._annotations, strict=True)):
             if job.copy:
                 self._dropped["jobs of ground truth, or replicas"] += 1
                 continue
             where = f"{self._where}: job {number}"
             content = _of_type(content, dict, where)
-            self._dropped["tags"] += len(_of_type(content.get("tags", []), list, where))
+            yield from self._tags(_of_type(content.get("tags", []), list, where), where)
             for i, shape in enumerate(_of_type(content.get("shapes", []), list, where)):
                 place = f"{where}, shape {i}"
                 frame = _whole(_of_type(shape, dict, place).get("frame"), f"{place}: 'frame'")
@@ -136,6 +136,19 @@ class Backup:
             for i, track in enumerate(_of_type(content.get("tracks", []), list, where)):
                 place = f"{where}, track {i}"
                 yield self._element(_of_type(track, dict, place), job, job.end, place), place
+
+    def _tags(self, tags: list[Any], where: str) -> Iterator[tuple[Element, str]]:
+        for i, tag in enumerate(tags):
+            place = f"{where}, tag {i}"
+            tag = _of_type(tag, dict, place)
+            frame = _whole(tag.get("frame"), f"{place}: 'frame'")
+            label = _of_type(tag.get("label"), str, f"{place}: 'label'")
+            if frame not in self._deleted:
+                yield Element("tag", label=label, frame=self._shown(frame)), place
+
+    def _shown(self, frame: int) -> str:
+        """Returns which frame of the video the task shows."""
+        return str(self.task.first + self.task.step * frame)
 
     def _element(self, track: dict[str, Any], job: _Job, end: int, where: str) -> Element:
         element = Element("track", label=_of_type(track.get("label"), str, f"{where}: 'label'"))
@@ -164,7 +177,7 @@ class Backup:
     def _xml(self, row: _Row) -> Element:
         element = Element(
             row.tag,
-            frame=str(self.task.first + self.task.step * row.frame),
+            frame=self._shown(row.frame),
             keyframe=str(int(row.drawn)),
             outside=str(int(row.outside)),
             occluded=str(int(row.occluded)),
