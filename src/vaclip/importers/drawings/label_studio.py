@@ -104,7 +104,7 @@ class _Reader:
 
     def of_pictures(self) -> Iterator[NewAnnotation]:
         """Returns what was drawn on pictures that videos were made of, after all files."""
-        return self._on_pictures.annotations(self.single, self._pictures, self._sizes)
+        return self._on_pictures.annotations(self.single, self._pictures.counts, self._sizes)
 
     def annotations(self, file: SourceFile) -> Iterator[NewAnnotation]:
         content = parse_json(file.read(), file.name)
