@@ -25,15 +25,13 @@ from vaclip.importers.coco_pictures import (
 )
 from vaclip.importers.drawings.brush import mask_key
 from vaclip.importers.drawings.coco_rle import decode_rle
-from vaclip.importers.drawings.common import add_label_option, check_labels
+from vaclip.importers.drawings.common import UNMATCHED, add_label_option, check_labels
 from vaclip.importers.drawings.picture_shapes import PictureShapes
 from vaclip.importers.drawings.single_frames import SingleFrames, add_single_frame_options
 from vaclip.importers.poses.people import frame_number, number_array
 from vaclip.importers.reading import SourceFile, parse_json, source_files
 from vaclip.importers.video_sizes import VideoSizes
 from vaclip.maps.shapes import Key, Points
-
-_UNMATCHED = (100, 100)  # the size of a video that the study does not have: nobody draws on it
 
 
 class CocoShapesImporter(Importer):
@@ -105,7 +103,7 @@ class _Reader:
         size: tuple[int, int] | None,
         where: str,
     ) -> None:
-        size = size or self.sizes.find(place[0]) or _UNMATCHED
+        size = size or self.sizes.find(place[0]) or UNMATCHED
         drawn = False
         for kind, key in _shapes(row, size, where):
             who = self.options.annotator or ""

@@ -210,12 +210,11 @@ def _frame(row: _Row) -> int:
 def _without(joint: list[_Row], skeleton: list[_Row]) -> list[_Row]:
     """Returns the rows of a joint, outside where its skeleton is."""
     gone = {row.frame for row in skeleton if row.outside}
-    rows = {row.frame: row for row in joint}
+    rows = [row for row in joint if row.frame not in gone]
     for frame in gone:
-        before = [row for row in joint if row.frame <= frame]
-        if before:
-            rows[frame] = replace(before[-1], frame=frame, outside=True)
-    return sorted(rows.values(), key=_frame)
+        if before := [row for row in joint if row.frame <= frame]:
+            rows.append(replace(before[-1], frame=frame, outside=True))
+    return sorted(rows, key=_frame)
 
 
 def _listed(keys: Sequence[_Row], end: int, where: str) -> list[_Row]:

@@ -32,6 +32,7 @@ from typing import Any
 from vaclip.errors import VaclipError
 from vaclip.importers.base import Export, Importer, NewAnnotation
 from vaclip.importers.drawings.common import (
+    UNMATCHED,
     add_label_option,
     check_labels,
     checked_shapes,
@@ -50,11 +51,10 @@ from vaclip.maps.shapes import Shapes, Track
 
 _OFSTILLS = {"x", "points", "rle", "radiusX"}  # of the value of a result
 _SIZE = ("original_height", "original_width")
-_UNMATCHED = (100, 100)  # the size of a video that the study does not have: nobody draws on it
 
 
 class LabelStudioImporter(Importer):
-    """Reads video rectangles, and rectangles, ellipses, polygons, points and masks of stills."""
+    """Reads boxes, vectors and spans of videos, and shapes, points and masks of stills."""
 
     summary = "Label Studio: the JSON export (of video rectangles JSON-MIN too)"
 
@@ -182,12 +182,12 @@ class _Reader:
                 if _kind(result) in (*MOVING, "timeline") or page not in range(len(places)):
                     raise VaclipError(f"{place}: is on no page of the task")
                 size = _stated_size(result, place) or self._sizes.find(places[page][0])
-                kind, key = still(_kind(result), value, size or _UNMATCHED, place)
+                kind, key = still(_kind(result), value, size or UNMATCHED, place)
                 if key is None:
                     self.dropped["empty shapes"] += 1
                     continue
                 self._on_pictures.add(
-                    places[page], who, kind, key, _labels(result), size or _UNMATCHED, place
+                    places[page], who, kind, key, _labels(result), size or UNMATCHED, place
                 )
         self.dropped = +self.dropped
 
@@ -210,7 +210,7 @@ class _Reader:
         clock: tuple[float, int | None] | None = None
         for number, result, value in self._results(annotation, where):
             place = f"{where}, result {number}"
-            size = _stated_size(result, place) or self._sizes.find(video) or _UNMATCHED
+            size = _stated_size(result, place) or self._sizes.find(video) or UNMATCHED
             if _kind(result) in (*MOVING, "timeline"):
                 clock = clock or video_clock(results, self.options.frame_rate, where)
             found = self._tracks(result, value, size, clock, place)
