@@ -5,6 +5,7 @@ Each file lies in ``forms/KIND``, its right answer is in ``test_forms.py``; the 
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ FORMS = HERE / "forms"
 
 @dataclass(frozen=True)
 class Form:
-    """An export of one file.
+    """An export of one file, or of a folder.
 
     Attributes:
         file: Relative to `FORMS`.
@@ -45,6 +46,8 @@ class Form:
             rows.append({"video": name, "patient_id": f"p{number}", "label": "ab"[number % 2]})
         write_rows(folder / "clips.csv", rows)
         copy = folder / Path(self.file).name
+        if (FORMS / self.file).is_dir():
+            return shutil.copytree(FORMS / self.file, copy)
         copy.write_bytes((FORMS / self.file).read_bytes())
         return copy
 
@@ -74,10 +77,20 @@ ALL_SHAPES = Form(
         "walk_02.avi": Video(frames=30, size=(240, 320)),
     },
 )
+BACKUP = Form(
+    "cvat/backup",
+    {"walk_01.mkv": Video(frames=20), "walk_02.mkv": Video(frames=30)},
+    ("--annotator", "eve", "--skeleton", "body"),
+)
 INTERPOLATED_KEYS = Form("label_studio/interpolated_keys.json", _TASK)
 SEVERAL_PAGES = Form("label_studio/several_pages.json", _TASK)
 JSON_MIN = Form("label_studio/json_min.json", _TASK)
 HYPERTEXT = Form("label_studio/hypertext.json", _TASK)
+VECTORS_AND_SPANS = Form(
+    "label_studio/vectors_and_spans.json",
+    _TASK,
+    ("--region", "upper=0,0,1,0.5", "--span", "Stance=upper"),
+)
 NO_KEYPOINTS = Form("coco/no_keypoints.json", _TASK)
 MOUSE_CLICK = Form("gaze/mouse_click.tsv", _WALK)
 NO_MEDIA_NAME = Form("gaze/no_media_name.tsv", _WALK, ("--video", "walk.mp4", "--start", "1000"))

@@ -153,7 +153,8 @@ def _exports(kind: str, folder: Path) -> list[Input]:
 
 def _form(form: Form, folder: Path) -> Input:
     copy = form.copy_to(folder)
-    return _reader(form.words(copy, folder.parent / "study"), folder), [copy]
+    files = sorted(path for path in copy.rglob("*") if path.is_file()) or [copy]
+    return _reader(form.words(copy, folder.parent / "study"), folder), files
 
 
 def _workbook(folder: Path) -> Input:

@@ -19,7 +19,7 @@ def copy(tmp_path):
 
 
 def test_every_file_has_a_form():
-    there = {path.relative_to(FORMS).as_posix() for path in FORMS.rglob("*") if path.is_file()}
+    there = {path.relative_to(FORMS).as_posix() for path in FORMS.glob("*/*")}
     assert {form.file for form in (*READ, *REFUSED)} == there
 
 
@@ -87,6 +87,49 @@ def test_all_shapes_of_two_tasks(copy):
     assert export.dropped == tuple(f"1 tracks {what}" for what in left_out)
 
 
+def test_a_backup_of_a_project(copy):
+    export = forms.BACKUP.read(copy(forms.BACKUP))
+    first, second = export.annotations
+    assert [(one.video, one.annotator, one.content.frames) for one in export.annotations] == [
+        ("walk_01.mkv", "eve", 20), ("walk_02.mkv", "eve", None)  # the second leaves frames out
+    ]  # fmt: skip
+    ellipse, box, mask, polygon = first.content.tracks
+    assert shown(ellipse, range(20)) == {4}
+    assert shape_at(ellipse, 4).points == ((30, 20), (10, 6))
+    assert shown(box, range(20)) == set(range(2, 9))
+    assert [shape_at(box, frame).points[0][0] for frame in range(2, 9)] == [0, 2, 4, 6, 8, 10, 12]
+    assert shown(mask, range(20)) == {18}
+    assert (mask.keys[0].points, mask.keys[0].runs) == (((10, 20), (14, 23)), (3, 4, 5))
+    assert shown(polygon, range(20)) == set(range(10, 20))
+    # The second corner on top grows out of the first: they are one until they are 1.25 apart.
+    assert shape_at(polygon, 11).points == ((4.5, 0), (14, 0), (14, 10), (4, 10))
+    assert shape_at(polygon, 12).points == ((8, 0), (10, 0), (18, 0), (18, 10), (8, 10))
+    assert shape_at(polygon, 19).points == ((20, 0), (25, 0), (30, 0), (30, 10), (20, 10))
+    (later,) = second.content.tracks
+    assert shown(later, range(30)) == {7, 8, 9}  # frame 4 + 3 * 1, up to the task's next one
+    assert export.dropped == ("1 jobs of ground truth, or replicas", "1 shapes on deleted frames",
+                              "1 tags that --span does not name")  # fmt: skip
+
+
+def test_a_tag_that_means_a_region(copy):
+    flags = ("--region", "left=0,0,0.5,1", "--span", "ill=left")
+    first = forms.BACKUP.read(copy(forms.BACKUP), *flags).annotations[0].content
+    track = first.tracks[0]
+    assert (track.label, shown(track, range(20))) == ("ill", {0})
+    assert shape_at(track, 0).points == ((0, 0), (32, 48))
+
+
+def test_the_skeleton_of_a_backup(copy):
+    export = forms.BACKUP.read(copy(forms.BACKUP))
+    (pose,) = export.poses
+    assert (pose.video, export.keypoint_names) == ("walk_02.mkv", ("knee", "ankle"))
+    knee, ankle = pose.keypoints.transpose(1, 0, 2)
+    assert knee[[4, 10, 16, 21], 0].tolist() == [10, 14, 18, 18]
+    assert [frame for frame in range(26) if knee[frame, 2]] == list(range(4, 22))
+    assert ankle[[4, 9, 13, 21], 0].tolist() == [30, 30, 33, 33]
+    assert [frame for frame in range(26) if ankle[frame, 2]] == [*range(4, 10), *range(13, 22)]
+
+
 def test_interpolated_keys_are_at_their_frames(copy):
     export = forms.INTERPOLATED_KEYS.read(copy(forms.INTERPOLATED_KEYS))
     (annotation,) = export.annotations
@@ -98,6 +141,30 @@ def test_interpolated_keys_are_at_their_frames(copy):
             left = (10 + speed * (frame - 1)) / 100 * 320
             found = shape_at(track, (frame - 1) / 30).points[0][0]
             assert found == pytest.approx(left, abs=0.2)  # a key counts a millisecond earlier
+
+
+def test_vectors_move_by_their_vertices(copy):
+    export = forms.VECTORS_AND_SPANS.read(copy(forms.VECTORS_AND_SPANS))
+    (annotation,) = export.annotations
+    polygon, _ = annotation.content.tracks
+    times = {frame: (frame - 1) / 30 for frame in range(1, 131)}
+    assert polygon.type == "polygon"
+    assert shown(polygon, times.values()) == {times[frame] for frame in range(1, 22)}
+    # Of 320 pixels 10 % at frame 1, 20 at 11, 40 at 21; there a fourth vertex comes.
+    for frame, left in ((1, 32), (6, 48), (11, 64), (16, 96), (20, 121.6), (21, 128)):
+        points = shape_at(polygon, times[frame]).points
+        assert points[0] == pytest.approx((left, 24), abs=0.2)  # a key counts a millisecond earlier
+        assert len(points) == (4 if frame == 21 else 3)
+    assert "1 vectors that branch, curve, or are closed only sometimes" in export.dropped
+
+
+def test_a_span_of_a_timeline_that_means_a_region(copy):
+    export = forms.VECTORS_AND_SPANS.read(copy(forms.VECTORS_AND_SPANS))
+    box = export.annotations[0].content.tracks[1]
+    times = {frame: (frame - 1) / 30 for frame in range(1, 131)}
+    assert (box.label, box.keys[0].points) == ("Stance", ((0, 0), (320, 120)))
+    assert shown(box, times.values()) == {times[frame] for frame in range(31, 61)}
+    assert "1 spans of a timeline that --span does not name" in export.dropped
 
 
 def test_the_box_of_json_min_and_hypertext(copy):

@@ -11,10 +11,9 @@ from vaclip.console import progress_bar, say, speak
 from vaclip.errors import VaclipError
 from vaclip.importers import IMPORTERS
 from vaclip.importers.merge import plan_import
-from vaclip.importers.plan import Plan, Rules
+from vaclip.importers.plan import Plan, Rules, region_of_word
 from vaclip.importers.tables.table import add_column_options, new_name, read_clips
 from vaclip.importers.write import carry_out
-from vaclip.maps.source import Region
 from vaclip.study.study import CLIP_COLUMNS
 
 
@@ -96,7 +95,7 @@ def import_rules(options: argparse.Namespace) -> Rules:
     classes = (
         tuple(name.strip() for name in options.classes.split(",")) if options.classes else None
     )
-    regions = dict(_region(word) for word in options.region)
+    regions = dict(region_of_word(word) for word in options.region)
     return Rules(
         classes,
         regions,
@@ -105,18 +104,6 @@ def import_rules(options: argparse.Namespace) -> Rules:
         options.add,
         options.skip_unmatched,
     )
-
-
-def _region(word: str) -> tuple[str, Region]:
-    name, _, value = word.partition("=")
-    parts = [part.strip() for part in value.split(",")]
-    if not name or not all(parts):
-        raise VaclipError(f"--region {word}: expected NAME=JOINT,JOINT,... or NAME=X0,Y0,X1,Y1")
-    try:
-        x0, y0, x1, y1 = map(float, parts)
-    except ValueError:
-        return name, Region(keypoints=tuple(parts))
-    return name, Region(box=(x0, y0, x1, y1))
 
 
 def _show(plan: Plan, *, dry: bool) -> None:

@@ -11,6 +11,7 @@ IMPORTERS = Registry(
         "alphapose": "vaclip.importers.poses.alphapose:AlphaPoseImporter",
         "clinicalclip": "vaclip.importers.tables.clinicalclip:ClinicalClipImporter",
         "coco": "vaclip.importers.poses.coco:CocoImporter",
+        "coco_shapes": "vaclip.importers.drawings.coco_shapes:CocoShapesImporter",
         "cvat": "vaclip.importers.drawings.cvat:CvatImporter",
         "dicom": "vaclip.importers.videos.dicom:DicomImporter",
         "dlc": "vaclip.importers.poses.dlc:DLCImporter",

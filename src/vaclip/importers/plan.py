@@ -93,6 +93,23 @@ def study_head(root: Path) -> dict[str, Any]:
     return head
 
 
+def region_of_word(word: str) -> tuple[str, Region]:
+    """Returns the region that a word of ``--region`` defines, and its name.
+
+    Raises:
+        VaclipError: If it defines none.
+    """
+    name, _, value = word.partition("=")
+    parts = [part.strip() for part in value.split(",")]
+    if not name or not all(parts):
+        raise VaclipError(f"--region {word}: expected NAME=JOINT,JOINT,... or NAME=X0,Y0,X1,Y1")
+    try:
+        x0, y0, x1, y1 = map(float, parts)
+    except ValueError:
+        return name, Region(keypoints=tuple(parts))
+    return name, Region(box=(x0, y0, x1, y1))
+
+
 def video_in_study(root: Path, clip: NewClip) -> str:
     """Returns where a new clip's video lies in the study, or will lie: a path relative to it.
 

@@ -87,8 +87,16 @@ class TestOfAVideo:
         found = export(document(task(), image("frame_000000", *rows)), *flags)
         assert len(found.annotations[0].content.tracks) == 1
         assert found.dropped == (
-            "1 shapes of other labels", "1 shapes of type skeleton", "1 shapes that are occluded"
+            "1 shapes of other labels", "1 shapes of type skeleton", "1 shapes that are occluded",
+            "1 tags that --span does not name",
         )  # fmt: skip
+
+    def test_a_tag_means_a_region_on_its_frame(self, export):
+        images = image("frame_000003", '<tag label="seen"></tag>') + image("frame_000004", box())
+        flags = ("--span", "seen=left", "--region", "left=0,0,0.5,1", "--label", "seen")
+        (annotation,) = export(document(task(), images), *flags).annotations
+        (track,) = annotation.content.tracks
+        assert track.keys == (Key(3, ((0, 0), (32, 48))), Key(4, outside=True))
 
 
 @pytest.fixture

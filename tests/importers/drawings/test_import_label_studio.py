@@ -276,7 +276,8 @@ class TestJsonMin:
         found = export([record], "--label", "shoe")
         assert [track.label for track in found.annotations[0].content.tracks] == ["shoe"]
         assert found.dropped == (
-            "1 results of type 'outline'", "1 results of type 'phase'", "1 shapes of other labels",
+            "1 results of type 'outline'", "1 shapes of other labels",
+            "1 spans of a timeline that --span does not name",
         )  # fmt: skip
 
     @pytest.mark.parametrize(

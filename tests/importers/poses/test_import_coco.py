@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from vaclip.commands.imports import import_parser
 from vaclip.errors import VaclipError
 from vaclip.importers import IMPORTERS
-from vaclip.importers.poses.coco import _PICTURE, _picture
+from vaclip.importers.coco_pictures import _PICTURE, _picture
 
 CONTENT = {
     "images": [
@@ -160,7 +160,7 @@ def test_several_categories_need_a_choice(read, content):
 def test_labels_that_are_no_skeletons_are_called_so(read, content, keypoints):
     content["categories"] = [{"id": n, "name": name, **keypoints} for n, name in enumerate("KF")]
     with pytest.raises(VaclipError, match=r"none of its categories \(K, F\) has keypoints: .*"
-                       "export 'COCO Keypoints'.*'CVAT for video 1.1'"):  # fmt: skip
+                       "export 'COCO Keypoints'.*coco_shapes"):  # fmt: skip
         read(content)
 
 

@@ -8,6 +8,9 @@ from collections.abc import Collection
 from vaclip.errors import VaclipError, did_you_mean
 from vaclip.maps.shapes import Shapes, parse_shapes, shapes_json
 
+UNMATCHED = (100, 100)
+"""The size of a video that the study does not have: nobody draws on it."""
+
 
 def add_label_option(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """Adds ``--label``, and returns the group for further flags of drawings."""

@@ -1,5 +1,7 @@
 """``cvat``: "CVAT for video 1.1" and "CVAT for images 1.1", XML exports of tasks, jobs, projects.
 
+Backups, whose facts stand in the module `cvat_backup`, are read as such XML.
+
 Facts from CVAT's "XML annotation format" and, for what that page leaves open, from its exporter
 (dataset_manager/formats/cvat.py, bindings.py and annotation.py):
 
@@ -31,6 +33,7 @@ from xml.etree.ElementTree import Element
 from vaclip.errors import VaclipError
 from vaclip.importers.base import Export, Importer, NewAnnotation
 from vaclip.importers.drawings.common import add_label_option, check_labels, checked_shapes
+from vaclip.importers.drawings.cvat_backup import Backup, backup_folders
 from vaclip.importers.drawings.cvat_shapes import (
     OTHER_TYPES,
     TYPES,
@@ -42,10 +45,12 @@ from vaclip.importers.drawings.cvat_skeletons import Skeletons
 from vaclip.importers.drawings.cvat_tasks import Task, job_video, read_tasks
 from vaclip.importers.drawings.picture_names import PictureNames
 from vaclip.importers.drawings.single_frames import SingleFrames, add_single_frame_options
+from vaclip.importers.drawings.spans import Spans, add_span_option
 from vaclip.importers.reading import SourceFile, source_files, xml_elements
 from vaclip.importers.video_sizes import VideoSizes
 from vaclip.maps.shapes import Key, Shapes, Track, shape_at
 
+_BACKUP = (".json", ".jsonl")
 _FRAME = re.compile(r"(?:^|/)frame_([0-9]{6,9})(?:\.[A-Za-z0-9]+)?$")
 # The file gives two decimals: a frame and its two key frames are off by up to half of one each.
 _ROUNDING = 0.0101
@@ -54,11 +59,12 @@ _ROUNDING = 0.0101
 class CvatImporter(Importer):
     """Reads tracks of boxes, ellipses, polygons, polylines, points and masks."""
 
-    summary = "CVAT for video 1.1, CVAT for images 1.1: XML, or the zip archive that holds it"
+    summary = "CVAT for video 1.1, CVAT for images 1.1: XML or zip archive; backups of tasks"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         group = add_label_option(parser)
         add_single_frame_options(group)
+        add_span_option(group)
         group.add_argument("--skip-occluded", action="store_true",
                            help="leave out moments that are marked as occluded")  # fmt: skip
         group.add_argument("--partial", action="store_true",
@@ -80,27 +86,27 @@ class CvatImporter(Importer):
         single = SingleFrames(options)
         videos = VideoSizes(options) if single.timed else None
         pictures = PictureNames(options)
-        taken = _Taken(options, dropped, labels, Skeletons(options.skeleton))
+        taken = _Taken(options, dropped, labels, Skeletons(options.skeleton), Spans(options))
         if options.video_template and "{name}" not in options.video_template:
             raise VaclipError(f"--video-template {options.video_template}: expected {{name}} in it")
         for source in sources:
-            for file in source_files(source, (".xml",)):
-                for video, task, drawn in _annotated(file, source, pictures, taken):
-                    tracks = single.extended(
-                        drawn,
-                        [{track.label} for track in drawn],
-                        frame=task.step,
-                        second=(videos.rate(video) if videos else None) or 1.0,
-                        end=math.inf if task.whole else task.last + task.step,
-                        where=task.where,
-                    )
-                    frames = task.last + 1 if task.whole else None
-                    shapes = checked_shapes(Shapes(task.size, tracks, frames=frames), task.where)
-                    who = options.annotator or task.annotator
-                    annotations.append(NewAnnotation(video, who, shapes, task.where))
+            for video, task, drawn in _exported(source, pictures, taken):
+                tracks = single.extended(
+                    drawn,
+                    [{track.label} for track in drawn],
+                    frame=task.step,
+                    second=(videos.rate(video) if videos else None) or 1.0,
+                    end=math.inf if task.whole else task.last + task.step,
+                    where=task.where,
+                )
+                frames = task.last + 1 if task.whole else None
+                shapes = checked_shapes(Shapes(task.size, tracks, frames=frames), task.where)
+                who = options.annotator or task.annotator
+                annotations.append(NewAnnotation(video, who, shapes, task.where))
         check_labels(options.label, labels)
         single.check(labels)
-        lines = tuple(f"{count} {what}" for what, count in sorted(dropped.items()))
+        taken.spans.check()
+        lines = tuple(f"{count} {what}" for what, count in sorted(dropped.items()) if count)
         poses, names = taken.skeletons.poses()
         return Export(
             annotations=tuple(annotations), poses=poses, keypoint_names=names, dropped=lines
@@ -115,6 +121,17 @@ class _Taken:
     dropped: Counter[str]
     labels: set[str]
     skeletons: Skeletons
+    spans: Spans
+
+    def tag(self, element: Element, frame: int, task: Task) -> list[Track]:
+        """Returns what a tag of a frame means, if it means a region."""
+        label = element.get("label", "")
+        track = self.spans.track([label], task.size, frame, frame + task.step)
+        if track is None:
+            self.dropped["tags that --span does not name"] += 1
+            return []
+        self.labels.add(label)
+        return [track]
 
     def wants(self, label: str, what: str) -> bool:
         """Whether a shape's label is wanted; takes note of it."""
@@ -125,13 +142,48 @@ class _Taken:
         return True
 
 
+def _exported(
+    source: Path, pictures: PictureNames, taken: _Taken
+) -> Iterator[tuple[str, Task, list[Track]]]:
+    """Yields each task in which something is drawn: its video, the task, what is drawn."""
+    files = source_files(source, (".xml", *_BACKUP))
+    documents = [file for file in files if not file.name.lower().endswith(_BACKUP)]
+    folders = backup_folders(files)
+    if not documents and not folders:
+        raise VaclipError(
+            f"'{source.name}' holds neither XML nor the task.json of a backup; of a backup, name "
+            "the zip archive or the whole folder"
+        )
+    for file in documents:
+        yield from _annotated(file, source, pictures, taken)
+    for folder in folders:
+        where = f"{source.name}: {folder.strip('/') or 'task'}"
+        backup = Backup(folder, files, where, taken.options, taken.dropped)
+        yield from _backed_up(backup, taken)
+
+
+def _backed_up(backup: Backup, taken: _Taken) -> Iterator[tuple[str, Task, list[Track]]]:
+    task, drawn = backup.task, []
+    for element, where in backup.elements():
+        if task.video is None:
+            raise VaclipError(task.unnamed)
+        if element.tag == "tag":
+            drawn += taken.tag(element, _frame(element, task, where), task)
+        elif track := _track(element, task, where, taken):
+            drawn.append(track)
+    if task.video is not None and drawn:
+        yield task.video, task, drawn
+    else:
+        taken.dropped["tasks without any shape that is taken"] += 1
+
+
 def _annotated(
     file: SourceFile,
     source: Path,
     pictures: PictureNames,
     taken: _Taken,
 ) -> Iterator[tuple[str, Task, list[Track]]]:
-    """Yields each task in which something is drawn: its video, the task, what is drawn."""
+    """The same of one XML file."""
     tasks: dict[str | None, Task] = {}
     drawn: dict[Task, list[Track]] = defaultdict(list)
     elements = xml_elements(file.read(), file.name, ("meta", "track", "image"))
@@ -186,7 +238,9 @@ def _shapes(element: Element, frame: int, part: Task, where: str, taken: _Taken)
     for row in element:
         if row.tag == "skeleton" and taken.skeletons.wants(row.get("label", "")):
             continue  # below, all at once
-        if row.tag in OTHER_TYPES:
+        if row.tag == "tag":
+            tracks += taken.tag(row, frame, part)
+        elif row.tag in OTHER_TYPES:
             taken.dropped[f"shapes of type {row.tag}"] += 1
         elif row.tag in TYPES and taken.wants(label := row.get("label", ""), "shapes"):
             if taken.options.skip_occluded and is_marked(row, "occluded", where):

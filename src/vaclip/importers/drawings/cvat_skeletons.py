@@ -93,7 +93,8 @@ class Skeletons:
         for video, own in self._videos.items():
             keypoints = np.zeros((own.last + 1, len(names), 3))
             for place, name in enumerate(names):
-                _fill(keypoints[:, place], sorted(own.joints.get(name, ())), f"{own.where}: {name}")
+                rows = sorted(own.joints.get(name, ()), key=_absent_first)
+                _fill(keypoints[:, place], rows, f"{own.where}: {name}")
             joined = join(keypoints[..., :2], keypoints[..., 2], own.where)
             poses.append(NewPose(video, joined, own.where, own.size, open_ended=not own.whole))
         return tuple(poses), names or None
@@ -116,10 +117,15 @@ def _joints(element: Element, label: str, where: str) -> Iterator[tuple[Element,
             yield point, inner.get("label", ""), False
 
 
+def _absent_first(row: Row) -> tuple[int, float]:
+    """Sorts by frame: where a track ends another one may begin."""
+    return row[0], row[3]
+
+
 def _fill(values: np.ndarray, rows: list[Row], where: str) -> None:
     """Writes one joint's rows into (T, 3)."""
     for (frame, *now), (after, *then) in zip(rows, [*rows[1:], (-1, 0.0, 0.0, 0.0)], strict=True):
-        if frame == after:
+        if frame == after and now[2]:
             raise VaclipError(f"{where}: is twice on frame {frame}; which of two people is it?")
         if frame < len(values):
             values[frame] = now

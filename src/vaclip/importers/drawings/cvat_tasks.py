@@ -13,7 +13,8 @@ from vaclip.importers.base import MOST_FRAMES
 from vaclip.importers.drawings.cvat_shapes import whole_number
 from vaclip.importers.reading import SourceFile
 
-_STEP = re.compile(r"step\s*=\s*([0-9]{1,6})")
+STEP = re.compile(r"step\s*=\s*([0-9]{1,6})")
+"""In a task's ``frame_filter``: every which frame it shows."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def _task(
     offset: int,
     job_video: str | None = None,
 ) -> Task:
-    step = _STEP.search(element.findtext("frame_filter") or "")
+    step = STEP.search(element.findtext("frame_filter") or "")
     every = int(step[1]) if step else 1
     first = whole_number(element.findtext("start_frame") or "0", f"{where}: <start_frame>")
     count = whole_number(element.findtext("size"), f"{where}: <size>")

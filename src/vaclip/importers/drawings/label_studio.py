@@ -12,6 +12,8 @@ VideoRegion.js, VideoRectangleRegion.js, VideoCanvas.tsx, Rectangle.tsx and util
   corner, an ellipse about its centre, in degrees, clockwise.
 - Between key frames corner, size and angle go in a straight line. A key frame with ``enabled``
   false is the last frame of a span. Before the first one there is nothing.
+- A span of a timeline has a first and a last ``frame`` of the same count (TimelineLabels); both
+  belong to it, and nothing says the rate.
 - ``item_index`` is the page that a shape is on, where a task shows a list of pictures.
 - JSON-MIN (the exporter's converter.py) has one object an annotation: the task's data,
   ``annotator``, and under the name of each tool a list of the results' values, without type, page
@@ -22,48 +24,44 @@ from __future__ import annotations
 
 import argparse
 import math
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from html import unescape
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 from vaclip.errors import VaclipError
 from vaclip.importers.base import Export, Importer, NewAnnotation
 from vaclip.importers.drawings.common import (
+    UNMATCHED,
     add_label_option,
     check_labels,
     checked_shapes,
 )
-from vaclip.importers.drawings.label_studio_boxes import (
-    moving_box,
-    video_clock,
-)
+from vaclip.importers.drawings.label_studio_boxes import MOVING, moving_box, spans, video_clock
+from vaclip.importers.drawings.label_studio_names import video_name
 from vaclip.importers.drawings.label_studio_stills import STILLS, still
+from vaclip.importers.drawings.label_studio_vectors import moving_vector
 from vaclip.importers.drawings.picture_names import PictureNames
 from vaclip.importers.drawings.picture_shapes import PictureShapes
 from vaclip.importers.drawings.single_frames import SingleFrames, add_single_frame_options
+from vaclip.importers.drawings.spans import Spans, add_span_option
 from vaclip.importers.reading import SourceFile, parse_json, source_files
 from vaclip.importers.video_sizes import VideoSizes
 from vaclip.maps.shapes import Shapes, Track
 
 _OFSTILLS = {"x", "points", "rle", "radiusX"}  # of the value of a result
 _SIZE = ("original_height", "original_width")
-_UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
-_UNMATCHED = (100, 100)  # the size of a video that the study does not have: nobody draws on it
-_IN_HYPERTEXT = re.compile(r"<\s*(?:video|source)\b[^<>]*?\ssrc\s*=\s*(['\"])(.*?)\1", re.I | re.S)
 
 
 class LabelStudioImporter(Importer):
-    """Reads video rectangles, and rectangles, ellipses, polygons, points and masks of stills."""
+    """Reads boxes, vectors and spans of videos, and shapes, points and masks of stills."""
 
     summary = "Label Studio: the JSON export (of video rectangles JSON-MIN too)"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         group = add_label_option(parser)
         add_single_frame_options(group)
+        add_span_option(group)
         group.add_argument("--video-field", default="video", metavar="NAME",
                            help="which field of a task's data names the video "
                            "(default: video)")  # fmt: skip
@@ -79,6 +77,7 @@ class LabelStudioImporter(Importer):
         annotations += reader.of_pictures()
         check_labels(options.label, reader.labels)
         reader.single.check(reader.labels)
+        reader.spans.check()
         people = {annotation.annotator for annotation in annotations}
         if options.annotator and len(people) > 1:
             raise VaclipError(f"{len(people)} people annotated: --annotator would make one of them")
@@ -98,13 +97,14 @@ class _Reader:
         self.dropped: Counter[str] = Counter()
         self.labels: set[str] = set()
         self.single = SingleFrames(options)
+        self.spans = Spans(options)
         self._sizes = VideoSizes(options)
         self._pictures = PictureNames(options)
         self._on_pictures = PictureShapes()
 
     def of_pictures(self) -> Iterator[NewAnnotation]:
         """Returns what was drawn on pictures that videos were made of, after all files."""
-        return self._on_pictures.annotations(self.single, self._pictures, self._sizes)
+        return self._on_pictures.annotations(self.single, self._pictures.counts, self._sizes)
 
     def annotations(self, file: SourceFile) -> Iterator[NewAnnotation]:
         content = parse_json(file.read(), file.name)
@@ -179,17 +179,15 @@ class _Reader:
             for number, result, value in self._results(annotation, spot):
                 place = f"{spot}, result {number}"
                 page = result.get("item_index") or 0
-                if result["type"] == "videorectangle" or page not in range(len(places)):
+                if _kind(result) in (*MOVING, "timeline") or page not in range(len(places)):
                     raise VaclipError(f"{place}: is on no page of the task")
                 size = _stated_size(result, place) or self._sizes.find(places[page][0])
-                kind, key = still(
-                    result["type"].removesuffix("labels"), value, size or _UNMATCHED, place
-                )
+                kind, key = still(_kind(result), value, size or UNMATCHED, place)
                 if key is None:
                     self.dropped["empty shapes"] += 1
                     continue
                 self._on_pictures.add(
-                    places[page], who, kind, key, _labels(result), size or _UNMATCHED, place
+                    places[page], who, kind, key, _labels(result), size or UNMATCHED, place
                 )
         self.dropped = +self.dropped
 
@@ -212,19 +210,13 @@ class _Reader:
         clock: tuple[float, int | None] | None = None
         for number, result, value in self._results(annotation, where):
             place = f"{where}, result {number}"
-            size = _stated_size(result, place) or self._sizes.find(video) or _UNMATCHED
-            if result["type"] == "videorectangle":
+            size = _stated_size(result, place) or self._sizes.find(video) or UNMATCHED
+            if _kind(result) in (*MOVING, "timeline"):
                 clock = clock or video_clock(results, self.options.frame_rate, where)
-                kind, keys = "box", moving_box(value["sequence"], size, clock[0], place)
-            else:
-                kind, key = still(result["type"].removesuffix("labels"), value, size, place)
-                keys = (key,) if key else ()
-            if not keys:
-                self.dropped["empty shapes"] += 1
-                continue
-            sizes.add(size)
-            labels.append(_labels(result))
-            tracks.append(Track("; ".join(labels[-1]), kind, keys))
+            found = self._tracks(result, value, size, clock, place)
+            sizes |= {size} if found else set()
+            labels += [_labels(result)] * len(found)
+            tracks += found
         if len(sizes) > 1:
             raise VaclipError(f"{where}: its shapes are of pictures of different size")
         if not tracks:
@@ -236,20 +228,54 @@ class _Reader:
         shapes = Shapes(sizes.pop(), extended, "second", frames, rate)
         return checked_shapes(shapes, where)
 
+    def _tracks(
+        self,
+        result: dict[str, Any],
+        value: dict[str, Any],
+        size: tuple[int, int],
+        clock: tuple[float, int | None] | None,
+        where: str,
+    ) -> list[Track]:
+        """Returns what a result draws; ``clock`` is that of `video_clock`, of what moves."""
+        labels, kind, rate = _labels(result), _kind(result), clock[0] if clock else 0.0
+        if kind == "timeline":
+            times = spans(value, rate, where)
+            drawn = [self.spans.track(labels, size, start, end) for start, end in times]
+            return [track for track in drawn if track]
+        if kind == "videorectangle":
+            shape, keys = "box", moving_box(value["sequence"], size, rate, where)
+        elif kind == "videovector":
+            if (found := moving_vector(value["sequence"], size, rate, where)) is None:
+                self.dropped["vectors that branch, curve, or are closed only sometimes"] += 1
+                return []
+            shape, keys = found
+        else:
+            shape, key = still(kind, value, size, where)
+            keys = (key,) if key else ()
+        if not keys:
+            self.dropped["empty shapes"] += 1
+            return []
+        return [Track("; ".join(labels), shape, keys)]
+
     def _wanted(self, result: dict[str, Any], where: str) -> dict[str, Any] | None:
-        kind, value = result["type"], result.get("value")
-        if kind != "videorectangle" and kind.removesuffix("labels") not in STILLS:
-            self.dropped[f"results of type {kind:.40}"] += 1
+        kind, value, labels = _kind(result), result.get("value"), _labels(result)
+        named = {"timeline": "ranges"} | dict.fromkeys(MOVING, "sequence")
+        if kind == "timeline" and not self.spans.means(labels):
+            self.dropped["spans of a timeline that --span does not name"] += 1
+        elif kind not in (*named, *STILLS):
+            self.dropped[f"results of type {result['type']:.40}"] += 1
         elif result.get("image_rotation"):
             self.dropped["shapes on pictures that were turned in Label Studio"] += 1
         elif not isinstance(value, dict) or (
-            kind == "videorectangle" and not isinstance(value.get("sequence"), list)
+            kind in named and not isinstance(value.get(named[kind]), list)
         ):
-            raise VaclipError(f"{where}: expected an object 'value', of a video with 'sequence'")
+            raise VaclipError(
+                f"{where}: expected an object 'value', of a video with 'sequence' or 'ranges'"
+            )
         else:
-            labels = _labels(result)
             self.labels.update(labels)
-            if not self.options.label or set(labels) & set(self.options.label):
+            wanted = self.options.label
+            if not wanted or kind == "timeline" or set(labels) & set(wanted):
                 return value
             self.dropped["shapes of other labels"] += 1
         return None
@@ -282,7 +308,8 @@ def _whole_task(record: dict[str, Any], where: str) -> dict[str, Any]:
                     "not say on which page they are or how the picture was turned; export in the "
                     "format JSON"
                 )
-            kind = "videorectangle" if _is_moving_box(value) else f"'{name}'"
+            kind = "timelinelabels" if "timelinelabels" in value else f"'{name}'"
+            kind = "videorectangle" if _is_moving_box(value) else kind
             size = {side: value[side] for side in _SIZE if side in value}
             results.append({"type": kind, "value": value, **size})
     annotation = {
@@ -298,39 +325,6 @@ def _is_moving_box(value: dict[str, Any]) -> bool:
     return isinstance(keys, list) and all(isinstance(key, dict) and "width" in key for key in keys)
 
 
-def video_name(value: str) -> str:
-    """Returns the path or file name behind a task's data.
-
-    A URL's path; of ``/data/local-files/?d=PATH`` the path; of an uploaded file the name without
-    the eight characters that Label Studio puts before it. Of hypertext that of its first video;
-    empty if it shows none.
-
-    Examples:
-        >>> video_name("/data/upload/8/1fd99634-walk_01.mp4")
-        'walk_01.mp4'
-        >>> video_name("/data/local-files/?d=gait/walk%2001.mp4")
-        'gait/walk 01.mp4'
-        >>> video_name("<video src='/data/upload/8/1fd99634-walk_01.mp4' width='100%'>")
-        'walk_01.mp4'
-    """
-    if value.lstrip().startswith("<"):
-        shown = _IN_HYPERTEXT.search(value)
-        return video_name(unescape(shown[2]).strip()) if shown else ""
-    if "://" not in value and not value.startswith("/data/"):
-        return value
-    try:
-        url = urlsplit(value)
-        local = parse_qs(url.query).get("d")
-    except ValueError as error:
-        raise VaclipError(f"'{value:.80}' is no address of a video: {error}") from error
-    if url.path.rstrip("/").endswith("/data/local-files") and local:
-        return local[0]
-    path = unquote(url.path).lstrip("/")
-    if "data/upload/" in path:
-        return _UPLOADED.sub("", path.rpartition("/")[2], count=1)
-    return path
-
-
 def _annotator(completed_by: Any) -> str:
     person = completed_by if isinstance(completed_by, dict) else {"id": completed_by}
     for field in ("email", "username", "id"):
@@ -341,6 +335,11 @@ def _annotator(completed_by: Any) -> str:
             return f"user {number}"
         case _:
             return ""
+
+
+def _kind(result: dict[str, Any]) -> str:
+    """Returns the type of a result, whether its tool has labels of its own or not."""
+    return result["type"].removesuffix("labels")
 
 
 def _labels(result: dict[str, Any]) -> list[str]:

@@ -1,18 +1,25 @@
-"""The video rectangles of Label Studio: the clock of their key frames, and how they move."""
+"""The video rectangles of Label Studio: the clock of their key frames, and how they move.
+
+Spans of a timeline, which have no clock of their own, are counted by the same one.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeAlias
 
 from vaclip.errors import VaclipError
 from vaclip.importers.base import MOST_FRAMES
 from vaclip.maps.shapes import Key, Points
 
+Row: TypeAlias = Mapping[str, Any]
+
 _FINEST_TURN = 5.0  # degrees between two keys of a box that turns about its corner
 _ROUNDED_S = 0.0051  # the time of an interpolated key has two decimals
+MOVING = ("videorectangle", "videovector")
+"""Types of results with key frames, without the "labels" that may follow."""
 _STAMP_S = 0.001  # time stamps of pictures are rounded: a key counts a little earlier
 
 
@@ -20,7 +27,7 @@ def video_clock(results: Sequence[Any], rate: float | None, where: str) -> tuple
     """Returns the rate by which the frames of an annotation were counted, and their number.
 
     Args:
-        results: Of one annotation, with a video rectangle.
+        results: Of one annotation.
         rate: As the user says; None to take the one of the key frames.
         where: For messages.
 
@@ -31,7 +38,7 @@ def video_clock(results: Sequence[Any], rate: float | None, where: str) -> tuple
         result["value"]
         for result in results
         if isinstance(result, dict)
-        and result.get("type") == "videorectangle"
+        and str(result.get("type")).removesuffix("labels") in MOVING
         and isinstance(result.get("value"), dict)
         and isinstance(result["value"].get("sequence"), list)
     ]
@@ -44,14 +51,14 @@ def video_clock(results: Sequence[Any], rate: float | None, where: str) -> tuple
         ]
         if not keys:
             raise VaclipError(
-                f"{where}: its key frames have no 'time'; say --frame-rate FPS, the frameRate "
+                f"{where}: it has no key frames with 'time'; say --frame-rate FPS, the frameRate "
                 "of the tag Video (24 unless it says another one)"
             )
         rate = _rate(keys, where)
     if not 0.01 <= rate <= 1000:
         raise VaclipError(f"{where}: a frame rate of {rate:g}; say --frame-rate FPS")
-    match values[0].get("framesCount"):
-        case int(frames) if 0 < frames <= MOST_FRAMES:
+    match [value.get("framesCount") for value in values]:
+        case [int(frames), *_] if 0 < frames <= MOST_FRAMES:
             return rate, frames
         case _:
             return rate, None
@@ -109,7 +116,29 @@ def moving_box(
         VaclipError: If a key frame is none, or there are two of one frame.
     """
     rows = [_row(row, f"{where}, key frame {i}") for i, row in enumerate(sequence)]
-    rows.sort(key=lambda row: row["frame"])
+    return moving(rows, lambda row: _box(row, size, rate), _turning, rate, where)
+
+
+def moving(
+    rows: Sequence[Row],
+    key_of: Callable[[Row], Key],
+    between: Callable[[Row, Row], Iterable[Row]],
+    rate: float,
+    where: str,
+) -> tuple[Key, ...]:
+    """Returns the keys of a shape in seconds, which comes and goes with ``enabled``.
+
+    Args:
+        rows: Key frames with ``frame`` and ``enabled``, in any order.
+        key_of: Returns where the shape is.
+        between: Returns further rows between two key frames.
+        rate: At which frames were counted.
+        where: For messages.
+
+    Raises:
+        VaclipError: If there are two key frames of one frame.
+    """
+    rows = sorted(rows, key=lambda row: row["frame"])
     if any(one["frame"] == other["frame"] for one, other in pairwise(rows)):
         raise VaclipError(f"{where}: two key frames are of the same frame")
     keys: list[Key] = []
@@ -119,11 +148,11 @@ def moving_box(
         if before and not before["enabled"] and not row["enabled"]:
             continue  # nothing begins here
         if before and before["enabled"]:
-            keys += [_box(between, size, rate) for between in _turning(before, row)]
-        keys.append(_box(row, size, rate))
+            keys += map(key_of, between(before, row))
+        keys.append(key_of(row))
         end = row["frame"] + 1
         if not row["enabled"] and not (after and after["enabled"] and after["frame"] <= end):
-            keys.append(Key(_seconds(end, rate), outside=True))
+            keys.append(Key(seconds(end, rate), outside=True))
     return tuple(keys)
 
 
@@ -137,7 +166,7 @@ def _row(row: Any, where: str) -> dict[str, float]:
     return {name: number_of(row, name, where) for name in names} | {"enabled": float(shown)}
 
 
-def _turning(one: dict[str, float], other: dict[str, float]) -> Iterator[dict[str, float]]:
+def _turning(one: Row, other: Row) -> Iterator[Row]:
     """Yields steps of a rectangle that turns about its corner: its centre goes along an arc."""
     arc = (other["rotation"] - one["rotation"] + 180) % 360 - 180
     steps = math.ceil(abs(arc) / _FINEST_TURN)
@@ -148,13 +177,14 @@ def _turning(one: dict[str, float], other: dict[str, float]) -> Iterator[dict[st
         }
 
 
-def _seconds(frame: float, rate: float) -> float:
+def seconds(frame: float, rate: float) -> float:
+    """Returns when a frame, counted from 1, is shown."""
     return max(0.0, (frame - 1) / rate - _STAMP_S)
 
 
 def _box(row: Mapping[str, float], size: tuple[int, int], rate: float) -> Key:
     points, turn = rectangle(row, size)
-    return Key(_seconds(row["frame"], rate), points, turn)
+    return Key(seconds(row["frame"], rate), points, turn)
 
 
 def rectangle(row: Mapping[str, float], size: tuple[int, int]) -> tuple[Points, float]:
@@ -171,3 +201,25 @@ def rectangle(row: Mapping[str, float], size: tuple[int, int]) -> tuple[Points, 
         (centre_x - width / 2, centre_y - height / 2),
         (centre_x + width / 2, centre_y + height / 2),
     ), row["rotation"]
+
+
+def spans(value: Mapping[str, Any], rate: float, where: str) -> list[tuple[float, float]]:
+    """Returns when the spans of a timeline begin and are over, in seconds.
+
+    Args:
+        value: Of a result, with ``ranges`` from a first to a last frame, both shown.
+        rate: At which frames were counted.
+        where: For messages.
+
+    Raises:
+        VaclipError: If a range is none.
+    """
+    found = []
+    for part in value["ranges"]:
+        if not isinstance(part, dict):
+            raise VaclipError(f"{where}: expected 'ranges' with 'start' and 'end'")
+        first, last = number_of(part, "start", where), number_of(part, "end", where)
+        if not 0 <= first <= last:
+            raise VaclipError(f"{where}: a span from frame {first:g} to {last:g}")
+        found.append((seconds(first, rate), seconds(last + 1, rate)))
+    return found

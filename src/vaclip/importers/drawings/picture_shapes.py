@@ -1,15 +1,14 @@
-"""Shapes on single pictures, put together for the videos that were made of the pictures."""
+"""Shapes on single pictures, put together for the videos that the pictures are frames of."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from vaclip.errors import VaclipError
 from vaclip.importers.base import NewAnnotation
 from vaclip.importers.drawings.common import checked_shapes
-from vaclip.importers.drawings.picture_names import PictureNames
 from vaclip.importers.drawings.single_frames import SingleFrames
 from vaclip.importers.video_sizes import VideoSizes
 from vaclip.maps.shapes import Key, Shapes, Track
@@ -37,7 +36,7 @@ class PictureShapes:
         """Takes a shape.
 
         Args:
-            place: The video's path in the study, and the frame.
+            place: The video, and the frame.
             annotator: Who drew it.
             kind: Its type, as of `Track`.
             key: Where it is; the time does not count.
@@ -58,13 +57,13 @@ class PictureShapes:
         self._tracks[of].append(Track("; ".join(labels), kind, keys))
 
     def annotations(
-        self, single: SingleFrames, pictures: PictureNames, videos: VideoSizes
+        self, single: SingleFrames, counts: Mapping[str, int], videos: VideoSizes
     ) -> Iterator[NewAnnotation]:
         """Yields one a video and annotator, its shapes extended as the user said.
 
         Args:
             single: Which shapes stay, or move on.
-            pictures: How many pictures a video has.
+            counts: How many pictures each video has, where that is known.
             videos: At what rate.
 
         Raises:
@@ -76,5 +75,5 @@ class PictureShapes:
             extended = single.extended(
                 tracks, self._labels[of], frame=1.0, second=second, where=where
             )
-            shapes = Shapes(self._sizes[of], extended, frames=pictures.counts[video])
+            shapes = Shapes(self._sizes[of], extended, frames=counts.get(video))
             yield NewAnnotation(video, annotator, checked_shapes(shapes, where), where)

@@ -1,26 +1,28 @@
 """``coco``: keypoints in COCO's JSON, of pictures that were cut from videos.
 
-Facts from "COCO Data Format" (Keypoint Detection) and "Results Format"; ``videos``, ``video_id``
-and ``frame_id`` from CocoVID as MMTracking describes it; ``track_id`` as in PoseTrack 2018, or
-among ``attributes`` as in CVAT's exports. Which frame a picture is, is said by ``frame_id`` or by
-its file name; whether the first one is 0 or 1 depends on how pictures were cut (FFmpeg: 1) and must
-be said where none is numbered 0.
+Facts from "COCO Data Format" (Keypoint Detection) and "Results Format"; ``track_id`` as in
+PoseTrack 2018, or among ``attributes`` as in CVAT's exports. Pictures: see `coco_pictures`.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 from collections import Counter
-from collections.abc import Container, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vaclip.errors import VaclipError
 from vaclip.importers.base import Export, Importer
+from vaclip.importers.coco_pictures import (
+    Picture,
+    coco_key,
+    coco_pictures,
+    coco_rows,
+    first_number,
+)
 from vaclip.importers.poses.people import (
     Person,
     PoseVideo,
@@ -32,11 +34,6 @@ from vaclip.importers.poses.people import (
     poses_export,
 )
 from vaclip.importers.reading import SourceFile, parse_json, read_bytes, source_files
-
-# VIDEO_000012, VIDEO_frame_12, frame12 or 000012: then the folder is the video's.
-_PICTURE = re.compile(
-    r"(?:(?P<video>.+?)[ _.-])??(?:(?:frame|image|img)[ _.-]?)?(?P<number>[0-9]+)", re.IGNORECASE
-)
 
 
 class CocoImporter(Importer):
@@ -64,13 +61,6 @@ class CocoImporter(Importer):
         return poses_export(videos, options, dropped)
 
 
-@dataclass(frozen=True)
-class _Picture:
-    video: str
-    number: int
-    size: tuple[int, int] | None
-
-
 def _videos(
     file: SourceFile, options: argparse.Namespace, dropped: Counter[str]
 ) -> list[PoseVideo]:
@@ -83,18 +73,18 @@ def _videos(
         )
     base = parse_json(read_bytes(options.images), options.images.name) if detections else content
     name = options.images.name if detections else file.name
-    annotations = content if detections else _rows(base, "annotations", name)
+    annotations = content if detections else coco_rows(base, "annotations", name)
     category, names = _category(base, options.category, name)
-    pictures = _pictures(base, name)
+    pictures = coco_pictures(base, name)
     if not options.video and any(picture.video == "." for picture in pictures.values()):
         raise VaclipError(f"{name}: pictures do not name their video; say --video NAME")
-    first = _first(pictures, options.first_frame, name)
+    first = first_number(pictures, options.first_frame, name)
     videos, frames = _grouped(pictures, names, first, file.name)
     for number, row in enumerate(annotations):
         where = f"{file.name}: annotation {number}"
         if not isinstance(row, dict):
             raise VaclipError(f"{where}: expected an object")
-        if _key(row.get("image_id"), where) not in frames:
+        if coco_key(row.get("image_id"), where) not in frames:
             raise VaclipError(f"{where}: there is no picture with the id {row['image_id']!r}")
         if row.get("category_id") != category or not row.get("keypoints"):
             dropped["annotations of other categories, or without keypoints"] += 1
@@ -108,38 +98,15 @@ def _videos(
     return videos
 
 
-def _rows(base: Any, key: str, name: str) -> list[Any]:
-    rows = base.get(key) if isinstance(base, dict) else None
-    if not isinstance(rows, list):
-        raise VaclipError(f"{name}: expected COCO's lists 'images', 'annotations' and 'categories'")
-    return rows
-
-
-def _key(value: Any, where: str) -> int | str:
-    if not isinstance(value, int | str):
-        raise VaclipError(f"{where}: {str(value)[:40]!r} is no id")
-    return value
-
-
-def _new_key(row: dict[str, Any], taken: Container[int | str], where: str) -> int | str:
-    if (key := _key(row.get("id"), where)) in taken:
-        raise VaclipError(
-            f"{where}: a second one with the id {key!r}; where files were put together, import "
-            "each of them by itself"
-        )
-    return key
-
-
 def _category(base: Any, wanted: str | None, name: str) -> tuple[Any, tuple[str, ...]]:
-    rows = [row for row in _rows(base, "categories", name) if isinstance(row, dict)]
+    rows = [row for row in coco_rows(base, "categories", name) if isinstance(row, dict)]
     jointed = [row for row in rows if row.get("keypoints")]
     if not jointed:
         known = ", ".join(str(row.get("name")) for row in rows) or "none"
         raise VaclipError(
             f"{name}: none of its categories ({known:.200}) has keypoints: its labels are no "
             "skeletons. Define the joints as one skeleton and export 'COCO Keypoints'; boxes, "
-            "polygons and masks import from CVAT's 'CVAT for video 1.1' or Label Studio's 'JSON' "
-            "(vaclip data import cvat, or label_studio)"
+            "polygons and masks are read by 'vaclip data import coco_shapes'"
         )
     found = [row for row in jointed if wanted in (None, row.get("name"))]
     if len(found) != 1:
@@ -154,60 +121,8 @@ def _category(base: Any, wanted: str | None, name: str) -> tuple[Any, tuple[str,
 # --- pictures ------------------------------------------------------------------------------------
 
 
-def _pictures(base: Any, name: str) -> dict[int | str, _Picture]:
-    titles: dict[int | str, str] = {}
-    for number, row in enumerate(_rows(base, "videos", name) if "videos" in base else []):
-        where = f"{name}: videos[{number}]"
-        title = row.get("name", row.get("file_name")) if isinstance(row, dict) else None
-        if not isinstance(title, str):
-            raise VaclipError(f"{where}: expected 'id' and 'name'")
-        titles[_new_key(row, titles, where)] = title
-    pictures: dict[int | str, _Picture] = {}
-    for number, row in enumerate(_rows(base, "images", name)):
-        where = f"{name}: images[{number}]"
-        if not isinstance(row, dict) or not isinstance(row.get("file_name"), str):
-            raise VaclipError(f"{where}: expected 'id' and 'file_name'")
-        pictures[_new_key(row, pictures, where)] = _picture(row, titles, where)
-    if not pictures:
-        raise VaclipError(f"{name}: there is no picture in 'images'")
-    return pictures
-
-
-def _picture(row: dict[str, Any], titles: dict[int | str, str], where: str) -> _Picture:
-    match row.get("height"), row.get("width"):
-        case (int(height), int(width)) if min(height, width) > 0:
-            size = height, width
-        case _:
-            size = None
-    path = PurePosixPath(row["file_name"].replace("\\", "/"))
-    match = _PICTURE.fullmatch(path.stem)
-    video = titles.get(_key(row["video_id"], where)) if "video_id" in row else None
-    number = row.get("frame_id") if video is not None else None
-    if number is None:
-        if match is None:
-            raise VaclipError(
-                f"{where}: '{path}' has no frame number; expected VIDEO/000012.jpg or "
-                "VIDEO_000012.jpg"
-            )
-        number = match["number"]
-    if video is None:
-        video = str(path.parent / match["video"] if match and match["video"] else path.parent)
-    return _Picture(video, frame_number(number, where), size)
-
-
-def _first(pictures: dict[int | str, _Picture], stated: int | None, name: str) -> int:
-    if stated is not None:
-        return stated
-    if min(picture.number for picture in pictures.values()) > 0:
-        raise VaclipError(
-            f"{name}: no picture is numbered 0; say --first-frame 1 where the first picture of a "
-            "video has the number 1 (as FFmpeg writes them), otherwise --first-frame 0"
-        )
-    return 0
-
-
 def _grouped(
-    pictures: dict[int | str, _Picture], names: tuple[str, ...], first: int, name: str
+    pictures: dict[int | str, Picture], names: tuple[str, ...], first: int, name: str
 ) -> tuple[list[PoseVideo], dict[int | str, tuple[PoseVideo, int]]]:
     """Returns the videos, and where each picture belongs."""
     videos: dict[str, PoseVideo] = {}
@@ -252,5 +167,5 @@ def _person(row: dict[str, Any], joints: int, where: str, *, detections: bool) -
     track = row.get("track_id", row.get("instance_id"))
     if track is None and isinstance(attributes, dict):  # CVAT puts it there
         track = attributes.get("track_id")
-    identity = None if track is None else str(_key(track, f"{where}: 'track_id'"))
+    identity = None if track is None else str(coco_key(track, f"{where}: 'track_id'"))
     return Person(join(x_y_v[:, :2], scores, where), identity)
