@@ -25,6 +25,7 @@ from vaclip.importers.poses.people import (
     Person,
     PoseVideo,
     add_pose_options,
+    first_frame,
     frame_number,
     join,
     joint_names,
@@ -88,7 +89,8 @@ def _videos(
     pictures = _pictures(base, name)
     if not options.video and any(picture.video == "." for picture in pictures.values()):
         raise VaclipError(f"{name}: pictures do not name their video; say --video NAME")
-    first = _first(pictures, options.first_frame, name)
+    lowest = min(picture.number for picture in pictures.values())
+    first = first_frame(lowest, options.first_frame, name)
     videos, frames = _grouped(pictures, names, first, file.name)
     for number, row in enumerate(annotations):
         where = f"{file.name}: annotation {number}"
@@ -193,17 +195,6 @@ def _picture(row: dict[str, Any], titles: dict[int | str, str], where: str) -> _
     if video is None:
         video = str(path.parent / match["video"] if match and match["video"] else path.parent)
     return _Picture(video, frame_number(number, where), size)
-
-
-def _first(pictures: dict[int | str, _Picture], stated: int | None, name: str) -> int:
-    if stated is not None:
-        return stated
-    if min(picture.number for picture in pictures.values()) > 0:
-        raise VaclipError(
-            f"{name}: no picture is numbered 0; say --first-frame 1 where the first picture of a "
-            "video has the number 1 (as FFmpeg writes them), otherwise --first-frame 0"
-        )
-    return 0
 
 
 def _grouped(

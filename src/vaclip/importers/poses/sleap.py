@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import re
 import subprocess
 import sys
@@ -30,6 +29,7 @@ from vaclip.importers.poses.people import (
     Person,
     PoseVideo,
     add_pose_options,
+    cell_number,
     frame_number,
     join,
     joint_names,
@@ -90,20 +90,13 @@ def _from_csv(file: SourceFile, encoding: str | None) -> PoseVideo:
     for number, row in table.rows:
         where = f"{file.name}:{number}"
         frame = frame_number(row["frame_idx"], where)
-        points = [[_number(row[f"{node}.{axis}"], where) for axis in "xy"] for node in nodes]
-        scores = [_number(row.get(f"{node}.score", ""), where) for node in nodes]
+        points = [[cell_number(row[f"{node}.{axis}"], where) for axis in "xy"] for node in nodes]
+        scores = [cell_number(row.get(f"{node}.score", ""), where) for node in nodes]
         _add(video, frame, row["track"] or None, np.array(points), np.array(scores))
         video.frames = max(video.frames, frame + 1)
     if not video.frames:
         raise VaclipError(f"{file.name}: there is no row below the header")
     return video
-
-
-def _number(text: str, where: str) -> float:
-    try:
-        return float(text) if text else math.nan
-    except ValueError as error:
-        raise VaclipError(f"{where}: {error}") from error
 
 
 def _add(
