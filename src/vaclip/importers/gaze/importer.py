@@ -22,6 +22,8 @@ from vaclip.importers.gaze.plain import is_plain, read_plain
 from vaclip.importers.gaze.pupil import PupilEvents, is_events, layout, read_events, read_pupil
 from vaclip.importers.gaze.screen import Setup, in_picture
 from vaclip.importers.gaze.tobii import is_tobii, read_tobii
+from vaclip.importers.gaze.tobii_studio import as_pro_lab
+from vaclip.importers.gaze.vendors import VENDORS, vendor_of
 from vaclip.importers.reading import SourceFile, decode_text, source_files
 from vaclip.importers.video_sizes import VideoSizes
 from vaclip.maps.gaze import MOST_FIXATIONS, Gaze, gaze_json, parse_gaze
@@ -33,7 +35,7 @@ _EXCEL = (".xlsx", ".xlsm")
 class GazeImporter(Importer):
     """Reads exports of eye trackers."""
 
-    summary = "gaze: Tobii Pro Lab, Pupil Labs, EyeLink ASC, or a plain table"
+    summary = "gaze: Tobii, Pupil Labs, EyeLink ASC, Gazepoint, SMI, iMotions, or a plain table"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         add_gaze_options(parser)
@@ -100,9 +102,9 @@ def _recognised(source: Path, options: argparse.Namespace, left_out: list[str]) 
         yield one
     if not found:
         raise VaclipError(
-            f"'{source.name}' holds no gaze that is known: Tobii Pro Lab, Pupil Labs, EyeLink ASC, "
-            "or a table with columns of time, x and y; name these with --time-column, --x-column, "
-            "--y-column"
+            f"'{source.name}' holds no gaze that is known: Tobii, Pupil Labs, EyeLink ASC, "
+            "Gazepoint, SMI, iMotions, or a table with columns of time, x and y; name these with "
+            "--time-column, --x-column, --y-column"
         )
 
 
@@ -126,9 +128,12 @@ def _table_file(
 ) -> _File | None:
     if options.format in (None, "pupil") and is_events(table):
         return _File(table.name, path, "events", text, table)
+    table = as_pro_lab(table) or table
+    vendor = vendor_of(table)
     tests = {
         "tobii": is_tobii(table),
         "pupil": layout(table) is not None,
+        **{name: name == vendor for name in VENDORS},
         "table": is_plain(table, options),
     }
     kind = options.format or next((kind for kind, fits in tests.items() if fits), None)
@@ -199,7 +204,8 @@ def _presentations(
         return read_tobii(file.table, options, dropped)
     if found := layout(file.table) if file.kind == "pupil" else None:
         return read_pupil(file.table, found, events, options)
-    return read_plain(file.table, options, dropped)
+    table = VENDORS[file.kind](file.table, options) if file.kind in VENDORS else file.table
+    return read_plain(table, options, dropped)
 
 
 def _check_people(name: str, shown: Sequence[Presentation], options: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ from vaclip.importers.gaze.columns import SECONDS
 from vaclip.importers.gaze.fixations import UNITS
 from vaclip.importers.gaze.screen import Rect, Setup
 
-FORMATS = ("tobii", "pupil", "eyelink", "table")
+FORMATS = ("tobii", "pupil", "eyelink", "gazepoint", "smi", "imotions", "table")
 _NUMBER = r"\d+(?:\.\d+)?"
 
 

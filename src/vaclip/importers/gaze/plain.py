@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vaclip.errors import VaclipError
 from vaclip.importers.gaze.clock import FIRST, start_number
 from vaclip.importers.gaze.columns import Cells, Column, GazeTable
-from vaclip.importers.gaze.fixations import MOST_PRESENTATIONS, Presentation, Rows, told
+from vaclip.importers.gaze.fixations import MOST_PRESENTATIONS, UNITS, Presentation, Rows, told
 
 TIME = ("time", "timestamp", "t", "start", "start time", "start timestamp", "begin", "onset")
 X = ("x", "gaze x", "fixation x", "gaze point x", "fixation point x", "x position")
@@ -26,7 +26,10 @@ WHO = ("participant", "annotator", "reader", "subject", "observer", "participant
 VALID = ("valid", "is valid", "validity")
 CONFIDENCE = ("confidence",)
 EYE = ("eye",)
-_VALID_WORDS = ("true", "1", "valid", "yes")
+_VALID_WORDS = (
+    "true", "1", "valid", "yes",
+    "fixation", "visual intake", "saccade", "smooth pursuit",  # SMI's categories, without blinks
+)  # fmt: skip
 _BACK_S = 1.0  # when time jumps back by more, the video was shown again
 
 
@@ -123,7 +126,7 @@ def _required(table: GazeTable, title: str | None, names: tuple[str, ...], what:
 
 
 def _unit(table: GazeTable, x: Column, options: argparse.Namespace) -> str:
-    unit = options.position_unit
+    unit = options.position_unit or (x.unit if x.unit in UNITS else None)
     if unit is None or (x.unit == "norm") > unit.endswith("fraction"):
         raise VaclipError(
             f"{table.name}: what does '{x.title}' count? Say --position-unit: video or screen for "
