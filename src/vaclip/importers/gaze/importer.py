@@ -142,7 +142,8 @@ def _table_file(
 
 def _chosen(files: Sequence[_File], options: argparse.Namespace) -> tuple[list[_File], list[str]]:
     """Returns the files to read, and lines about files of samples beside ones of fixations."""
-    chosen, dropped = [], []
+    files, dropped = _without_scene(files, options)
+    chosen = []
     has: dict[Path, set[bool]] = {}
     for file in files:
         if file.kind == "pupil":
@@ -162,6 +163,23 @@ def _chosen(files: Sequence[_File], options: argparse.Namespace) -> tuple[list[_
     if not chosen:
         raise VaclipError("these files hold events, but no gaze: name the files of gaze too")
     return chosen, dropped
+
+
+def _without_scene(
+    files: Sequence[_File], options: argparse.Namespace
+) -> tuple[list[_File], list[str]]:
+    """Leaves out Pupil Labs' files of the scene camera's picture beside ones of a surface."""
+    pupil = {
+        file.path: found.surface
+        for file in files
+        if file.kind == "pupil" and file.table and (found := layout(file.table))
+    }
+    if options.position_unit is not None or not any(pupil.values()):
+        return list(files), []
+    scene = [file for file in files if not pupil.get(file.path, True)]
+    return [file for file in files if file not in scene], [
+        f"{file.name}: not read, because other files have the gaze on a surface" for file in scene
+    ]
 
 
 def _surface(path: Path) -> Path:
