@@ -96,5 +96,11 @@ GAZEPOINT_SAMPLES = Form("gaze/gazepoint_samples.csv", _WALK, (*_SCREEN, "--star
 SMI_EVENTS = Form("gaze/smi_events.txt", _WALK, _SCREEN)
 SMI_SAMPLES = Form("gaze/smi_samples.txt", _WALK, (*_SCREEN, "--start", "first"))
 IMOTIONS = Form("gaze/imotions.csv", _WALK, (*_SCREEN, "--start", "first", "--eye", "left"))
+REFLACX = Form(
+    "gaze/reflacx_fixations.csv",
+    _WALK,
+    ("--time-unit", "s", "--position-unit", "video", "--video", "walk.mp4", "--annotator", "r"),
+)
+EYEGAZE = Form("gaze/eyegaze_fixations.csv", _WALK, ("--start", "10", "--annotator", "r"))
 REFUSED = (SEVERAL_PAGES, NO_KEYPOINTS, HEAD_REFERENCED)
 READ = tuple(f for f in vars().values() if isinstance(f, Form) and f not in REFUSED)

@@ -164,6 +164,8 @@ def test_a_look_of_eyelink(copy, form, look):
         (forms.GAZEPOINT_SAMPLES, (0, 0.2, 320, 180), "marked as invalid"),
         (forms.SMI_EVENTS, (0.1, 0.3, 320, 180), "no time, or no gaze"),
         (forms.SMI_SAMPLES, (0, 0.2, 320, 180), "marked as invalid"),  # a blink at 0, 0
+        (forms.REFLACX, (0.5, 1.25, 320, 180), "off the picture"),
+        (forms.EYEGAZE, (0.25, 0.75, 320, 180), "marked as invalid"),
     ],
 )
 def test_a_look_of_other_trackers(copy, form, look, left_out):

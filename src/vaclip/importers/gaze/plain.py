@@ -16,11 +16,14 @@ from vaclip.importers.gaze.clock import FIRST, start_number
 from vaclip.importers.gaze.columns import Cells, Column, GazeTable
 from vaclip.importers.gaze.fixations import MOST_PRESENTATIONS, UNITS, Presentation, Rows, told
 
-TIME = ("time", "timestamp", "t", "start", "start time", "start timestamp", "begin", "onset")
+TIME = (
+    "time", "timestamp", "t", "start", "start time", "start timestamp", "begin", "onset",
+    "timestamp start fixation",  # REFLACX, like the end below
+)  # fmt: skip
 X = ("x", "gaze x", "fixation x", "gaze point x", "fixation point x", "x position")
 Y = ("y", "gaze y", "fixation y", "gaze point y", "fixation point y", "y position")
 DURATION = ("duration", "fixation duration", "dur")
-END = ("end", "end time", "end timestamp", "stop", "offset")
+END = ("end", "end time", "end timestamp", "stop", "offset", "timestamp end fixation")
 VIDEO = ("video", "clip", "clip id", "media", "stimulus", "file", "video name")
 WHO = ("participant", "annotator", "reader", "subject", "observer", "participant name")
 VALID = ("valid", "is valid", "validity")

@@ -3,7 +3,9 @@
 - Gazepoint Analysis: ``User 0_all_gaze.csv`` with a sample a row, ``User 0_fixations.csv`` with a
   fixation a row, told by ``FPOGID``. ``FPOGX`` and ``FPOGY`` are fractions of the screen from its
   upper left corner, ``TIME``, ``FPOGS`` (begin) and ``FPOGD`` (duration) seconds, ``FPOGV`` is 1
-  where there is a fixation (*Gazepoint API*, "FPOG").
+  where there is a fixation (*Gazepoint API*, "FPOG"). The published EyeGaze data set (Karargyris
+  et al., Scientific Data 8:92, Table 2) adds the picture (``DICOM_ID``) and the place in its
+  pixels (``X_ORIGINAL``).
 - SMI BeGaze: raw data (``RecordingTime [ms]``, ``Point of Regard Right X [px]``, ``Category
   Right``) and event statistics (``Event Start Trial Time [ms]``, ``Fixation Position X [px]``, of
   newer versions ``Visual Intake Position X [px]``); pixels of the stimulus screen, ``-`` for none.
@@ -43,7 +45,7 @@ def vendor_of(table: GazeTable) -> str | None:
 def _gazepoint(table: GazeTable, options: argparse.Namespace) -> GazeTable:
     """A row is a fixation where each has its own ``FPOGID``, else a sample."""
     _check_start(table, options)
-    identity, media = table.find("fpogid"), table.find("media name", "media id")
+    identity, media = table.find("fpogid"), table.find("dicom id", "media name", "media id")
     texts = table.read(identity, media)
     keys = list(zip(texts.texts(media), texts.texts(identity), strict=True))
     begin, lasts = table.find("fpogs"), table.find("fpogd")
@@ -51,12 +53,12 @@ def _gazepoint(table: GazeTable, options: argparse.Namespace) -> GazeTable:
         clock = {"fpogs": ("time", "s"), "fpogd": ("duration", "s")}
     else:
         clock = {"time": ("time", "s")}
-    return _renamed(
-        table,
-        clock
-        | {"fpogx": ("x", "screen-fraction"), "fpogy": ("y", "screen-fraction")}
-        | {"fpogv": ("valid", ""), "media name": ("video", ""), "user": ("participant", "")},
-    )
+    place = {"fpogx": ("x", "screen-fraction"), "fpogy": ("y", "screen-fraction")}
+    video = {"media name": ("video", ""), "user": ("participant", "")}
+    if table.find("x original") and table.find("dicom id"):
+        place = {"x original": ("x", "video"), "y original": ("y", "video")}
+        video = {"dicom id": ("video", "")}
+    return _renamed(table, clock | place | video | {"fpogv": ("valid", "")})
 
 
 def _smi(table: GazeTable, options: argparse.Namespace) -> GazeTable:
