@@ -102,5 +102,14 @@ REFLACX = Form(
     ("--time-unit", "s", "--position-unit", "video", "--video", "walk.mp4", "--annotator", "r"),
 )
 EYEGAZE = Form("gaze/eyegaze_fixations.csv", _WALK, ("--start", "10", "--annotator", "r"))
+_AREAS = [
+    word for name in ("left - knee", "knee", "hip") for word in ("--region", f"{name}=0,0,1,1")
+]
+AOI_HITS = Form("gaze/aoi_hits.tsv", _WALK, ("--aoi", *_AREAS))
+AOI_FIXATIONS = Form(
+    "gaze/aoi_fixations.csv",
+    _WALK,
+    ("--aoi", "--video", "walk.mp4", "--annotator", "eve", *_AREAS),
+)
 REFUSED = (SEVERAL_PAGES, NO_KEYPOINTS, HEAD_REFERENCED)
 READ = tuple(f for f in vars().values() if isinstance(f, Form) and f not in REFUSED)

@@ -192,3 +192,18 @@ def test_imotions_behind_its_lines_of_facts(copy):
 def test_what_other_trackers_do_not_say_must_be_said(copy, form, flags, message):
     with pytest.raises(VaclipError, match=message):
         forms.Form(form.file, form.videos, flags).read(copy(form))
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        # The rows name the medium, so that an area may hold " - "; saccades count for nothing.
+        (forms.AOI_HITS, [("P01", "left - knee"), ("P01", "hip"), ("P02", "hip")]),
+        (forms.AOI_FIXATIONS, [("eve", "knee"), ("eve", "hip")]),
+    ],
+)
+def test_areas_become_regions(copy, form, said):
+    export = form.read(copy(form))
+    assert [(one.annotator, one.content) for one in export.annotations] == said
+    assert {(one.video, one.kind) for one in export.annotations} == {("walk.mp4", "region")}
+    assert "when areas were looked at, as regions have no times" in export.dropped[0]

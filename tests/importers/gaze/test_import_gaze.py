@@ -981,3 +981,24 @@ def test_gaze_of_the_case_follows_the_square(tmp_path):
     plan = plan_import(tmp_path / "study", [read_clips(options.clips, options), export],
                        import_rules(options))  # fmt: skip
     assert plan.counts["annotations of kind gaze"] == 6
+
+
+def test_areas_of_tobii_studio_and_of_wearers(gaze):
+    studio = (
+        "ParticipantName\tRecordingTimestamp\tMediaName\tGazePointX (MCSpx)\tAOI[Hip]Hit\n"
+        "P1\t1\ta.mkv\t3\t1\nP1\t2\tb.mkv\t3\t0\nP1\t3\tb.mkv\t3\t-1\n"
+    )
+    (one,) = gaze({"studio.tsv": studio}, "--aoi").annotations
+    assert (one.video, one.annotator, one.content, one.kind) == ("a.mkv", "P1", "Hip", "region")
+    files = {
+        "aoi_fixations.csv": "aoi id,aoi name,recording id,fixation id\nx,knee,r1,1\nx,knee,r2,1\n",
+        "sections.csv": SECTIONS,
+    }
+    export = gaze(files, "--aoi", "--video", "a.mkv")
+    assert [(one.annotator, one.content) for one in export.annotations] == [
+        ("eve", "knee"), ("bob", "knee"),
+    ]  # fmt: skip
+    with pytest.raises(VaclipError, match="does not say which video was shown: say --video NAME"):
+        gaze(files, "--aoi")
+    with pytest.raises(VaclipError, match=r"nobody looked at an area .* columns 'AOI hit \[...\]'"):
+        gaze({"gaze.csv": CLOUD_GAZE}, "--aoi", "--video", "a", sources=("gaze.csv",))

@@ -14,6 +14,7 @@ import numpy as np
 
 from vaclip.errors import VaclipError
 from vaclip.importers.base import Export, Importer, NewAnnotation
+from vaclip.importers.gaze.aoi import read_areas
 from vaclip.importers.gaze.columns import GazeTable, excel_table, gaze_table
 from vaclip.importers.gaze.eyelink import is_eyelink, read_eyelink
 from vaclip.importers.gaze.fixations import Fixations, Presentation, both_eyes, merged, told
@@ -41,6 +42,8 @@ class GazeImporter(Importer):
         add_gaze_options(parser)
 
     def read(self, sources: Sequence[Path], options: argparse.Namespace) -> Export:
+        if options.aoi:
+            return read_areas(sources, _SUFFIXES, options)
         setup = gaze_setup(options)
         videos = VideoSizes(options)
         left_out: list[str] = []
