@@ -1,10 +1,11 @@
-"""One HDF5 file of two tracks, one CSV file; both end before the video does."""
+"""An analysis HDF5 of two tracks, a CSV, both shorter than the video; a project of people."""
 
 from pathlib import Path
 
 import h5py
 import numpy as np
 from cases import HIPS, Case, Video
+from slp_files import write_slp
 
 
 def prepare(folder: Path) -> None:
@@ -26,12 +27,24 @@ def prepare(folder: Path) -> None:
             ("tracking_scores", scores[:, 0]),
         ):  # fmt: skip
             file.create_dataset(name, data=values, compression="gzip", compression_opts=9)
+    rows = [
+        (0, frame, [{"points": [(x + 3, 30, 0.9), (x, 26, 0.8), (x - 3, 30, 0.9)], "track": 0}])
+        for frame, x in ((0, 6), (1, 23), (3, 58))
+    ]
+    by_hand = {"points": [(43, 30), (40, 26), (37, 30)], "track": 0}
+    rows.insert(2, (0, 2, [{"points": [(9, 9, 0.9)] * 3}, by_hand | {"corrects": 2}]))
+    video = {"type": "MediaVideo", "filename": "C:/gait/videos/walk_03.mkv"}
+    write_slp(folder / "exports" / "gait.slp", rows, (video,), ("track_0",))
 
 
 CASE = Case(
     kind="sleap",
     sources=("exports",),
-    videos={"walk_01.mkv": Video(frames=20), "walk_02.mkv": Video(frames=12)},
+    videos={
+        "walk_01.mkv": Video(frames=20),
+        "walk_02.mkv": Video(frames=12),
+        "walk_03.mkv": Video(frames=4),
+    },
     flags=("--clips", "{folder}/clips.csv"),
     then=HIPS,
     golden=("walk_01", "reader", 5),

@@ -102,5 +102,27 @@ START_EVENT = Form(
 NAME_WITH_BLANK = Form("gaze/name_with_blank.asc", {"walk 01.mp4": Video(**_GAZE)})
 RESIZED_VIDEO = Form("gaze/resized_video.asc", {"walk_02.mp4": Video(**_GAZE)})
 HEAD_REFERENCED = Form("gaze/head_referenced.asc", RESIZED_VIDEO.videos)
+TOBII_STUDIO = Form("gaze/tobii_studio.tsv", _WALK)
+_SCREEN = ("--video-rect", "screen", "--screen", "1920x1080", "--annotator", "reader")
+GAZEPOINT_FIXATIONS = Form("gaze/gazepoint_fixations.csv", _WALK, (*_SCREEN, "--start", "0"))
+GAZEPOINT_SAMPLES = Form("gaze/gazepoint_samples.csv", _WALK, (*_SCREEN, "--start", "first"))
+SMI_EVENTS = Form("gaze/smi_events.txt", _WALK, _SCREEN)
+SMI_SAMPLES = Form("gaze/smi_samples.txt", _WALK, (*_SCREEN, "--start", "first"))
+IMOTIONS = Form("gaze/imotions.csv", _WALK, (*_SCREEN, "--start", "first", "--eye", "left"))
+REFLACX = Form(
+    "gaze/reflacx_fixations.csv",
+    _WALK,
+    ("--time-unit", "s", "--position-unit", "video", "--video", "walk.mp4", "--annotator", "r"),
+)
+EYEGAZE = Form("gaze/eyegaze_fixations.csv", _WALK, ("--start", "10", "--annotator", "r"))
+_AREAS = [
+    word for name in ("left - knee", "knee", "hip") for word in ("--region", f"{name}=0,0,1,1")
+]
+AOI_HITS = Form("gaze/aoi_hits.tsv", _WALK, ("--aoi", *_AREAS))
+AOI_FIXATIONS = Form(
+    "gaze/aoi_fixations.csv",
+    _WALK,
+    ("--aoi", "--video", "walk.mp4", "--annotator", "eve", *_AREAS),
+)
 REFUSED = (SEVERAL_PAGES, NO_KEYPOINTS, HEAD_REFERENCED)
 READ = tuple(f for f in vars().values() if isinstance(f, Form) and f not in REFUSED)

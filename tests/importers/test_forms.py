@@ -220,3 +220,57 @@ def test_where_no_row_names_a_medium(copy):
 )
 def test_a_look_of_eyelink(copy, form, look):
     assert fixations(form.read(copy(form))) == [look]
+
+
+@pytest.mark.parametrize(
+    ("form", "look", "left_out"),
+    [
+        # The event at 1000 ms is the first frame; a saccade follows at 1300.
+        (forms.TOBII_STUDIO, (0, 0.3, 320, 180), "marked as invalid"),
+        (forms.GAZEPOINT_FIXATIONS, (0.1, 0.5, 320, 180), "marked as invalid"),
+        (forms.GAZEPOINT_SAMPLES, (0, 0.2, 320, 180), "marked as invalid"),
+        (forms.SMI_EVENTS, (0.1, 0.3, 320, 180), "no time, or no gaze"),
+        (forms.SMI_SAMPLES, (0, 0.2, 320, 180), "marked as invalid"),  # a blink at 0, 0
+        (forms.REFLACX, (0.5, 1.25, 320, 180), "off the picture"),
+        (forms.EYEGAZE, (0.25, 0.75, 320, 180), "marked as invalid"),
+    ],
+)
+def test_a_look_of_other_trackers(copy, form, look, left_out):
+    export = form.read(copy(form))
+    assert fixations(export) == [look]
+    assert any(left_out in line for line in export.dropped)
+
+
+def test_imotions_behind_its_lines_of_facts(copy):
+    """A row of another sensor at 2050 ms has no gaze, and -1, -1 at 2200 is none."""
+    export = forms.IMOTIONS.read(copy(forms.IMOTIONS))
+    assert fixations(export) == [(0, 0.05, 320, 180), (0.1, 0.2, 320, 180)]
+    assert any("1 of 4 rows (25.0 %): off the picture" in line for line in export.dropped)
+
+
+@pytest.mark.parametrize(
+    ("form", "flags", "message"),
+    [
+        (forms.GAZEPOINT_SAMPLES, (), "its clock is the recording's: say --start first"),
+        (forms.SMI_SAMPLES, (), "its clock is the recording's: say --start first"),
+        (forms.IMOTIONS, ("--start", "first"), "has columns of each eye: say --eye left or"),
+    ],
+)
+def test_what_other_trackers_do_not_say_must_be_said(copy, form, flags, message):
+    with pytest.raises(VaclipError, match=message):
+        forms.Form(form.file, form.videos, flags).read(copy(form))
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        # The rows name the medium, so that an area may hold " - "; saccades count for nothing.
+        (forms.AOI_HITS, [("P01", "left - knee"), ("P01", "hip"), ("P02", "hip")]),
+        (forms.AOI_FIXATIONS, [("eve", "knee"), ("eve", "hip")]),
+    ],
+)
+def test_areas_become_regions(copy, form, said):
+    export = form.read(copy(form))
+    assert [(one.annotator, one.content) for one in export.annotations] == said
+    assert {(one.video, one.kind) for one in export.annotations} == {("walk.mp4", "region")}
+    assert "when areas were looked at, as regions have no times" in export.dropped[0]

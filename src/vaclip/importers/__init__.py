@@ -17,6 +17,7 @@ IMPORTERS = Registry(
         "dlc": "vaclip.importers.poses.dlc:DLCImporter",
         "gaze": "vaclip.importers.gaze.importer:GazeImporter",
         "label_studio": "vaclip.importers.drawings.label_studio:LabelStudioImporter",
+        "mediapipe": "vaclip.importers.poses.mediapipe:MediaPipeImporter",
         "mmpose": "vaclip.importers.poses.mmpose:MMPoseImporter",
         "openpose": "vaclip.importers.poses.openpose:OpenPoseImporter",
         "regions": "vaclip.importers.tables.regions:RegionsImporter",

@@ -103,15 +103,3 @@ def _picture(row: dict[str, Any], titles: dict[int | str, str], where: str) -> P
     if video is None:
         video = str(path.parent / match["video"] if match and match["video"] else path.parent)
     return Picture(video, frame_number(number, where), size)
-
-
-def first_number(pictures: dict[int | str, Picture], stated: int | None, name: str) -> int:
-    """Returns what the first frame of a video is numbered, ``stated`` if the user says it."""
-    if stated is not None:
-        return stated
-    if min(picture.number for picture in pictures.values()) > 0:
-        raise VaclipError(
-            f"{name}: no picture is numbered 0; say --first-frame 1 where the first picture of a "
-            "video has the number 1 (as FFmpeg writes them), otherwise --first-frame 0"
-        )
-    return 0

@@ -807,6 +807,39 @@ def test_fixations_of_the_marker_mapper(gaze):
         gaze(files, *flags, "--annotator", "x")
 
 
+def test_sections_alone_are_enough_for_the_marker_mapper(gaze):
+    """The section of r1 begins and ends with events; beside events.csv they count once."""
+    sections = (
+        "section id,recording id,wearer name,section start time [ns],section end time [ns],"
+        "start event name,end event name\n"
+        "s1,r1,eve,1700000000000000000,1700000000250000000,play,stop\n"
+        "s2,r2,bob,1800000000000000000,1800000009000000000,play,stop\n"
+    )
+    flags = ("--video", "a", "--video-rect", "screen", "--start-event", "play")
+    files = {"fixations.csv": CLOUD_FIXATIONS, "sections.csv": sections}
+    for more in ({}, {"events.csv": EVENTS.rpartition("r2,19")[0]}):
+        export = gaze(files | more, *flags)
+        assert [one.annotator for one in export.annotations] == ["eve", "bob"]
+        assert fixations(export).tolist() == [pytest.approx([0.1, 0.3, 16, 36], abs=1e-6)]
+    export = gaze(files, *flags, "--end-event", "stop")
+    assert fixations(export).tolist() == [pytest.approx([0.1, 0.25, 16, 36], abs=1e-6)]
+
+
+def test_gaze_on_a_surface_goes_before_that_of_the_scene_camera(gaze):
+    """As in an export of Pupil Player: the scene's files lie one folder above the surface's."""
+    files = {
+        "x/gaze_positions.csv": "gaze_timestamp,norm_pos_x,norm_pos_y\n50.1,0.5,0.5\n",
+        "x/annotations.csv": ANNOTATIONS,
+        "x/surfaces/fixations_on_surface_s.csv": CORE_FIXATIONS,
+    }
+    flags = ("--video", "a", "--annotator", "e", "--start-event", "play")
+    export = gaze(files, *flags, "--video-rect", "screen", sources=("x",))
+    assert len(export.annotations) == 1
+    assert export.annotations[0].where == "surfaces/fixations_on_surface_s.csv"
+    left_out = "gaze_positions.csv: not read, because other files have the gaze on a surface"
+    assert left_out in export.dropped
+
+
 CLOUD_GAZE = """\
 section id,recording id,timestamp [ns],gaze x [px],gaze y [px],worn,fixation id,blink id
 s1,r1,1700000000000000000,10,20,1.0,,
@@ -948,3 +981,24 @@ def test_gaze_of_the_case_follows_the_square(tmp_path):
     plan = plan_import(tmp_path / "study", [read_clips(options.clips, options), export],
                        import_rules(options))  # fmt: skip
     assert plan.counts["annotations of kind gaze"] == 6
+
+
+def test_areas_of_tobii_studio_and_of_wearers(gaze):
+    studio = (
+        "ParticipantName\tRecordingTimestamp\tMediaName\tGazePointX (MCSpx)\tAOI[Hip]Hit\n"
+        "P1\t1\ta.mkv\t3\t1\nP1\t2\tb.mkv\t3\t0\nP1\t3\tb.mkv\t3\t-1\n"
+    )
+    (one,) = gaze({"studio.tsv": studio}, "--aoi").annotations
+    assert (one.video, one.annotator, one.content, one.kind) == ("a.mkv", "P1", "Hip", "region")
+    files = {
+        "aoi_fixations.csv": "aoi id,aoi name,recording id,fixation id\nx,knee,r1,1\nx,knee,r2,1\n",
+        "sections.csv": SECTIONS,
+    }
+    export = gaze(files, "--aoi", "--video", "a.mkv")
+    assert [(one.annotator, one.content) for one in export.annotations] == [
+        ("eve", "knee"), ("bob", "knee"),
+    ]  # fmt: skip
+    with pytest.raises(VaclipError, match="does not say which video was shown: say --video NAME"):
+        gaze(files, "--aoi")
+    with pytest.raises(VaclipError, match=r"nobody looked at an area .* columns 'AOI hit \[...\]'"):
+        gaze({"gaze.csv": CLOUD_GAZE}, "--aoi", "--video", "a", sources=("gaze.csv",))

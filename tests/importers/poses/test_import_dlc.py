@@ -144,9 +144,7 @@ def test_what_is_wrong_is_named(read, old, new, message):
         read(SINGLE.replace(old, new))
 
 
-def test_individuals_with_different_body_parts_and_hdf5_are_refused(read):
+def test_individuals_with_different_body_parts_are_refused(read):
     text = table_of(["hip", "knee"], ["ann", "bob"]).replace("hip,hip,hip", "toe,toe,toe", 1)
     with pytest.raises(VaclipError, match="the individuals have different body parts"):
         read(text)
-    with pytest.raises(VaclipError, match=r"x\.h5: save the predictions as CSV.*save_as_csv=True"):
-        read("", name="x.h5")

@@ -11,7 +11,7 @@ import pytest
 from vaclip.commands.imports import import_parser
 from vaclip.errors import VaclipError
 from vaclip.importers import IMPORTERS
-from vaclip.importers.poses import read_hdf5, sleap
+from vaclip.importers.poses import hdf5, read_hdf5
 
 CSV = (
     "track,frame_idx,instance.score,hip.x,hip.y,hip.score,knee.x,knee.y,knee.score\n"
@@ -215,15 +215,15 @@ class TestHdf5:
         def instead(command, **more):
             return run([sys.executable, "-c", code], **more)
 
-        monkeypatch.setattr(sleap.subprocess, "run", instead)
-        monkeypatch.setattr(sleap, "_SECONDS", 1)
+        monkeypatch.setattr(hdf5.subprocess, "run", instead)
+        monkeypatch.setattr(hdf5, "_SECONDS", 1)
         write()
         with pytest.raises(VaclipError, match=message):
             read("x.analysis.h5")
 
     def test_without_h5py_it_says_what_to_install(self, read, write, monkeypatch):
         write()
-        monkeypatch.setattr(sleap, "find_spec", lambda name: None)
+        monkeypatch.setattr(hdf5, "find_spec", lambda name: None)
         with pytest.raises(VaclipError, match=r"pip install 'vaclip\[hdf5\]'"):
             read("x.analysis.h5")
 
@@ -232,10 +232,4 @@ class TestHdf5:
         with h5py.File(path, "r+") as file:
             file.create_dataset("tracks", data=np.zeros((2, 2, 2, 3)), compression="lzf")
         with pytest.raises(ValueError, match="packed in an unusual way"):
-            read_hdf5.read(path.read_bytes())
-
-
-def test_projects_are_refused(read, tmp_path):
-    (tmp_path / "gait.slp").touch()
-    with pytest.raises(VaclipError, match="is a project: in SLEAP choose File > Export Analysis"):
-        read("gait.slp")
+            read_hdf5.read(path.read_bytes(), "sleap")

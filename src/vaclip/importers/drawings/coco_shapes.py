@@ -21,14 +21,13 @@ from vaclip.importers.coco_pictures import (
     coco_key,
     coco_pictures,
     coco_rows,
-    first_number,
 )
 from vaclip.importers.drawings.brush import mask_key
 from vaclip.importers.drawings.coco_rle import decode_rle
 from vaclip.importers.drawings.common import UNMATCHED, add_label_option, check_labels
 from vaclip.importers.drawings.picture_shapes import PictureShapes
 from vaclip.importers.drawings.single_frames import SingleFrames, add_single_frame_options
-from vaclip.importers.poses.people import frame_number, number_array
+from vaclip.importers.poses.people import first_frame, frame_number, number_array
 from vaclip.importers.reading import SourceFile, parse_json, source_files
 from vaclip.importers.video_sizes import VideoSizes
 from vaclip.maps.shapes import Key, Points
@@ -122,7 +121,8 @@ class _Reader:
             raise VaclipError(f"{name}: --video names one video, but these are {len(videos)}")
         if not video and "." in videos:
             raise VaclipError(f"{name}: pictures do not name their video; say --video NAME")
-        first = first_number(pictures, self.options.first_frame, name)
+        lowest = min(picture.number for picture in pictures.values())
+        first = first_frame(lowest, self.options.first_frame, name)
         places: dict[int | str, tuple[str, int]] = {}
         taken: set[tuple[str, int]] = set()
         for key, picture in pictures.items():

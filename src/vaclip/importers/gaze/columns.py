@@ -157,12 +157,14 @@ class GazeTable:
 def gaze_table(content: str, name: str, text: Callable[[], str]) -> GazeTable | None:
     """Returns a table; None where the first line is no header of at least two columns.
 
+    Lines before the header that begin with ``#``, which iMotions writes, are skipped.
+
     Args:
-        content: The file, or its first line.
+        content: The file, or its first lines.
         name: What to call it.
         text: Reads it again, so that not all files are held in memory.
     """
-    first = content.partition("\n")[0].rstrip("\r")
+    first, skipped = _header(content)
     separator = max(_SEPARATORS, key=first.count)
     try:
         titles = next(csv.reader([first], delimiter=separator, strict=True), [])
@@ -172,9 +174,20 @@ def gaze_table(content: str, name: str, text: Callable[[], str]) -> GazeTable | 
         return None
 
     def load(indices: list[int]) -> pd.DataFrame:
-        return _frame(text().partition("\n")[2], separator, len(titles), indices, name)
+        body = text().split("\n", skipped + 1)
+        rest = body[-1] if len(body) > skipped + 1 else ""
+        return _frame(rest, separator, len(titles), indices, name)
 
     return GazeTable(name, _columns(titles), load)
+
+
+def _header(content: str) -> tuple[str, int]:
+    """Returns the line of the header, and how many stand before it."""
+    skipped = begin = 0
+    while content.startswith(("#", '"#'), begin) and (end := content.find("\n", begin)) >= 0:
+        skipped, begin = skipped + 1, end + 1
+    end = content.find("\n", begin)
+    return content[begin : end if end >= 0 else len(content)].rstrip("\r"), skipped
 
 
 def _frame(body: str, separator: str, count: int, indices: list[int], name: str) -> pd.DataFrame:

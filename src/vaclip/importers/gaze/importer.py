@@ -14,6 +14,7 @@ import numpy as np
 
 from vaclip.errors import VaclipError
 from vaclip.importers.base import Export, Importer, NewAnnotation
+from vaclip.importers.gaze.aoi import read_areas
 from vaclip.importers.gaze.columns import GazeTable, excel_table, gaze_table
 from vaclip.importers.gaze.eyelink import is_eyelink, read_eyelink
 from vaclip.importers.gaze.fixations import Fixations, Presentation, both_eyes, merged, told
@@ -22,6 +23,8 @@ from vaclip.importers.gaze.plain import is_plain, read_plain
 from vaclip.importers.gaze.pupil import PupilEvents, is_events, layout, read_events, read_pupil
 from vaclip.importers.gaze.screen import Setup, in_picture
 from vaclip.importers.gaze.tobii import is_tobii, read_tobii
+from vaclip.importers.gaze.tobii_studio import as_pro_lab
+from vaclip.importers.gaze.vendors import VENDORS, vendor_of
 from vaclip.importers.reading import SourceFile, decode_text, source_files
 from vaclip.importers.video_sizes import VideoSizes
 from vaclip.maps.gaze import MOST_FIXATIONS, Gaze, gaze_json, parse_gaze
@@ -33,12 +36,14 @@ _EXCEL = (".xlsx", ".xlsm")
 class GazeImporter(Importer):
     """Reads exports of eye trackers."""
 
-    summary = "gaze: Tobii Pro Lab, Pupil Labs, EyeLink ASC, or a plain table"
+    summary = "gaze: Tobii, Pupil Labs, EyeLink ASC, Gazepoint, SMI, iMotions, or a plain table"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         add_gaze_options(parser)
 
     def read(self, sources: Sequence[Path], options: argparse.Namespace) -> Export:
+        if options.aoi:
+            return read_areas(sources, _SUFFIXES, options)
         setup = gaze_setup(options)
         videos = VideoSizes(options)
         left_out: list[str] = []
@@ -100,9 +105,9 @@ def _recognised(source: Path, options: argparse.Namespace, left_out: list[str]) 
         yield one
     if not found:
         raise VaclipError(
-            f"'{source.name}' holds no gaze that is known: Tobii Pro Lab, Pupil Labs, EyeLink ASC, "
-            "or a table with columns of time, x and y; name these with --time-column, --x-column, "
-            "--y-column"
+            f"'{source.name}' holds no gaze that is known: Tobii, Pupil Labs, EyeLink ASC, "
+            "Gazepoint, SMI, iMotions, or a table with columns of time, x and y; name these with "
+            "--time-column, --x-column, --y-column"
         )
 
 
@@ -126,9 +131,12 @@ def _table_file(
 ) -> _File | None:
     if options.format in (None, "pupil") and is_events(table):
         return _File(table.name, path, "events", text, table)
+    table = as_pro_lab(table) or table
+    vendor = vendor_of(table)
     tests = {
         "tobii": is_tobii(table),
         "pupil": layout(table) is not None,
+        **{name: name == vendor for name in VENDORS},
         "table": is_plain(table, options),
     }
     kind = options.format or next((kind for kind, fits in tests.items() if fits), None)
@@ -137,7 +145,8 @@ def _table_file(
 
 def _chosen(files: Sequence[_File], options: argparse.Namespace) -> tuple[list[_File], list[str]]:
     """Returns the files to read, and lines about files of samples beside ones of fixations."""
-    chosen, dropped = [], []
+    files, dropped = _without_scene(files, options)
+    chosen = []
     has: dict[Path, set[bool]] = {}
     for file in files:
         if file.kind == "pupil":
@@ -157,6 +166,23 @@ def _chosen(files: Sequence[_File], options: argparse.Namespace) -> tuple[list[_
     if not chosen:
         raise VaclipError("these files hold events, but no gaze: name the files of gaze too")
     return chosen, dropped
+
+
+def _without_scene(
+    files: Sequence[_File], options: argparse.Namespace
+) -> tuple[list[_File], list[str]]:
+    """Leaves out Pupil Labs' files of the scene camera's picture beside ones of a surface."""
+    pupil = {
+        file.path: found.surface
+        for file in files
+        if file.kind == "pupil" and file.table and (found := layout(file.table))
+    }
+    if options.position_unit is not None or not any(pupil.values()):
+        return list(files), []
+    scene = [file for file in files if not pupil.get(file.path, True)]
+    return [file for file in files if file not in scene], [
+        f"{file.name}: not read, because other files have the gaze on a surface" for file in scene
+    ]
 
 
 def _surface(path: Path) -> Path:
@@ -199,7 +225,8 @@ def _presentations(
         return read_tobii(file.table, options, dropped)
     if found := layout(file.table) if file.kind == "pupil" else None:
         return read_pupil(file.table, found, events, options)
-    return read_plain(file.table, options, dropped)
+    table = VENDORS[file.kind](file.table, options) if file.kind in VENDORS else file.table
+    return read_plain(table, options, dropped)
 
 
 def _check_people(name: str, shown: Sequence[Presentation], options: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ from vaclip.importers.gaze.columns import SECONDS
 from vaclip.importers.gaze.fixations import UNITS
 from vaclip.importers.gaze.screen import Rect, Setup
 
-FORMATS = ("tobii", "pupil", "eyelink", "table")
+FORMATS = ("tobii", "pupil", "eyelink", "gazepoint", "smi", "imotions", "table")
 _NUMBER = r"\d+(?:\.\d+)?"
 
 
@@ -19,6 +19,7 @@ def add_gaze_options(parser: argparse.ArgumentParser) -> None:
     """Adds the flags that only gaze has."""
     what = parser.add_argument_group("what the files are").add_argument
     what("--format", choices=FORMATS, help="of all files (default: told by their content)")
+    what("--aoi", action="store_true", help="regions that were looked at, instead of gaze")
     what("--from", dest="source", choices=("auto", "fixations", "samples"), default="auto",
          help="default: fixations where there are some")  # fmt: skip
     what("--eye", choices=("both", "left", "right"), default="both", help="both are averaged")

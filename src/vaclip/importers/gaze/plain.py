@@ -14,19 +14,25 @@ from numpy.typing import NDArray
 from vaclip.errors import VaclipError
 from vaclip.importers.gaze.clock import FIRST, start_number
 from vaclip.importers.gaze.columns import Cells, Column, GazeTable
-from vaclip.importers.gaze.fixations import MOST_PRESENTATIONS, Presentation, Rows, told
+from vaclip.importers.gaze.fixations import MOST_PRESENTATIONS, UNITS, Presentation, Rows, told
 
-TIME = ("time", "timestamp", "t", "start", "start time", "start timestamp", "begin", "onset")
+TIME = (
+    "time", "timestamp", "t", "start", "start time", "start timestamp", "begin", "onset",
+    "timestamp start fixation",  # REFLACX, like the end below
+)  # fmt: skip
 X = ("x", "gaze x", "fixation x", "gaze point x", "fixation point x", "x position")
 Y = ("y", "gaze y", "fixation y", "gaze point y", "fixation point y", "y position")
 DURATION = ("duration", "fixation duration", "dur")
-END = ("end", "end time", "end timestamp", "stop", "offset")
+END = ("end", "end time", "end timestamp", "stop", "offset", "timestamp end fixation")
 VIDEO = ("video", "clip", "clip id", "media", "stimulus", "file", "video name")
 WHO = ("participant", "annotator", "reader", "subject", "observer", "participant name")
 VALID = ("valid", "is valid", "validity")
 CONFIDENCE = ("confidence",)
 EYE = ("eye",)
-_VALID_WORDS = ("true", "1", "valid", "yes")
+_VALID_WORDS = (
+    "true", "1", "valid", "yes",
+    "fixation", "visual intake", "saccade", "smooth pursuit",  # SMI's categories, without blinks
+)  # fmt: skip
 _BACK_S = 1.0  # when time jumps back by more, the video was shown again
 
 
@@ -123,7 +129,7 @@ def _required(table: GazeTable, title: str | None, names: tuple[str, ...], what:
 
 
 def _unit(table: GazeTable, x: Column, options: argparse.Namespace) -> str:
-    unit = options.position_unit
+    unit = options.position_unit or (x.unit if x.unit in UNITS else None)
     if unit is None or (x.unit == "norm") > unit.endswith("fraction"):
         raise VaclipError(
             f"{table.name}: what does '{x.title}' count? Say --position-unit: video or screen for "

@@ -112,22 +112,39 @@ def is_events(table: GazeTable) -> bool:
 
 
 def read_events(table: GazeTable) -> PupilEvents:
-    """Reads ``events.csv``, ``annotations.csv`` or ``sections.csv``."""
+    """Reads ``events.csv``, ``annotations.csv`` or ``sections.csv``.
+
+    A section names the events that it begins and ends with, so that the Marker Mapper's download is
+    enough without the recording's.
+    """
     recording, wearer = table.find("recording id"), table.find("wearer name")
     time, name = table.find("timestamp"), table.find("name", "label")
     cells = table.read(recording, wearer, time, name)
     recordings = [str(text) for text in cells.texts(recording)]
     if wearer and not time:
         people = [str(text) for text in cells.texts(wearer)]
-        return PupilEvents(wearers=tuple(zip(recordings, people, strict=True)))
+        events = []
+        for end in ("start", "end"):
+            at, what = (
+                table.find(f"section {end} time", units=("ns",)),
+                table.find(f"{end} event name"),
+            )
+            events += (
+                _named_times(recordings, table.read(at, what), at, what) if at and what else []
+            )
+        return PupilEvents(tuple(events), tuple(zip(recordings, people, strict=True)))
+    return PupilEvents(tuple(_named_times(recordings, cells, time, name)))
+
+
+def _named_times(
+    recordings: Sequence[str], cells: Cells, time: Column | None, name: Column | None
+) -> list[tuple[str, float, str]]:
     seconds = cells.numbers(time) * (1e-9 if time and time.unit == "ns" else 1.0)
-    return PupilEvents(
-        tuple(
-            (one, float(second), str(text))
-            for one, second, text in zip(recordings, seconds, cells.texts(name), strict=True)
-            if np.isfinite(second)
-        )
-    )
+    return [
+        (one, float(second), str(text))
+        for one, second, text in zip(recordings, seconds, cells.texts(name), strict=True)
+        if np.isfinite(second)
+    ]
 
 
 def read_pupil(
@@ -198,18 +215,18 @@ def _presentations(
     for one in pd.unique(recordings):
         where = name if not one else f"{name}, recording {one}"
         part = np.flatnonzero(recordings == one)
-        told = [
+        told = {  # a set, because events.csv and sections.csv tell the same event
             (time, event)
             for other, beside in others
             for of, time, event in other.events
             if (of == one if of and one else beside)
-        ]
+        }
         shown += [
             rows.shown(
                 part, video=options.video, annotator=people.get(str(one), ""), where=where,
                 span_s=span,
             )
-            for span in showings(options, told, second, where)
+            for span in showings(options, sorted(told), second, where)
         ]  # fmt: skip
     return shown
 

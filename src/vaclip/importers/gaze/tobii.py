@@ -23,15 +23,17 @@ from vaclip.errors import VaclipError
 from vaclip.importers.gaze.clock import showings
 from vaclip.importers.gaze.columns import Cells, Column, GazeTable
 from vaclip.importers.gaze.fixations import MOST_PRESENTATIONS, Presentation, Rows, told
+from vaclip.importers.gaze.tobii_studio import MEDIUM
 
-_UNITS = {"mcsnorm": "video-fraction", "dacspx": "screen", "": "screen"}
+_UNITS = {"mcsnorm": "video-fraction", MEDIUM: "video", "dacspx": "screen", "": "screen"}
 # What is sure of gaze that may be in the scene camera's picture, and what the user makes sure.
 _SCENE_UNITS = {
     None: {"dacspx": "screen"},
     "screen": {"dacspx": "screen", "": "screen"},
     "video": {"mcsnorm": "video-fraction", "mcspx": "video", "": "video"},
 }
-_START, _END = "VideoStimulusStart", "VideoStimulusEnd"
+_STARTS, _ENDS = ("VideoStimulusStart", "MovieStart"), ("VideoStimulusEnd", "MovieEnd")
+_INVALID = ("Invalid", "2", "3", "4")
 _NO_GAZE = "no time, or no gaze"
 _SIDES = ("gaze point", "gaze point left", "gaze point right", "fixation point")
 _MEDIA = ("presented media name", "presented stimulus name")
@@ -77,12 +79,12 @@ def read_tobii(
     recordings = cells.texts(table.find("recording name"))
     people = cells.texts(table.find("participant name", "recording name"))
     names, values = cells.texts(media), cells.texts(table.find("event value"))
-    begins = (events == _START) & (media is not None)
+    begins = np.isin(events, _STARTS) & (media is not None)
     names[begins & (names == "")] = values[begins & (names == "")]
     looks = tracked & ~rows.bad[_NO_GAZE]
     said = (names != "") | begins | looks if media else np.ones(cells.count, bool)
     shown: list[Presentation] = []
-    parts = _showings(table.name, (names, people, recordings), said, begins, events == _END)
+    parts = _showings(table.name, (names, people, recordings), said, begins, np.isin(events, _ENDS))
     for part in parts:
         first, seen = part[0], part[tracked[part]]
         zero = next(iter(part[begins[part]]), first)
@@ -147,7 +149,7 @@ def _rows(
     validity = [cells.texts(table.find(f"validity {side}")) for side in ("left", "right")]
     bad = {
         "eyes not found": kinds == "EyesNotFound",
-        "marked as invalid": np.all([texts == "Invalid" for texts in validity], axis=0),
+        "marked as invalid": np.all([np.isin(texts, _INVALID) for texts in validity], axis=0),
         "no fixation, but a saccade or unclassified": (kinds != "Fixation") & of_fixations,
         _NO_GAZE: ~(np.isfinite(time_s) & np.isfinite(places).all(axis=1)),
     }

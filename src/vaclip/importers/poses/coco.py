@@ -21,12 +21,12 @@ from vaclip.importers.coco_pictures import (
     coco_key,
     coco_pictures,
     coco_rows,
-    first_number,
 )
 from vaclip.importers.poses.people import (
     Person,
     PoseVideo,
     add_pose_options,
+    first_frame,
     frame_number,
     join,
     joint_names,
@@ -78,7 +78,8 @@ def _videos(
     pictures = coco_pictures(base, name)
     if not options.video and any(picture.video == "." for picture in pictures.values()):
         raise VaclipError(f"{name}: pictures do not name their video; say --video NAME")
-    first = first_number(pictures, options.first_frame, name)
+    lowest = min(picture.number for picture in pictures.values())
+    first = first_frame(lowest, options.first_frame, name)
     videos, frames = _grouped(pictures, names, first, file.name)
     for number, row in enumerate(annotations):
         where = f"{file.name}: annotation {number}"

@@ -1,4 +1,4 @@
-"""``dlc``: predictions of DeepLabCut for videos, one CSV file each.
+"""``dlc``: predictions of DeepLabCut for videos, one CSV or HDF5 file each.
 
 Facts from DeepLabCut's documentation ("Standard User Guide", Video Analysis; "maDLC User Guide")
 and the files that ``analyze_videos(..., save_as_csv=True)`` writes: header rows ``scorer``,
@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import csv
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
 from pathlib import Path, PurePosixPath
 
@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 from vaclip.errors import VaclipError
 from vaclip.importers.base import Export, Importer
+from vaclip.importers.poses.dlc_hdf5 import head_and_values
+from vaclip.importers.poses.hdf5 import SUFFIXES, hdf5_arrays
 from vaclip.importers.poses.people import (
     Person,
     PoseVideo,
@@ -36,9 +38,9 @@ _UNIQUE = "single"  # DeepLabCut's "individual" of body parts that are nobody's
 
 
 class DLCImporter(Importer):
-    """Reads one CSV file a video, of one or several individuals."""
+    """Reads one CSV or HDF5 file a video, of one or several individuals."""
 
-    summary = "DeepLabCut: CSV predictions of videos (save_as_csv=True)"
+    summary = "DeepLabCut: predictions of videos (HDF5 or CSV)"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         add_pose_options(parser, video=True)
@@ -47,40 +49,63 @@ class DLCImporter(Importer):
         dropped: Counter[str] = Counter()
         videos = []
         for source in sources:
-            if source.suffix.lower() in (".h5", ".hdf5", ".pickle", ".pkl"):
+            if source.suffix.lower() in (".pickle", ".pkl"):
                 raise VaclipError(
-                    f"{source.name}: save the predictions as CSV: "
-                    "deeplabcut.analyze_videos(..., save_as_csv=True), or "
-                    "deeplabcut.analyze_videos_converth5_to_csv(FOLDER)"
+                    f"{source.name}: no pickle is read; name the .h5 or .csv file that "
+                    "deeplabcut.analyze_videos wrote (of several individuals, stitch_tracklets)"
                 )
-            for file in source_files(source, (".csv",)):
-                videos.append(_video(file, options.encoding, dropped))
+            files = source_files(source, (".csv", *SUFFIXES))
+            tables = {
+                PurePosixPath(file.name).with_suffix("") for file in files if not _is_hdf5(file)
+            }
+            for file in files:
+                if _is_hdf5(file) and PurePosixPath(file.name).with_suffix("") in tables:
+                    dropped["HDF5 files beside a CSV file of the same name"] += 1
+                else:
+                    videos.append(_video(file, options.encoding, dropped))
         return poses_export(videos, options, dropped)
 
 
+def _is_hdf5(file: SourceFile) -> bool:
+    return PurePosixPath(file.name).suffix.lower() in SUFFIXES
+
+
 def _video(file: SourceFile, encoding: str | None, dropped: Counter[str]) -> PoseVideo:
+    if _is_hdf5(file):
+        head, values = head_and_values(hdf5_arrays(file, "dlc"), file.name)
+        return _people(_checked(head, file.name), values, file.name, dropped)
     text = decode_text(file.read(), file.name, encoding)
     rows = csv.reader(StringIO(text, newline=""), strict=True)
     try:
         head = _head(rows, file.name)
-        columns = _columns(head, file.name, dropped)
-        path = PurePosixPath(file.name)
-        scorer = head["scorer"][0]
-        # The first row repeats the network's name, which the file name has behind the video's.
-        name = path.stem.partition(scorer if scorer in path.stem else "DLC_")[0]
-        names = next(iter(columns.values()))[0]
-        video = PoseVideo(str(path.parent / (name or path.stem)), names, file.name)
-        for frame, values in enumerate(_rows(rows, len(head["coords"]), file.name)):
-            joints = {who: values[places].reshape(-1, 3) for who, (_, places) in columns.items()}
-            for who, one in joints.items():
-                person = join(one[:, :2], one[:, 2], f"{file.name}: frame {frame}")
-                if person[:, 2].any():
-                    video.people[frame].append(Person(person, who or None))
-            video.frames = frame + 1
+        return _people(head, _rows(rows, len(head["coords"]), file.name), file.name, dropped)
     except csv.Error as error:
         raise VaclipError(f"{file.name}: cannot be read as CSV: {error}") from error
+
+
+def _people(
+    head: dict[str, list[str]],
+    rows: Iterable[NDArray[np.float64]],
+    name: str,
+    dropped: Counter[str],
+) -> PoseVideo:
+    """Returns the individuals of a file, from its header and the values of each frame."""
+    columns = _columns(head, name, dropped)
+    path = PurePosixPath(name)
+    scorer = head["scorer"][0]
+    # The first row repeats the network's name, which the file name has behind the video's.
+    title = path.stem.partition(scorer if scorer in path.stem else "DLC_")[0]
+    names = next(iter(columns.values()))[0]
+    video = PoseVideo(str(path.parent / (title or path.stem)), names, name)
+    for frame, values in enumerate(rows):
+        for who, (_, places) in columns.items():
+            one = values[places].reshape(-1, 3)
+            person = join(one[:, :2], one[:, 2], f"{name}: frame {frame}")
+            if person[:, 2].any():
+                video.people[frame].append(Person(person, who or None))
+        video.frames = frame + 1
     if not video.frames:
-        raise VaclipError(f"{file.name}: there is no frame below the header")
+        raise VaclipError(f"{name}: there is no frame below the header")
     return video
 
 
@@ -94,6 +119,10 @@ def _head(rows: Iterator[list[str]], name: str) -> dict[str, list[str]]:
         head[what] = values
         if what == "coords":
             break
+    return _checked(head, name)
+
+
+def _checked(head: dict[str, list[str]], name: str) -> dict[str, list[str]]:
     lengths = {len(values) for values in head.values()}
     if not {"scorer", "bodyparts", "coords"} <= set(head) or len(lengths) != 1 or 0 in lengths:
         raise VaclipError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -233,3 +234,34 @@ def frame_number(value: Any, where: str, first: int = 0) -> int:
             + (f" and at most {MOST_FRAMES} are read" if value > first else "")
         )
     return value - first
+
+
+def first_frame(lowest: int, stated: int | None, where: str) -> int:
+    """Returns what the first frame is numbered.
+
+    Args:
+        lowest: The lowest number in a file, which may leave out frames without anybody.
+        stated: The flag ``--first-frame``; None where it is not given.
+        where: For messages.
+
+    Raises:
+        VaclipError: If neither says it.
+    """
+    if stated is None and lowest > 0:
+        raise VaclipError(
+            f"{where}: no picture is numbered 0; say --first-frame 1 where the first picture of a "
+            "video has the number 1 (as FFmpeg writes them), otherwise --first-frame 0"
+        )
+    return stated or 0
+
+
+def cell_number(text: str, where: str) -> float:
+    """Returns the number in a cell of a table; NaN where it is empty.
+
+    Raises:
+        VaclipError: If it holds something else.
+    """
+    try:
+        return float(text) if text else math.nan
+    except ValueError as error:
+        raise VaclipError(f"{where}: {error}") from error

@@ -1,4 +1,4 @@
-"""``sleap``: SLEAP's analysis files, HDF5 or CSV, one for each video.
+"""``sleap``: SLEAP's analysis files, HDF5 or CSV, one for each video, and its projects.
 
 Facts from sleap/info/write_tracking_h5.py, sleap/io/format/sleap_analysis.py and sleap-io's
 io/analysis_h5.py and io/csv.py. Frames are counted from 0 as they are decoded. Both forms end with
@@ -10,14 +10,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import re
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Sequence
-from importlib.util import find_spec
-from io import BytesIO
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,47 +21,47 @@ from numpy.typing import NDArray
 
 from vaclip.errors import VaclipError
 from vaclip.importers.base import Export, Importer
+from vaclip.importers.poses.hdf5 import SUFFIXES, hdf5_arrays
 from vaclip.importers.poses.people import (
     Person,
     PoseVideo,
     add_pose_options,
+    cell_number,
     frame_number,
     join,
     joint_names,
     poses_export,
 )
+from vaclip.importers.poses.sleap_project import project_videos
 from vaclip.importers.reading import SourceFile, decode_text, parse_table, source_files
 
-_HDF5 = (".h5", ".hdf5")
-_SECONDS, _BYTES_A_SECOND = 6, 1 << 20  # for a file of HDF5, far more than an intact one takes
 _MATLAB = ("track", "xy", "node", "frame")  # how SLEAP stores tracks; sleap-io says it in "dims"
 _NUMBERED = re.compile(r"(?:.*\.)?\d{3}_(?=.)")  # PROJECT.000_VIDEO.analysis.csv
 
 
 class SleapImporter(Importer):
-    """Reads one analysis file a video."""
+    """Reads projects, and one analysis file a video."""
 
-    summary = "SLEAP: analysis files of videos (HDF5 or CSV)"
+    summary = "SLEAP: projects (.slp), or analysis files of videos (HDF5 or CSV)"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         add_pose_options(parser, video=True)
 
     def read(self, sources: Sequence[Path], options: argparse.Namespace) -> Export:
         dropped: Counter[str] = Counter()
-        files = [f for source in sources for f in source_files(source, (".csv", *_HDF5, ".slp"))]
-        return poses_export([_video(file, options.encoding) for file in files], options, dropped)
+        suffixes = (".csv", ".slp", *SUFFIXES)
+        files = [file for source in sources for file in source_files(source, suffixes)]
+        videos = [one for file in files for one in _videos(file, options.encoding, dropped)]
+        return poses_export(videos, options, dropped)
 
 
-def _video(file: SourceFile, encoding: str | None) -> PoseVideo:
-    suffix = PurePosixPath(file.name).suffix.lower()
-    if suffix == ".slp":
-        raise VaclipError(
-            f"{file.name} is a project: in SLEAP choose File > Export Analysis HDF5, or run "
-            "sleap-convert --format analysis"
-        )
-    if suffix in _HDF5:
-        return _from_hdf5(file)
-    return _from_csv(file, encoding)
+def _videos(file: SourceFile, encoding: str | None, dropped: Counter[str]) -> list[PoseVideo]:
+    if PurePosixPath(file.name).suffix.lower() not in (".slp", *SUFFIXES):
+        return [_from_csv(file, encoding)]
+    arrays = hdf5_arrays(file, "sleap")
+    if "metadata" in arrays:
+        return project_videos(arrays, file.name, dropped)
+    return [_from_analysis(file, arrays)]
 
 
 def _name(file: SourceFile) -> str:
@@ -90,20 +85,13 @@ def _from_csv(file: SourceFile, encoding: str | None) -> PoseVideo:
     for number, row in table.rows:
         where = f"{file.name}:{number}"
         frame = frame_number(row["frame_idx"], where)
-        points = [[_number(row[f"{node}.{axis}"], where) for axis in "xy"] for node in nodes]
-        scores = [_number(row.get(f"{node}.score", ""), where) for node in nodes]
+        points = [[cell_number(row[f"{node}.{axis}"], where) for axis in "xy"] for node in nodes]
+        scores = [cell_number(row.get(f"{node}.score", ""), where) for node in nodes]
         _add(video, frame, row["track"] or None, np.array(points), np.array(scores))
         video.frames = max(video.frames, frame + 1)
     if not video.frames:
         raise VaclipError(f"{file.name}: there is no row below the header")
     return video
-
-
-def _number(text: str, where: str) -> float:
-    try:
-        return float(text) if text else math.nan
-    except ValueError as error:
-        raise VaclipError(f"{where}: {error}") from error
 
 
 def _add(
@@ -121,8 +109,7 @@ def _add(
 # --- HDF5 ----------------------------------------------------------------------------------------
 
 
-def _from_hdf5(file: SourceFile) -> PoseVideo:
-    arrays = _arrays(file)
+def _from_analysis(file: SourceFile, arrays: Mapping[str, NDArray[Any]]) -> PoseVideo:
     points, scores = arrays["tracks"], arrays["point_scores"]
     dims = _dims(str(arrays["dims"]), file.name)
     if points.ndim != 4 or points.shape[dims.index("xy")] != 2 or scores.ndim != 3:
@@ -149,30 +136,6 @@ def _from_hdf5(file: SourceFile) -> PoseVideo:
     for frame, track in np.argwhere(np.isfinite(points).any(axis=(2, 3))).tolist():
         _add(video, frame, who[track] or None, points[frame, track], scores[frame, track])
     return video
-
-
-def _arrays(file: SourceFile) -> dict[str, NDArray[Any]]:
-    """Reads the file in another process, see `vaclip.importers.poses.read_hdf5`."""
-    if find_spec("h5py") is None:
-        raise VaclipError(
-            f"{file.name}: HDF5 is read by h5py: pip install 'vaclip[hdf5]', or export CSV"
-        )
-    content = file.read()
-    reader = [sys.executable, "-P", str(Path(__file__).with_name("read_hdf5.py"))]
-    seconds = _SECONDS + len(content) / _BYTES_A_SECOND
-    try:
-        done = subprocess.run(
-            reader, input=content, capture_output=True, timeout=seconds, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise VaclipError(
-            f"{file.name}: not read within {seconds:.0f} s; is it damaged?"
-        ) from error
-    if done.returncode:
-        what = done.stderr.decode(errors="replace").strip()[-500:] or "the reader crashed"
-        raise VaclipError(f"{file.name}: cannot be read as HDF5: {what}")
-    with np.load(BytesIO(done.stdout), allow_pickle=False) as arrays:
-        return dict(arrays)
 
 
 def _dims(stored: str, name: str) -> tuple[str, ...]:
