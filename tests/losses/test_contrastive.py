@@ -421,10 +421,12 @@ def test_what_needs_no_gradient_gets_none_and_changes_nothing(form):
     (3 * value).backward()
     torch.testing.assert_close(value, full["value"])
     torch.testing.assert_close(video.grad, 3 * full["video"])
-    with torch.no_grad():
-        value = rows.loss(build(form=form))
-    assert not value.requires_grad
-    torch.testing.assert_close(value, full["value"])
+    for off in (torch.no_grad, torch.inference_mode):
+        for learned in (True, False):
+            with off():
+                value = rows.loss(build(form=form, learn_temperature=learned))
+            assert not value.requires_grad
+            torch.testing.assert_close(value, full["value"])
 
 
 @EVERY_FORM

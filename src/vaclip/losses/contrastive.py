@@ -168,7 +168,10 @@ class ClipLoss(nn.Module):
             return self._rows(unit[1], queries, columns, scale, bias, facts)
 
         # Each counts every direction, and so does `size`: the ratios below are those of rows.
-        total, negatives, counted = _ChunkedSum.apply(term, units, video, attn, scale, self.bias)
+        learning = torch.is_grad_enabled()  # which is off within the function itself
+        total, negatives, counted = _ChunkedSum.apply(
+            term, units, learning, video, attn, scale, self.bias
+        )
         size = torch.full_like(counted, len(ways) * len(video_embed))
         logged = {
             keys.CLIP_NEGATIVES: mean_over_processes(negatives, counted),
@@ -250,9 +253,9 @@ class _ChunkedSum(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, term: Callable[..., Sums], units: Sequence[Unit], *inputs: Tensor
+        ctx: Any, term: Callable[..., Sums], units: Sequence[Unit], learning: bool, *inputs: Tensor
     ) -> tuple[Tensor, ...]:
-        needed = ctx.needs_input_grad[2:]
+        needed = [learning and wanted for wanted in ctx.needs_input_grad[3:]]
         grads = [torch.zeros_like(value) for value in inputs]
         sums = inputs[0].new_zeros(3)
         for unit in units:
@@ -278,4 +281,4 @@ class _ChunkedSum(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_total: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        return None, None, *(grad_total * grad for grad in ctx.saved_tensors)
+        return None, None, None, *(grad_total * grad for grad in ctx.saved_tensors)

@@ -367,7 +367,7 @@ def _trained_and_tested(
     try:
         trainer.fit(module, datamodule=batches, ckpt_path=resumed, weights_only=True)
         best_epoch = _load_best(module, folder)
-        if config.log.examples and trainer.is_global_zero:
+        if config.log.examples and uses_video(config) and trainer.is_global_zero:
             shown = batches.datasets["val"], config.log.examples, best_epoch
             log_examples(trainer, module.model.eval(), *shown)
         val = trainer.validate(module, datamodule=batches, verbose=False)[0]

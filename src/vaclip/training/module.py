@@ -10,6 +10,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -128,6 +129,8 @@ class VaclipModule(L.LightningModule):
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         batch, outputs = self._predict(batch, self.val_predictions)
+        if self.trainer.state.fn != TrainerFn.FITTING:
+            return  # the best epoch's were logged already
         terms = self._loss_terms(outputs, batch)
         logged = {f"val/{name}": value for name, value in terms.items()}
         self.log_dict(logged, sync_dist=True, batch_size=len(batch[keys.LABEL]))

@@ -34,7 +34,7 @@ def segment_pictures(
         ``predicted`` (N, H, W), 255 at its largest. N is 16, or T if that is less. All are uint8.
     """
     pictures, shape = stills(segment), segment[keys.ATTN_MAP].shape[1:]
-    ((batch, outputs),) = predict_segments(model, [segment], 1, device)
+    ((batch, outputs),) = predict_segments(model, [segment], 1, device, embed=False)
     if keys.PREDICTED_MAP in outputs:
         predicted = outputs[keys.PREDICTED_MAP]
         pictures["predicted"] = grid_stills(predicted / predicted.amax(), shape)
