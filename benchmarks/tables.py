@@ -1,17 +1,20 @@
 """What large study tables cost: time and memory of each step before the first training.
 
-    python benchmarks/tables.py [--sizes 1000 10000 100000] [--uncached]
+    python benchmarks/tables.py [--sizes 1000 10000 100000] [--uncached] [--calls]
 
 Makes studies of so many clips, four a patient, two annotators with boxes, videos of a few bytes,
 which are taken to have been decoded: what is left is what vaclip itself does. Each size runs in a
 process of its own. Seconds are of the processor, beside them those of the clock, which a busy
 machine or disk makes more; ratios are of the processor's, of one size to the size before.
-``--uncached`` leaves out the steps that look at each clip's entries of the cache.
+``--uncached`` leaves out the steps that look at each clip's entries of the cache. ``--calls``
+counts the calls of functions, thousands of them in place of seconds: they are the same on a quiet
+machine and a busy one, and however much of the study's files the system holds in memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import cProfile
 import csv
 import json
 import os
@@ -100,9 +103,12 @@ def noise_hashes(clips: int) -> list[NDArray[np.uint64]]:
 
 
 def steps(
-    root: Path, cache: Path, clips: int, *, uncached: bool
+    root: Path, cache: Path, clips: int, *, uncached: bool, calls: bool
 ) -> dict[str, tuple[float, float, float]]:
-    """Returns seconds of the processor and of the clock, and MiB, of each step."""
+    """Returns seconds of the processor and of the clock, and MiB, of each step.
+
+    With ``calls`` thousands of calls are in place of the processor's seconds.
+    """
     from vaclip.ablation.ablation import open_study_folder, plain_config, plan_study
     from vaclip.audit import duplicates
     from vaclip.audit.check import check
@@ -126,9 +132,12 @@ def steps(
     found: dict[str, tuple[float, float, float]] = {}
 
     def measure(what: str, step: Callable[[], Any]) -> Any:
-        peak, clock, begin = start_counting(), time.perf_counter(), time.process_time()
-        result = step()
+        peak, profile = start_counting(), cProfile.Profile()
+        clock, begin = time.perf_counter(), time.process_time()
+        result = profile.runcall(step) if calls else step()
         seconds, wall = time.process_time() - begin, time.perf_counter() - clock
+        if calls:
+            seconds = sum(entry.callcount for entry in profile.getstats()) / 1000
         found[what] = seconds, wall, peak()
         shown = f"{seconds:8.2f} s {wall:8.2f} s {found[what][2]:8.0f} MiB"
         print(f"{clips:>7} {what:32} {shown}", file=sys.stderr)
@@ -161,6 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000, 100_000])
     parser.add_argument("--uncached", action="store_true")
+    parser.add_argument("--calls", action="store_true")
     parser.add_argument("--only", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.only:
@@ -168,16 +178,18 @@ def main() -> None:
             root = Path(scratch, "study")
             write_study(root, options.only)
             cache = Path(scratch, "cache")
-            print(json.dumps(steps(root, cache, options.only, uncached=options.uncached)))
+            how = {"uncached": options.uncached, "calls": options.calls}
+            print(json.dumps(steps(root, cache, options.only, **how)))
         return
     results = []
     for size in options.sizes:
         command = [sys.executable, __file__, "--only", str(size)]
-        command += ["--uncached"] * options.uncached
+        command += ["--uncached"] * options.uncached + ["--calls"] * options.calls
         alone = os.environ | {"LOKY_MAX_CPU_COUNT": "1"}  # all in the process that is measured
         done = subprocess.run(command, env=alone, check=True, stdout=subprocess.PIPE, text=True)
         results.append(json.loads(done.stdout.splitlines()[-1]))
-    columns = [f"{size:,} clips: CPU s (s; MiB)" for size in options.sizes]
+    unit = "1000 calls" if options.calls else "CPU s"
+    columns = [f"{size:,} clips: {unit} (s; MiB)" for size in options.sizes]
     ratios = [f"{size:,}: x {size / few:g}" for few, size in pairwise(options.sizes)]
     print(f"| step | {' | '.join([*columns, *ratios])} |")
     print("|---" * (1 + len(columns) + len(ratios)) + "|")

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-from pathlib import Path
 
 import pytest
 
@@ -17,11 +16,10 @@ By = pytest.importorskip("selenium.webdriver.common.by", reason="no Selenium").B
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
 
-from chromium import chromium, needs_browser  # noqa: E402
+from chromium import AXE, chromium, needs_browser  # noqa: E402
 
 pytestmark = needs_browser
 PHONE, TABLET, DESKTOP = (360, 800), (768, 1024), (1440, 900)
-AXE = Path(__file__).parents[2] / ".venv/axe/node_modules/axe-core/axe.min.js"
 ARTEFACTS = os.environ.get("VACLIP_SCREENSHOTS")
 """A folder for pictures of what the tests see, where somebody wants them."""
 
@@ -124,7 +122,7 @@ def test_the_keyboard_reaches_everything_in_order(browser):
     sections = [
         f"A #{s.get_attribute('id')}" for s in browser.find_elements(By.TAG_NAME, "section")
     ]
-    assert stops[1] == "DIV scroll plot"  # the figure of the verdict
+    assert stops[1] == "DIV scroll plot wide"  # the figure of the verdict
     assert stops[2 : 2 + len(sections)] == sections
     scrolled = browser.find_elements(By.CSS_SELECTOR, ".scroll")
     seen = [element for element in scrolled if element.is_displayed()]
@@ -159,6 +157,21 @@ def test_the_page_is_never_wider_than_the_screen(browser, size):
     browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
     width = browser.execute_script("return document.documentElement.scrollWidth")
     assert width <= size[0]
+
+
+@pytest.mark.parametrize("size", [PHONE, TABLET, DESKTOP])
+def test_the_first_figure_is_seen_whole_at_every_width(browser, size):
+    """On a phone the words stand over the rows."""
+    _resize(browser, size)
+    shown = [
+        one
+        for one in browser.find_elements(By.CSS_SELECTOR, ".plot.wide svg, .plot.narrow svg")
+        if one.is_displayed()
+    ]
+    assert len(shown) == 1
+    parent = shown[0].find_element(By.XPATH, "..")
+    assert ("narrow" in parent.get_attribute("class")) == (size == PHONE)
+    assert shown[0].rect["x"] + shown[0].rect["width"] <= size[0]
 
 
 @pytest.fixture(params=["light", "dark"])

@@ -16,7 +16,7 @@ import yaml
 from PIL import Image
 
 import vaclip as vc
-from chromium import chromium, needs_browser
+from chromium import AXE, chromium, needs_browser
 from conftest import read_rows, write_rows, write_tiny_study
 from vaclip.errors import VaclipError
 from vaclip.study.load import load_study
@@ -336,3 +336,22 @@ def test_by_hand(own):
         assert "1 left out" in browser.find_element(By.CSS_SELECTOR, "[role='status']").text
         assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
     assert read_rows(own / "excluded.csv") == [{"clip_id": wanted[0], "reason": "shaky"}]
+
+
+@needs_browser
+@pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: make axe")
+def test_axe_finds_no_violation_and_nothing_is_wider_than_a_phone(root, run):
+    clip = run.predictions.test.clip_id.iloc[0]
+    with served(root, run.folder) as port, chromium() as browser:
+        browser.get(f"http://127.0.0.1:{port}/?token={TOKEN}")
+        browser.execute_cdp_cmd("Page.setBypassCSP", {"enabled": True})
+        for path in ("/", "/clip?" + urlencode({"id": clip})):
+            for width in (360, 1440):
+                metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+                browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+                browser.get(f"http://127.0.0.1:{port}{path}")
+                wide = "return document.documentElement.scrollWidth"
+                assert browser.execute_script(wide) <= width
+                browser.execute_script(AXE.read_text("utf-8"))
+                found = browser.execute_async_script("axe.run().then(arguments[0])")
+                assert [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]] == []

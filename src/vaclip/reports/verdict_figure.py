@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from matplotlib.figure import Figure as Canvas
@@ -19,8 +20,10 @@ from vaclip.reports.drawing import (
     write_beside,
 )
 from vaclip.reports.gather import Source
+from vaclip.reports.svg import mark
 from vaclip.reports.typeset import number
 
+_NARROW: Final = 3.5  # inches
 _TITLES: Final = {
     "bedside": "At the bedside",
     "map_at_hand": "With a clinician's map at hand",
@@ -66,13 +69,15 @@ def _decisive(results: Evaluation) -> dict[str, list[tuple[str, str]]]:
     return found
 
 
-def _verdict(source: Source, results: Evaluation) -> Canvas | None:
+def _verdict(source: Source, results: Evaluation, *, narrow: bool = False) -> Canvas | None:
+    """Draws a panel a question; narrow, for a phone, with the words over the rows."""
     panels = _decisive(results)
     if not panels:
         return None
     answers = {question.name: question.answer.value for question in results.verdict.questions}
     sizes = [len(arms) for arms in panels.values()]
-    canvas = Canvas(figsize=(WIDTH, 0.6 + sum(0.5 + 0.27 * n for n in sizes)))
+    width, row = (_NARROW, 0.4) if narrow else (WIDTH, 0.27)
+    canvas = Canvas(figsize=(width, 0.6 + sum(0.5 + row * n for n in sizes)))
     axes = canvas.subplots(
         len(sizes), 1, squeeze=False, sharex=True, height_ratios=[n + 0.8 for n in sizes]
     )[:, 0]
@@ -86,19 +91,24 @@ def _verdict(source: Source, results: Evaluation) -> Canvas | None:
                 color=INK if first else GREY, mfc=INK if first else "white", clip_on=False,
             )  # fmt: skip
             write_beside(ax, y, number(score.mean, 2), arm)
-        name_rows(ax, [f"{words} ({arm})" for words, arm in arms], [arm for _, arm in arms])
+        named = [f"{words} ({arm})" for words, arm in arms]
+        name_rows(ax, [""] * len(arms) if narrow else named, [arm for _, arm in arms])
+        for y, (_, arm) in enumerate(arms if narrow else ()):
+            over = ax.text(0, y - 0.28, named[y], fontsize=10, va="bottom", clip_on=False)
+            mark(over, arm)
         ax.set_title(f"{_TITLES[question]}: {answers[question]}")
     axes[-1].set_xlim(0, 1)
-    axes[-1].set_xlabel("Balanced accuracy per patient; dashed: chance")
+    axes[-1].set_xlabel("Balanced accuracy per patient; dashed: chance", fontsize=10)
     return canvas
 
 
+_TOLD: Final = (
+    "The arms that decide each question: balanced accuracy per patient with its 95% interval "
+    "over patients and trained models. The filled square is what the question asks about.",
+    "Forest plot of the arms that decide the three questions; the answers and their numbers "
+    "stand in the text beside it.",
+)
 VERDICT_FIGURES: Final[dict[str, Drawing]] = {
-    "verdict": (
-        _verdict,
-        "The arms that decide each question: balanced accuracy per patient with its 95% interval "
-        "over patients and trained models. The filled square is what the question asks about.",
-        "Forest plot of the arms that decide the three questions; the answers and their numbers "
-        "stand in the text beside it.",
-    ),
+    "verdict": (_verdict, *_TOLD),
+    "verdict_narrow": (partial(_verdict, narrow=True), *_TOLD),
 }
