@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaclip.errors import VaclipError
+from vaclip.importers.videos.dicom_frames import of_picture
 from vaclip.importers.videos.dicom_read import LARGEST_PICTURE, VIDEO, Cine, silent
 
 MOST_MEMORY = 4 << 30
@@ -78,17 +80,25 @@ def cine_pictures(
 
 def _decoded(path: Path) -> Iterator[NDArray[np.uint8]]:
     import pydicom
+
+    header = pydicom.dcmread(path, stop_before_pixels=True)
+    if header.file_meta.TransferSyntaxUID.startswith(VIDEO):
+        yield from _stream(path)
+        return
+    ends = cache(lambda: _ends(path))
+    for facts, values in _values(path):
+        yield _eight_bits(values, facts, ends)
+
+
+def _values(path: Path) -> Iterator[tuple[Any, NDArray[Any]]]:
+    """Yields each picture as it is stored, one at a time, with the header as it is of it."""
+    import pydicom
     from pydicom.pixels import iter_pixels
 
     header = pydicom.dcmread(path, stop_before_pixels=True)
-    syntax = header.file_meta.TransferSyntaxUID
-    if syntax.startswith(VIDEO):
-        yield from _stream(path)
-        return
-    source = pydicom.dcmread(path) if syntax.is_deflated else path  # else a picture at a time
-    to_eight_bits = _mapping(header, lambda: iter_pixels(source))
-    for picture in iter_pixels(source):
-        yield to_eight_bits(picture)
+    deflated = header.file_meta.TransferSyntaxUID.is_deflated
+    for number, values in enumerate(iter_pixels(pydicom.dcmread(path) if deflated else path)):
+        yield of_picture(header, number), values
 
 
 def _stream(path: Path) -> Iterator[NDArray[np.uint8]]:
@@ -102,51 +112,57 @@ def _stream(path: Path) -> Iterator[NDArray[np.uint8]]:
             yield frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
 
 
-def _mapping(
-    header: Any, pictures: Callable[[], Iterator[NDArray[Any]]]
-) -> Callable[[NDArray[Any]], NDArray[np.uint8]]:
-    """Returns what brings decoded values to 8 bits.
+def _eight_bits(
+    values: NDArray[Any], facts: Any, ends: Callable[[], tuple[float, float]]
+) -> NDArray[np.uint8]:
+    """Returns a picture with 8 bits a channel.
 
     Colours are shortened to 8 bits. Grey values go through the modality's and the viewer's look-up
     tables or window (PS3.3 C.11.1 and C.11.2), the first where there are several; without any, 8
     bits stay as they are, and of more the least value of the whole cine is black and the
     largest white.
     """
-    from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi
+    from pydicom.pixels import apply_color_lut
 
-    bits = int(header.BitsStored)
-    kind = str(header.PhotometricInterpretation)
+    bits = int(facts.BitsStored)
+    kind = str(facts.PhotometricInterpretation)
     if kind == "PALETTE COLOR":
-        return lambda values: _shortened(apply_color_lut(values, header))
-    if int(header.SamplesPerPixel) == 3:
-        return lambda values: (values >> max(bits - 8, 0)).astype(np.uint8)
-    inverted = kind == "MONOCHROME1"
+        return _shortened(apply_color_lut(values, facts))
+    if int(facts.SamplesPerPixel) == 3:
+        return (values >> max(bits - 8, 0)).astype(np.uint8)
+    share = _share_of_white(values, facts, ends)
+    bright = np.round(np.clip(share, 0, 1) * 255).astype(np.uint8)
+    return 255 - bright if kind == "MONOCHROME1" else bright
 
-    def grey(share: NDArray[np.float64]) -> NDArray[np.uint8]:
-        bright = np.round(np.clip(share, 0, 1) * 255).astype(np.uint8)
-        return 255 - bright if inverted else bright
 
-    def measured(values: NDArray[Any]) -> NDArray[Any]:
-        return apply_modality_lut(values, header)
+def _share_of_white(
+    values: NDArray[Any], facts: Any, ends: Callable[[], tuple[float, float]]
+) -> NDArray[np.float64]:
+    from pydicom.pixels import apply_modality_lut, apply_voi
 
-    if header.get("VOILUTSequence"):
-        top = 2 ** int(header.VOILUTSequence[0].LUTDescriptor[2]) - 1
-        return lambda values: grey(apply_voi(measured(values), header) / top)
-    if header.get("WindowCenter") is not None and header.get("WindowWidth") is not None:
+    bits = int(facts.BitsStored)
+    measured = apply_modality_lut(values, facts)
+    if facts.get("VOILUTSequence"):
+        top = 2 ** int(facts.VOILUTSequence[0].LUTDescriptor[2]) - 1
+        return apply_voi(measured, facts) / top
+    if facts.get("WindowCenter") is not None and facts.get("WindowWidth") is not None:
         centre, width = (
-            float(np.atleast_1d(header.get(tag))[0]) for tag in ("WindowCenter", "WindowWidth")
+            float(np.atleast_1d(facts.get(tag))[0]) for tag in ("WindowCenter", "WindowWidth")
         )
-        function = str(header.get("VOILUTFunction") or "LINEAR")
-        return lambda values: grey(windowed(measured(values), centre, width, function))
-    if (
-        bits <= 8
-        and not int(header.get("PixelRepresentation") or 0)
-        and "RescaleSlope" not in header
-    ):
-        return lambda values: grey(values / (2**bits - 1))
-    ends = [(values.min(), values.max()) for values in map(measured, pictures())]
-    low, high = float(min(end[0] for end in ends)), float(max(end[1] for end in ends))
-    return lambda values: grey((measured(values) - low) / max(high - low, 1e-9))
+        return windowed(measured, centre, width, str(facts.get("VOILUTFunction") or "LINEAR"))
+    if bits <= 8 and not int(facts.get("PixelRepresentation") or 0) and "RescaleSlope" not in facts:
+        return values / (2**bits - 1)
+    low, high = ends()
+    return (measured - low) / max(high - low, 1e-9)
+
+
+def _ends(path: Path) -> tuple[float, float]:
+    """Returns the least and the largest measured value of a cine."""
+    from pydicom.pixels import apply_modality_lut
+
+    measured = (apply_modality_lut(values, facts) for facts, values in _values(path))
+    ends = [(values.min(), values.max()) for values in measured]
+    return float(min(end[0] for end in ends)), float(max(end[1] for end in ends))
 
 
 def windowed(

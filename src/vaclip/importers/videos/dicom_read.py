@@ -1,8 +1,9 @@
 """What a DICOM file says of its cine: how it is timed, coloured and cut; never whose it is.
 
-Facts from PS3.3 (C.7.6.5 Cine, C.7.6.3 Image Pixel, C.8.5.5 US Region Calibration, C.11.2 VOI LUT)
-and PS3.5 (Annex A, transfer syntaxes). Identifiers stay in `Cine.patient` and `Cine.uid`, which are
-for making pseudonyms and are never shown.
+Facts from the standard of 2024: PS3.3 (C.7.6.5 Cine, C.7.6.3 Image Pixel, C.8.5.5 US Region
+Calibration, C.11.2 VOI LUT; enhanced objects: see `dicom_frames`) and PS3.5 (Annex A, transfer
+syntaxes). Identifiers stay in `Cine.patient` and `Cine.uid`, which are for making pseudonyms and
+are never shown.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 
 from vaclip.errors import VaclipError
 from vaclip.importers.base import MOST_FRAMES
+from vaclip.importers.videos.dicom_frames import GROUPS, are_slices, macro, stated_seconds
 
 LARGEST_PICTURE = 1 << 28
 """Values of one picture."""
@@ -35,7 +37,7 @@ _TAGS = (
     "FrameIncrementPointer", "FrameTime", "FrameTimeVector", "CineRate",
     "RecommendedDisplayFrameRate", "SequenceOfUltrasoundRegions", "PixelSpacing",
     "ImagerPixelSpacing", "NominalScannedPixelSpacing", "BurnedInAnnotation",
-    "DirectoryRecordSequence",
+    "DirectoryRecordSequence", *GROUPS,
 )  # fmt: skip
 _NO_CINES = ("RTDOSE", "SEG", "REG")  # planes and labels, not times
 _CENTIMETRES = 3  # of PhysicalUnitsXDirection
@@ -105,6 +107,7 @@ def read_cine(path: Path) -> Cine | str:
     except (
         InvalidDicomError, BytesLengthException, ValueError, TypeError, LookupError, EOFError,
         AttributeError, OverflowError, NotImplementedError, struct.error, zlib.error, OSError,
+        RecursionError,
     ) as error:  # fmt: skip
         # What pydicom says of a damaged value may hold it; the value may be a name.
         raise VaclipError(f"{path.name}: a damaged DICOM file ({type(error).__name__})") from None
@@ -165,6 +168,10 @@ def _cine(path: Path, header: Any) -> Cine | str:
         raise VaclipError(
             f"{path.name}: states {frames} pictures of {width} x {height}: too large to be true"
         )
+    if (groups := len(header.get(GROUPS[1]) or ())) not in (0, frames):
+        raise VaclipError(f"{path.name}: tells of {groups} pictures, but states {frames}")
+    if are_slices(header, frames):
+        return "slices of a volume"
     patient, uid = str(header.get("PatientID") or "").strip(), str(header.SOPInstanceUID).strip()
     device = " ".join(
         str(header.get(tag) or "").strip() for tag in ("Manufacturer", "ManufacturerModelName")
@@ -184,7 +191,8 @@ def frame_seconds(header: Any, frames: int) -> tuple[float, ...]:
 
     FrameTimeVector gives milliseconds from each picture to the one before (0 for the first),
     FrameTime the same for all. Where FrameIncrementPointer names one of them, that one counts.
-    Else come the rates at which the maker would show it, CineRate and RecommendedDisplayFrameRate.
+    Then come the times that an enhanced object has of each picture, then the rates at which the
+    maker would show it, CineRate and RecommendedDisplayFrameRate.
     """
     pointed = header.get("FrameIncrementPointer")
     vector = [float(value) for value in np.atleast_1d(header.get("FrameTimeVector", []))]
@@ -195,6 +203,8 @@ def frame_seconds(header: Any, frames: int) -> tuple[float, ...]:
         return (*gaps, float(np.median(gaps)))
     if time > 0:
         return (time / 1000,) * frames
+    if seconds := stated_seconds(header, frames):
+        return seconds
     for rate in ("CineRate", "RecommendedDisplayFrameRate"):
         if (value := float(header.get(rate) or 0)) > 0:
             return (1 / value,) * frames
@@ -224,6 +234,9 @@ def _spacing(header: Any) -> str:
         }:
             sides = [10 * abs(float(region[f"PhysicalDelta{axis}"].value)) for axis in "YX"]
             break
+    measures = macro(header, "PixelMeasuresSequence", 0)
+    if not sides and measures and measures.get("PixelSpacing"):
+        sides = [float(value) for value in measures.PixelSpacing]
     for tag in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
         if not sides and header.get(tag):
             sides = [float(value) for value in header.get(tag)]
