@@ -129,9 +129,14 @@ def test_the_size_of_a_pixel(tmp_path):
     assert read_cine(enhanced(tmp_path, shared, [{}] * 3)).spacing_mm == "0.5 x 0.25"
 
 
-def test_slices_are_no_cine(tmp_path):
+@pytest.mark.parametrize(
+    ("planes", "position"),
+    [("PlanePositionSequence", "ImagePositionPatient"),
+     ("PlanePositionVolumeSequence", "ImagePositionVolume")],
+)  # fmt: skip
+def test_slices_are_no_cine(tmp_path, planes, position):
     def at(z):
-        return {"PlanePositionSequence": [item(ImagePositionPatient=["0", "0", str(z)])]}
+        return {planes: [item(**{position: [0, 0, z]})]}
 
     assert read_cine(enhanced(tmp_path, {}, [at(0), at(1), at(2)])) == "slices of a volume"
     assert isinstance(read_cine(enhanced(tmp_path, {}, [at(0)] * 3)), Cine)

@@ -1,15 +1,16 @@
 """What an enhanced multi-frame object says of each of its pictures.
 
-Facts from PS3.3, C.7.6.16: a macro of functional groups stands in the one item of
+Facts from PS3.3 of 2024, C.7.6.16: a macro of functional groups stands in the one item of
 SharedFunctionalGroupsSequence, or in the items of PerFrameFunctionalGroupsSequence, of which each
-picture has one. Macros that are read: Frame Content (C.7.6.16.2.2; its date and time may have a
-zone), Temporal Position (C.7.6.16.2.13, seconds), Pixel Value Transformation (C.7.6.16.2.9), Frame
-VOI LUT (C.7.6.16.2.10), Pixel Measures (C.7.6.16.2.1) and Plane Position (C.7.6.16.2.3).
+picture has one. Macros that are read: Frame Content (its date and time may have a zone), Temporal
+Position (seconds), Pixel Value Transformation, Frame VOI LUT, Pixel Measures, and Plane Position of
+a patient and of a volume.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,10 @@ _TIMES = (
     ("TemporalPositionSequence", "TemporalPositionTimeOffset"),
     ("FrameContentSequence", "FrameReferenceDateTime"),
     ("FrameContentSequence", "FrameAcquisitionDateTime"),
+)
+_PLACES = (
+    ("PlanePositionSequence", "ImagePositionPatient"),
+    ("PlanePositionVolumeSequence", "ImagePositionVolume"),  # of ultrasound
 )
 _TO_THE_SECOND = 14  # digits of YYYYMMDDHHMMSS
 
@@ -73,10 +78,10 @@ def seconds_between(times: Iterable[Any]) -> tuple[float, ...]:
 
     Nothing where a time is missing, or not later than the one before.
     """
-    known = [None if time in (None, "") else float(time) for time in times]
-    if len(known) < 2 or None in known:
+    known = list(times)
+    if len(known) < 2 or any(time in (None, "") for time in known):
         return ()
-    gaps = np.diff(np.array(known, float))
+    gaps = np.diff([float(time) for time in known])
     if not (np.isfinite(gaps).all() and (gaps > 0).all()):
         return ()
     return (*gaps.tolist(), float(np.median(gaps)))
@@ -84,19 +89,17 @@ def seconds_between(times: Iterable[Any]) -> tuple[float, ...]:
 
 def clock(value: Any) -> float | None:
     """Returns a date and time (PS3.5, DT) in seconds; None where it is not told to the second."""
-    from datetime import UTC
-
-    from pydicom.valuerep import DT
-
     text = str(value or "").strip()
     if not text[:_TO_THE_SECOND].isdecimal() or len(text) < _TO_THE_SECOND:
         return None
-    told = DT(text)
+    told = datetime.fromisoformat(f"{text[:8]}T{text[8:]}")
     return (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
 
 
-def are_slices(header: Any, frames: int) -> bool:
+def are_slices(header: Any) -> bool:
     """Whether pictures lie at different places in the body: a volume, no cine."""
-    items = (macro(header, "PlanePositionSequence", number) for number in range(frames))
-    places = {str(item.get("ImagePositionPatient")) for item in items if item}
-    return len(places) > 1
+    for name, tag in _PLACES:
+        own = (item.get(name) for item in header.get(_OWN) or ())
+        if len({str(planes[0].get(tag)) for planes in own if planes}) > 1:
+            return True
+    return False

@@ -1,8 +1,8 @@
 """The pictures of a DICOM cine, 8 bits a channel, from a process of their own.
 
 On damaged data the libraries that decode them can crash, or take all memory, which no exception
-tells: ``python -m vaclip.importers.videos.dicom_pictures FILE`` writes the pictures to standard
-output, a line of JSON with their shape before each.
+tells: ``python -m vaclip.importers.videos.dicom_pictures MEMORY`` reads a list of files (JSON) and
+writes the pictures to standard output, a line of JSON with their shape before each.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -45,18 +46,20 @@ def cine_pictures(
     Raises:
         VaclipError: If they cannot be decoded.
     """
-    command = [sys.executable, "-m", _THIS, str(cine.path), str(memory)]
+    command = [sys.executable, "-m", _THIS, str(memory)]
     # Each thread of these libraries would reserve memory of its own.
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **threads}
-    )
+    pipes: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    process = subprocess.Popen(command, env={**os.environ, **threads}, **pipes)
     said: list[bytes] = []
     listener = threading.Thread(target=lambda: said.append(cast(Any, process.stderr).read()))
     listener.start()
     clock = threading.Timer(limit_s, process.kill)
     clock.start()
     try:
+        files = [str(path) for path in cine.files or (cine.path,)]
+        with suppress(BrokenPipeError), cast(io.BufferedWriter, process.stdin) as asked:
+            asked.write(json.dumps(files).encode())
         stream = cast(io.BufferedReader, process.stdout)
         while line := stream.readline():
             shape = json.loads(line)
@@ -78,27 +81,28 @@ def cine_pictures(
         raise VaclipError(f"{cine.path.name}: cannot be decoded: {why[:_LONGEST_REASON]}")
 
 
-def _decoded(path: Path) -> Iterator[NDArray[np.uint8]]:
+def _decoded(paths: Sequence[Path]) -> Iterator[NDArray[np.uint8]]:
     import pydicom
 
-    header = pydicom.dcmread(path, stop_before_pixels=True)
+    header = pydicom.dcmread(paths[0], stop_before_pixels=True)
     if header.file_meta.TransferSyntaxUID.startswith(VIDEO):
-        yield from _stream(path)
+        yield from _stream(paths[0])
         return
-    ends = cache(lambda: _ends(path))
-    for facts, values in _values(path):
+    ends = cache(lambda: _ends(paths))
+    for facts, values in _values(paths):
         yield _eight_bits(values, facts, ends)
 
 
-def _values(path: Path) -> Iterator[tuple[Any, NDArray[Any]]]:
+def _values(paths: Sequence[Path]) -> Iterator[tuple[Any, NDArray[Any]]]:
     """Yields each picture as it is stored, one at a time, with the header as it is of it."""
     import pydicom
     from pydicom.pixels import iter_pixels
 
-    header = pydicom.dcmread(path, stop_before_pixels=True)
-    deflated = header.file_meta.TransferSyntaxUID.is_deflated
-    for number, values in enumerate(iter_pixels(pydicom.dcmread(path) if deflated else path)):
-        yield of_picture(header, number), values
+    for path in paths:
+        header = pydicom.dcmread(path, stop_before_pixels=True)
+        deflated = header.file_meta.TransferSyntaxUID.is_deflated
+        for number, values in enumerate(iter_pixels(pydicom.dcmread(path) if deflated else path)):
+            yield of_picture(header, number), values
 
 
 def _stream(path: Path) -> Iterator[NDArray[np.uint8]]:
@@ -156,11 +160,11 @@ def _share_of_white(
     return (measured - low) / max(high - low, 1e-9)
 
 
-def _ends(path: Path) -> tuple[float, float]:
+def _ends(paths: Sequence[Path]) -> tuple[float, float]:
     """Returns the least and the largest measured value of a cine."""
     from pydicom.pixels import apply_modality_lut
 
-    measured = (apply_modality_lut(values, facts) for facts, values in _values(path))
+    measured = (apply_modality_lut(values, facts) for facts, values in _values(paths))
     ends = [(values.min(), values.max()) for values in measured]
     return float(min(end[0] for end in ends)), float(max(end[1] for end in ends))
 
@@ -189,14 +193,14 @@ def _shortened(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def main() -> None:
-    """Writes the pictures of the file that the command line names, within the memory it names."""
+    """Writes the pictures of the files that are asked for, within the memory that is stated."""
     if sys.platform != "win32":
         import resource
 
-        most = int(sys.argv[2])
+        most = int(sys.argv[1])
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
     with silent():
-        for picture in _decoded(Path(sys.argv[1])):
+        for picture in _decoded([Path(name) for name in json.load(sys.stdin)]):
             if picture.size > LARGEST_PICTURE:
                 raise ValueError("a picture that is too large")
             sys.stdout.buffer.write(f"{json.dumps(picture.shape)}\n".encode())
