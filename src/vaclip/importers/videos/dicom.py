@@ -85,7 +85,9 @@ class DicomImporter(Importer):
             raise VaclipError("these cines cannot be taken:\n  " + "\n  ".join(wrong))
         left_out["without a label"] += len(unlabelled)
         dropped = [f"{count} file(s): {what}" for what, count in sorted(left_out.items()) if count]
-        return Export(clips=tuple(clips), dropped=tuple(dropped), notes=tuple(_notes(found)))
+        return Export(
+            clips=tuple(clips), dropped=tuple(dropped), notes=tuple(_notes(found, options))
+        )
 
 
 def _cines(
@@ -248,10 +250,16 @@ def _cropped(cine: Cine, region: tuple[int, int, int, int] | None) -> Iterator[N
         yield picture[y0:y1, x0:x1]
 
 
-def _notes(found: Sequence[tuple[Path, Cine]]) -> list[str]:
+def _notes(found: Sequence[tuple[Path, Cine]], options: argparse.Namespace) -> list[str]:
     burned = [cine.path.name for _, cine in found if cine.burned_in == "YES"]
     silent = sum(not cine.burned_in for _, cine in found)
+    whole = [cine.path.name for _, cine in found if options.crop_to_region and not cine.region]
     notes = []
+    if whole:
+        notes.append(
+            f"{len(whole)} file(s) mark no region, so that --crop-to-region keeps their whole "
+            f"screen: {', '.join(whole[:5])}"
+        )
     gaps = [f"{cine.path.name} ({cine.missing})" for _, cine in found if cine.missing]
     if gaps:
         notes.append(
