@@ -125,12 +125,12 @@ def by_ffmpeg(
     return write(path, dataset, encapsulate(frames), encapsulated=True)
 
 
-def htj2k(path: Path) -> Path:
-    """Two pictures that are alike."""
-    pictures = np.stack([HTJ2K_PICTURE] * 2)
-    frames = [base64.b64decode("".join(_HTJ2K))] * 2
-    dataset = header(pictures, uid.HTJ2KLossless)
-    return write(path, dataset, encapsulate(frames), encapsulated=True)
+def htj2k(path: Path, frames: int = 2, **changes: Any) -> Path:
+    """Pictures that are alike."""
+    pictures = np.stack([HTJ2K_PICTURE] * frames)
+    coded = [base64.b64decode("".join(_HTJ2K))] * frames
+    dataset = header(pictures, uid.HTJ2KLossless, **changes)
+    return write(path, dataset, encapsulate(coded), encapsulated=True)
 
 
 def stream(codec: str, container: str, pictures: np.ndarray) -> bytes:

@@ -1,4 +1,7 @@
-"""From exports of ten patients to a report, by the commands that a person types."""
+"""From exports of ten patients to a report, by the commands that a person types.
+
+DICOM of every transfer syntax and folders of pictures: ``videos/test_to_training.py``.
+"""
 
 from __future__ import annotations
 

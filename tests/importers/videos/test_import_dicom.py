@@ -178,9 +178,18 @@ def test_only_the_largest_picture_of_the_screen(tmp_path, capsys):
         tmp_path / "archive" / "a.dcm", made.colours(), **ANNA,
         SequenceOfUltrasoundRegions=[small, trace, outside, region()],
     )  # fmt: skip
-    study, _ = imported(capsys, tmp_path / "archive", "--label", "x", "--crop-to-region")
-    (row,) = read_rows(study / "clips.csv")
+    made.native(tmp_path / "archive" / "b.dcm", made.greys(), **BERT)
+    study, said = imported(capsys, tmp_path / "archive", "--label", "x", "--crop-to-region")
+    assert "1 file(s) mark no region, so that --crop-to-region keeps their whole screen: b" in said
+    (row, _) = read_rows(study / "clips.csv")
     np.testing.assert_array_equal(pictures_of(study, row), made.colours()[:, 4:28, 8:40])
+
+
+def test_a_dicomdir_is_the_folder_that_it_lies_in(archive, capsys):
+    (archive / "DICOMDIR").write_bytes(b"whatever it lists")
+    study, said = imported(capsys, archive / "DICOMDIR", "--label-from-folder")
+    assert "1 file(s): no DICOM" in said
+    assert len(read_rows(study / "clips.csv")) == 3
 
 
 def test_names_in_the_pictures_are_warned_of(archive, capsys):

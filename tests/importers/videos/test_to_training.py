@@ -32,48 +32,71 @@ def contrasts():
     return made.colours(20) // 3, 255 - made.colours(20) // 3
 
 
+def native(syntax):
+    return lambda path, p, **tags: made.native(path, p, syntax, **tags)
+
+
+def by_pydicom(syntax):
+    return lambda path, p, **tags: made.by_pydicom(path, p, syntax, **tags)
+
+
+def jpeg(syntax, codec, **options):
+    return lambda path, p, **tags: made.by_ffmpeg(
+        path, p, syntax, codec, "yuvj444p", options, PhotometricInterpretation="YBR_FULL", **tags
+    )
+
+
+def video(syntax, codec, container):
+    return lambda path, p, **tags: made.video(
+        path, made.stream(codec, container, p), p, syntax, **tags
+    )
+
+
+MAKERS = {
+    "implicit": native(uid.ImplicitVRLittleEndian),
+    "explicit": native(uid.ExplicitVRLittleEndian),
+    "big": native(uid.ExplicitVRBigEndian),
+    "deflated": native(uid.DeflatedExplicitVRLittleEndian),
+    "rle": by_pydicom(uid.RLELossless),
+    "jpeg": jpeg(uid.JPEGBaseline8Bit, "mjpeg", qmin="1", qmax="1"),
+    "jpeg_lossless": jpeg(uid.JPEGLosslessSV1, "ljpeg", pred="left"),
+    "jpeg_ls": lambda path, p, **tags: made.by_ffmpeg(
+        path, p, uid.JPEGLSLossless, "jpegls", "rgb24", PlanarConfiguration=0, **tags
+    ),
+    "jpeg_2000": by_pydicom(uid.JPEG2000Lossless),
+    "htj2k": lambda path, p, **tags: made.htj2k(path, len(p), **tags),
+    "mpeg_2": video(uid.MPEG2MPML, "mpeg2video", "mpegts"),
+    "h264": video(uid.MPEG4HP41, "libx264", "mp4"),
+    "h265": video(uid.HEVCMP51, "libx265", "mp4"),
+}
+FRAME_MS = {name: 40 + 10 * number for number, name in enumerate(MAKERS)}
+
+
 def write_archive(folder):
-    """Sixteen cines of sixteen patients."""
-    dark, bright = contrasts()
-    makers = [
-        lambda path, p, **k: made.native(path, p, uid.ImplicitVRLittleEndian, **k),
-        lambda path, p, **k: made.native(path, p, uid.ExplicitVRBigEndian, **k),
-        lambda path, p, **k: made.native(path, p, uid.DeflatedExplicitVRLittleEndian, **k),
-        lambda path, p, **k: made.by_pydicom(path, p, uid.RLELossless, **k),
-        lambda path, p, **k: made.by_pydicom(path, p, uid.JPEG2000Lossless, **k),
-        lambda path, p, **k: made.by_ffmpeg(
-            path, p, uid.JPEGLSLossless, "jpegls", "rgb24", PlanarConfiguration=0, **k
-        ),
-        lambda path, p, **k: made.by_ffmpeg(
-            path, p, uid.JPEGBaseline8Bit, "mjpeg", "yuvj444p", {"qmin": "1", "qmax": "1"},
-            PhotometricInterpretation="YBR_FULL", **k,
-        ),
-        lambda path, p, **k: made.video(
-            path, made.stream("libx264", "mp4", p), p, uid.MPEG4HP41, **k
-        ),
-    ]  # fmt: skip
-    for number, make in enumerate(makers):
-        for label, pictures in (("dark", dark), ("bright", bright)):
-            make(folder / label / f"{number}.dcm", pictures, PatientID=f"{label}{number}",
-                 FrameTime=str(50 + 10 * (number % 2)))  # fmt: skip
+    """Of each transfer syntax two cines of two patients."""
+    for label, pictures in zip(("dark", "bright"), contrasts(), strict=True):
+        for name, make in MAKERS.items():
+            make(folder / label / f"{name}.dcm", pictures, PatientID=f"{label} {name}",
+                 FrameTime=str(FRAME_MS[name]))  # fmt: skip
 
 
 def test_from_an_archive_to_a_prediction(tmp_path, monkeypatch):
     monkeypatch.setenv("VACLIP_CACHE", str(tmp_path / "cache"))
     archive, study = tmp_path / "archive", tmp_path / "study"
     write_archive(archive)
-    run("data", "import", "dicom", archive, "--into", study, "--label-from-folder")
+    flags = ("--label-from-folder", "--patient-ids")
+    run("data", "import", "dicom", archive, "--into", study, *flags)
     clips = read_rows(study / "clips.csv")
-    assert len(clips) == len({row["patient_id"] for row in clips}) == 16
+    assert len(clips) == len({row["patient_id"] for row in clips}) == 2 * len(MAKERS)
     regions = [{"clip_id": r["clip_id"], "annotator": "reader", "region": "middle"} for r in clips]
     write_rows(tmp_path / "regions.csv", regions)
     box = ("--region", "middle=0.25,0.25,0.75,0.75")
     run("data", "import", "regions", tmp_path / "regions.csv", "--into", study, *box)
     run("data", "check", study)
-    facts = [inspect_video(study / row["video"]) for row in clips]
-    assert {one.frames for one in facts} == {20}
-    rates = [float(one.rate) for one in facts]
-    np.testing.assert_allclose(sorted(set(rates)), [1000 / 60, 20], rtol=1e-4)
+    for row in clips:
+        facts = inspect_video(study / row["video"])
+        frame_s = FRAME_MS[row["patient_id"].split()[1]] / 1000
+        np.testing.assert_allclose(facts.times_s, np.arange(20) * frame_s, atol=1e-4)
     train_and_predict(study, tmp_path)
 
 
@@ -111,4 +134,4 @@ def train_and_predict(study, tmp_path):
     videos = sorted((study / "videos").iterdir())
     run("predict", "--checkpoint", checkpoint, *videos, "--out", tmp_path / "predicted")
     table = pd.read_csv(tmp_path / "predicted" / "predictions.csv")
-    assert len(table) == 16
+    assert len(table) == len(videos) == len(read_rows(study / "clips.csv"))

@@ -1,8 +1,9 @@
 """``dicom``: cines as an archive hands them over, made into videos of nothing but pictures.
 
-A file with several pictures becomes a clip; still pictures and files of other kinds are left out
-and counted. Nothing of a header that names somebody is written, shown or kept: a patient's id
-becomes a pseudonym, of the date the month stays, and files get new names.
+A file with several pictures becomes a clip, on request a series of files with one each too; other
+still pictures and files of other kinds are left out and counted. Nothing of a header that names
+somebody is written, shown or kept: a patient's id becomes a pseudonym, of the date the month stays,
+and files get new names.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from vaclip.importers.base import Export, Importer, NewClip
 from vaclip.importers.reading import files_below, read_table
 from vaclip.importers.tables.table import renamed_labels
 from vaclip.importers.videos.dicom_pictures import cine_pictures
-from vaclip.importers.videos.dicom_read import Cine, is_dicom, read_cine
+from vaclip.importers.videos.dicom_read import Cine, Still, is_dicom, read_cine
+from vaclip.importers.videos.dicom_series import series_cine
 from vaclip.importers.videos.recording import Recording, even_seconds
 
 _KEY_BYTES = 32
@@ -50,13 +52,15 @@ class DicomImporter(Importer):
         add("--crop-to-region", action="store_true",
             help="of ultrasound: only the largest picture that the file marks, without the screen "
             "around it")  # fmt: skip
+        add("--series-as-cine", action="store_true",
+            help="the single pictures of one series, in their order, are a cine too")  # fmt: skip
         add("--patient-ids", action="store_true", help="keep the patients' ids as they are")
         add("--key", type=Path, metavar="FILE",
             help="what pseudonyms are made with; made if need be (default: STUDY.key, beside the "
             "study)")  # fmt: skip
 
     def read(self, sources: Sequence[Path], options: argparse.Namespace) -> Export:
-        found, left_out = _cines(sources)
+        found, left_out = _cines(sources, series=options.series_as_cine)
         labels = _Labels(options)
         people = _People(options)
         clips, unlabelled, wrong = [], [], []
@@ -81,30 +85,51 @@ class DicomImporter(Importer):
             raise VaclipError("these cines cannot be taken:\n  " + "\n  ".join(wrong))
         left_out["without a label"] += len(unlabelled)
         dropped = [f"{count} file(s): {what}" for what, count in sorted(left_out.items()) if count]
-        return Export(clips=tuple(clips), dropped=tuple(dropped), notes=tuple(_notes(found)))
+        return Export(
+            clips=tuple(clips), dropped=tuple(dropped), notes=tuple(_notes(found, options))
+        )
 
 
-def _cines(sources: Sequence[Path]) -> tuple[list[tuple[Path, Cine]], Counter[str]]:
+def _cines(
+    sources: Sequence[Path], *, series: bool
+) -> tuple[list[tuple[Path, Cine]], Counter[str]]:
     """Returns cines with the folder that their names are relative to, and counts all else."""
     found: list[tuple[Path, Cine]] = []
+    stills: dict[str, list[tuple[Path, Still]]] = {}
     left_out: Counter[str] = Counter()
     seen: set[str] = set()
     for root, path in _files(sources):
         if not is_dicom(path):
             left_out["no DICOM"] += 1
             continue
-        cine = read_cine(path)
-        if isinstance(cine, str):
-            left_out[cine] += 1
-        elif cine.uid in seen:
-            left_out["the same cine again"] += 1
+        file = read_cine(path)
+        if isinstance(file, str):
+            left_out[file] += 1
+            continue
+        if file.uid in seen:
+            left_out[f"the same {'cine' if isinstance(file, Cine) else 'picture'} again"] += 1
+        elif isinstance(file, Cine):
+            found.append((root, file))
         else:
-            seen.add(cine.uid)
-            found.append((root, cine))
+            stills.setdefault(file.series, []).append((root, file))
+        seen.add(file.uid)
+    for several in stills.values():
+        made = series_cine([still for _, still in several]) if series else _left(several)
+        if isinstance(made, Cine):
+            roots = {still.path: root for root, still in several}
+            found.append((roots[made.path], made))
+        else:
+            left_out[made] += len(several)
     if not found:
         told = ", ".join(f"{count} {what}" for what, count in sorted(left_out.items()))
         raise VaclipError(f"there is no DICOM cine in {sources[0].name} ({told or 'no file'})")
     return found, left_out
+
+
+def _left(stills: Sequence[tuple[Path, Still]]) -> str:
+    if len(stills) < 2 or not stills[0][1].series:
+        return "a still picture"
+    return "a still picture of a series (--series-as-cine makes one cine of each series)"
 
 
 def _files(sources: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
@@ -225,10 +250,22 @@ def _cropped(cine: Cine, region: tuple[int, int, int, int] | None) -> Iterator[N
         yield picture[y0:y1, x0:x1]
 
 
-def _notes(found: Sequence[tuple[Path, Cine]]) -> list[str]:
+def _notes(found: Sequence[tuple[Path, Cine]], options: argparse.Namespace) -> list[str]:
     burned = [cine.path.name for _, cine in found if cine.burned_in == "YES"]
     silent = sum(not cine.burned_in for _, cine in found)
+    whole = [cine.path.name for _, cine in found if options.crop_to_region and not cine.region]
     notes = []
+    if whole:
+        notes.append(
+            f"{len(whole)} file(s) mark no region, so that --crop-to-region keeps their whole "
+            f"screen: {', '.join(whole[:5])}"
+        )
+    gaps = [f"{cine.path.name} ({cine.missing})" for _, cine in found if cine.missing]
+    if gaps:
+        notes.append(
+            f"{len(gaps)} series leave out numbers, so that pictures may be missing in between: "
+            f"{', '.join(gaps[:5])}"
+        )
     if burned:
         notes.append(
             f"{len(burned)} file(s) say that names may stand in their pictures "

@@ -1,8 +1,8 @@
 """The pictures of a DICOM cine, 8 bits a channel, from a process of their own.
 
 On damaged data the libraries that decode them can crash, or take all memory, which no exception
-tells: ``python -m vaclip.importers.videos.dicom_pictures FILE`` writes the pictures to standard
-output, a line of JSON with their shape before each.
+tells: ``python -m vaclip.importers.videos.dicom_pictures MEMORY`` reads a list of files (JSON) and
+writes the pictures to standard output, a line of JSON with their shape before each.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaclip.errors import VaclipError
+from vaclip.importers.videos.dicom_frames import of_picture
 from vaclip.importers.videos.dicom_read import LARGEST_PICTURE, VIDEO, Cine, silent
 
 MOST_MEMORY = 4 << 30
@@ -43,18 +46,20 @@ def cine_pictures(
     Raises:
         VaclipError: If they cannot be decoded.
     """
-    command = [sys.executable, "-m", _THIS, str(cine.path), str(memory)]
+    command = [sys.executable, "-m", _THIS, str(memory)]
     # Each thread of these libraries would reserve memory of its own.
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **threads}
-    )
+    pipes: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    process = subprocess.Popen(command, env={**os.environ, **threads}, **pipes)
     said: list[bytes] = []
     listener = threading.Thread(target=lambda: said.append(cast(Any, process.stderr).read()))
     listener.start()
     clock = threading.Timer(limit_s, process.kill)
     clock.start()
     try:
+        files = [str(path) for path in cine.files or (cine.path,)]
+        with suppress(BrokenPipeError), cast(io.BufferedWriter, process.stdin) as asked:
+            asked.write(json.dumps(files).encode())
         stream = cast(io.BufferedReader, process.stdout)
         while line := stream.readline():
             shape = json.loads(line)
@@ -76,19 +81,28 @@ def cine_pictures(
         raise VaclipError(f"{cine.path.name}: cannot be decoded: {why[:_LONGEST_REASON]}")
 
 
-def _decoded(path: Path) -> Iterator[NDArray[np.uint8]]:
+def _decoded(paths: Sequence[Path]) -> Iterator[NDArray[np.uint8]]:
+    import pydicom
+
+    header = pydicom.dcmread(paths[0], stop_before_pixels=True)
+    if header.file_meta.TransferSyntaxUID.startswith(VIDEO):
+        yield from _stream(paths[0])
+        return
+    ends = cache(lambda: _ends(paths))
+    for facts, values in _values(paths):
+        yield _eight_bits(values, facts, ends)
+
+
+def _values(paths: Sequence[Path]) -> Iterator[tuple[Any, NDArray[Any]]]:
+    """Yields each picture as it is stored, one at a time, with the header as it is of it."""
     import pydicom
     from pydicom.pixels import iter_pixels
 
-    header = pydicom.dcmread(path, stop_before_pixels=True)
-    syntax = header.file_meta.TransferSyntaxUID
-    if syntax.startswith(VIDEO):
-        yield from _stream(path)
-        return
-    source = pydicom.dcmread(path) if syntax.is_deflated else path  # else a picture at a time
-    to_eight_bits = _mapping(header, lambda: iter_pixels(source))
-    for picture in iter_pixels(source):
-        yield to_eight_bits(picture)
+    for path in paths:
+        header = pydicom.dcmread(path, stop_before_pixels=True)
+        deflated = header.file_meta.TransferSyntaxUID.is_deflated
+        for number, values in enumerate(iter_pixels(pydicom.dcmread(path) if deflated else path)):
+            yield of_picture(header, number), values
 
 
 def _stream(path: Path) -> Iterator[NDArray[np.uint8]]:
@@ -102,51 +116,57 @@ def _stream(path: Path) -> Iterator[NDArray[np.uint8]]:
             yield frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
 
 
-def _mapping(
-    header: Any, pictures: Callable[[], Iterator[NDArray[Any]]]
-) -> Callable[[NDArray[Any]], NDArray[np.uint8]]:
-    """Returns what brings decoded values to 8 bits.
+def _eight_bits(
+    values: NDArray[Any], facts: Any, ends: Callable[[], tuple[float, float]]
+) -> NDArray[np.uint8]:
+    """Returns a picture with 8 bits a channel.
 
     Colours are shortened to 8 bits. Grey values go through the modality's and the viewer's look-up
     tables or window (PS3.3 C.11.1 and C.11.2), the first where there are several; without any, 8
     bits stay as they are, and of more the least value of the whole cine is black and the
     largest white.
     """
-    from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi
+    from pydicom.pixels import apply_color_lut
 
-    bits = int(header.BitsStored)
-    kind = str(header.PhotometricInterpretation)
+    bits = int(facts.BitsStored)
+    kind = str(facts.PhotometricInterpretation)
     if kind == "PALETTE COLOR":
-        return lambda values: _shortened(apply_color_lut(values, header))
-    if int(header.SamplesPerPixel) == 3:
-        return lambda values: (values >> max(bits - 8, 0)).astype(np.uint8)
-    inverted = kind == "MONOCHROME1"
+        return _shortened(apply_color_lut(values, facts))
+    if int(facts.SamplesPerPixel) == 3:
+        return (values >> max(bits - 8, 0)).astype(np.uint8)
+    share = _share_of_white(values, facts, ends)
+    bright = np.round(np.clip(share, 0, 1) * 255).astype(np.uint8)
+    return 255 - bright if kind == "MONOCHROME1" else bright
 
-    def grey(share: NDArray[np.float64]) -> NDArray[np.uint8]:
-        bright = np.round(np.clip(share, 0, 1) * 255).astype(np.uint8)
-        return 255 - bright if inverted else bright
 
-    def measured(values: NDArray[Any]) -> NDArray[Any]:
-        return apply_modality_lut(values, header)
+def _share_of_white(
+    values: NDArray[Any], facts: Any, ends: Callable[[], tuple[float, float]]
+) -> NDArray[np.float64]:
+    from pydicom.pixels import apply_modality_lut, apply_voi
 
-    if header.get("VOILUTSequence"):
-        top = 2 ** int(header.VOILUTSequence[0].LUTDescriptor[2]) - 1
-        return lambda values: grey(apply_voi(measured(values), header) / top)
-    if header.get("WindowCenter") is not None and header.get("WindowWidth") is not None:
+    bits = int(facts.BitsStored)
+    measured = apply_modality_lut(values, facts)
+    if facts.get("VOILUTSequence"):
+        top = 2 ** int(facts.VOILUTSequence[0].LUTDescriptor[2]) - 1
+        return apply_voi(measured, facts) / top
+    if facts.get("WindowCenter") is not None and facts.get("WindowWidth") is not None:
         centre, width = (
-            float(np.atleast_1d(header.get(tag))[0]) for tag in ("WindowCenter", "WindowWidth")
+            float(np.atleast_1d(facts.get(tag))[0]) for tag in ("WindowCenter", "WindowWidth")
         )
-        function = str(header.get("VOILUTFunction") or "LINEAR")
-        return lambda values: grey(windowed(measured(values), centre, width, function))
-    if (
-        bits <= 8
-        and not int(header.get("PixelRepresentation") or 0)
-        and "RescaleSlope" not in header
-    ):
-        return lambda values: grey(values / (2**bits - 1))
-    ends = [(values.min(), values.max()) for values in map(measured, pictures())]
-    low, high = float(min(end[0] for end in ends)), float(max(end[1] for end in ends))
-    return lambda values: grey((measured(values) - low) / max(high - low, 1e-9))
+        return windowed(measured, centre, width, str(facts.get("VOILUTFunction") or "LINEAR"))
+    if bits <= 8 and not int(facts.get("PixelRepresentation") or 0) and "RescaleSlope" not in facts:
+        return values / (2**bits - 1)
+    low, high = ends()
+    return (measured - low) / max(high - low, 1e-9)
+
+
+def _ends(paths: Sequence[Path]) -> tuple[float, float]:
+    """Returns the least and the largest measured value of a cine."""
+    from pydicom.pixels import apply_modality_lut
+
+    measured = (apply_modality_lut(values, facts) for facts, values in _values(paths))
+    ends = [(values.min(), values.max()) for values in measured]
+    return float(min(end[0] for end in ends)), float(max(end[1] for end in ends))
 
 
 def windowed(
@@ -173,14 +193,14 @@ def _shortened(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def main() -> None:
-    """Writes the pictures of the file that the command line names, within the memory it names."""
+    """Writes the pictures of the files that are asked for, within the memory that is stated."""
     if sys.platform != "win32":
         import resource
 
-        most = int(sys.argv[2])
+        most = int(sys.argv[1])
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
     with silent():
-        for picture in _decoded(Path(sys.argv[1])):
+        for picture in _decoded([Path(name) for name in json.load(sys.stdin)]):
             if picture.size > LARGEST_PICTURE:
                 raise ValueError("a picture that is too large")
             sys.stdout.buffer.write(f"{json.dumps(picture.shape)}\n".encode())

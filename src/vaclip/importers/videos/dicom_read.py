@@ -1,8 +1,9 @@
 """What a DICOM file says of its cine: how it is timed, coloured and cut; never whose it is.
 
-Facts from PS3.3 (C.7.6.5 Cine, C.7.6.3 Image Pixel, C.8.5.5 US Region Calibration, C.11.2 VOI LUT)
-and PS3.5 (Annex A, transfer syntaxes). Identifiers stay in `Cine.patient` and `Cine.uid`, which are
-for making pseudonyms and are never shown.
+Facts from the standard of 2024: PS3.3 (C.7.6.5 Cine, C.7.6.3 Image Pixel, C.8.5.5 US Region
+Calibration, C.11.2 VOI LUT; enhanced objects: see `dicom_frames`) and PS3.5 (Annex A, transfer
+syntaxes). Identifiers stay in `Cine.patient` and `Cine.uid`, which are for making pseudonyms and
+are never shown.
 """
 
 from __future__ import annotations
@@ -11,16 +12,17 @@ import logging
 import struct
 import warnings
 import zlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from vaclip.errors import VaclipError
 from vaclip.importers.base import MOST_FRAMES
+from vaclip.importers.videos.dicom_frames import GROUPS, are_slices, macro, stated_seconds
 
 LARGEST_PICTURE = 1 << 28
 """Values of one picture."""
@@ -34,22 +36,24 @@ _TAGS = (
     "ManufacturerModelName", "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel",
     "FrameIncrementPointer", "FrameTime", "FrameTimeVector", "CineRate",
     "RecommendedDisplayFrameRate", "SequenceOfUltrasoundRegions", "PixelSpacing",
-    "ImagerPixelSpacing", "NominalScannedPixelSpacing", "BurnedInAnnotation",
-    "DirectoryRecordSequence",
+    "ImagerPixelSpacing", "NominalScannedPixelSpacing", "BurnedInAnnotation", "SeriesInstanceUID",
+    "DirectoryRecordSequence", *GROUPS,
 )  # fmt: skip
 _NO_CINES = ("RTDOSE", "SEG", "REG")  # planes and labels, not times
 _CENTIMETRES = 3  # of PhysicalUnitsXDirection
 _PICTURE_PLANE = 1  # of RegionSpatialFormat: a 2D picture, and no trace of motion or flow
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Cine:
-    """A multi-frame file.
+    """A multi-frame file, or a series of files with a picture each.
 
     Attributes:
-        path: The file.
+        path: The file; of a series the first.
         patient: PatientID, for making a pseudonym.
-        uid: SOPInstanceUID, the same.
+        uid: SOPInstanceUID, of a series SeriesInstanceUID, the same.
         frames: How many.
         size: (height, width).
         seconds: (frames,) how long each is shown; empty where the file does not say it.
@@ -59,6 +63,8 @@ class Cine:
         spacing_mm: Side of a pixel, or height and width where they differ; empty where unknown.
         region: (x0, y0, x1, y1) of the largest ultrasound picture, ends excluded; None for none.
         burned_in: What the file says of text in the pictures: YES, NO or nothing.
+        files: Of a series: the file of each picture, in order.
+        missing: Of a series: how many numbers are left out between those of its pictures.
     """
 
     path: Path
@@ -73,6 +79,17 @@ class Cine:
     spacing_mm: str
     region: tuple[int, int, int, int] | None
     burned_in: str
+    files: tuple[Path, ...] = ()
+    missing: int = 0
+
+
+@dataclass(frozen=True)
+class Still:
+    """A file with one picture: its SOPInstanceUID and SeriesInstanceUID."""
+
+    path: Path
+    uid: str = field(repr=False)
+    series: str = field(repr=False)
 
 
 def is_dicom(path: Path) -> bool:
@@ -81,14 +98,23 @@ def is_dicom(path: Path) -> bool:
         return file.read(_PREAMBLE + 4)[_PREAMBLE:] == b"DICM"
 
 
-def read_cine(path: Path) -> Cine | str:
+def read_cine(path: Path) -> Cine | Still | str:
     """Reads the header of a DICOM file.
 
     Returns:
-        The cine, or what the file is instead, in a few words.
+        The cine, or what the file is instead, if not a still picture in a few words.
 
     Raises:
         VaclipError: If pydicom is missing, or the file is damaged or too large.
+    """
+    return guarded(path, (), _found)
+
+
+def guarded(path: Path, tags: Sequence[str], understand: Callable[[Path, Any], T]) -> T:
+    """Reads a header, of further tags too, and hands it to what understands it.
+
+    Raises:
+        VaclipError: See `read_cine`.
     """
     try:
         import pydicom
@@ -100,11 +126,13 @@ def read_cine(path: Path) -> Cine | str:
     try:
         with silent():
             _check_inflated(path)
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
-            return _cine(path, header)
+            wanted = [*_TAGS, *tags]
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=wanted)
+            return understand(path, header)
     except (
         InvalidDicomError, BytesLengthException, ValueError, TypeError, LookupError, EOFError,
         AttributeError, OverflowError, NotImplementedError, struct.error, zlib.error, OSError,
+        RecursionError,
     ) as error:  # fmt: skip
         # What pydicom says of a damaged value may hold it; the value may be a name.
         raise VaclipError(f"{path.name}: a damaged DICOM file ({type(error).__name__})") from None
@@ -144,7 +172,7 @@ def _check_inflated(path: Path) -> None:
         raise VaclipError(f"{path.name}: inflates to more than {_LARGEST_FILE >> 30} GiB")
 
 
-def _cine(path: Path, header: Any) -> Cine | str:
+def _found(path: Path, header: Any) -> Cine | Still | str:
     if "DirectoryRecordSequence" in header:
         return "a DICOMDIR"
     if not header.get("Rows") or not header.get("Columns"):
@@ -153,10 +181,19 @@ def _cine(path: Path, header: Any) -> Cine | str:
     if modality in _NO_CINES:
         return f"no cine ({modality})"
     frames = int(header.get("NumberOfFrames") or 1)
-    syntax = str(header.file_meta.TransferSyntaxUID)
-    video = syntax.startswith(VIDEO)
-    if frames < 2 and not video:
-        return "a still picture"
+    if frames < 2 and not str(header.file_meta.TransferSyntaxUID).startswith(VIDEO):
+        series = str(header.get("SeriesInstanceUID") or "").strip()
+        return Still(path, str(header.SOPInstanceUID).strip(), series)
+    cine = described(path, header, frames)
+    return "slices of a volume" if are_slices(header) else cine
+
+
+def described(path: Path, header: Any, frames: int) -> Cine:
+    """Returns what a header says of its pictures.
+
+    Raises:
+        VaclipError: If it cannot be true.
+    """
     height, width = int(header.Rows), int(header.Columns)
     if (
         frames > MOST_FRAMES
@@ -165,6 +202,8 @@ def _cine(path: Path, header: Any) -> Cine | str:
         raise VaclipError(
             f"{path.name}: states {frames} pictures of {width} x {height}: too large to be true"
         )
+    if (groups := len(header.get(GROUPS[1]) or ())) not in (0, frames):
+        raise VaclipError(f"{path.name}: tells of {groups} pictures, but states {frames}")
     patient, uid = str(header.get("PatientID") or "").strip(), str(header.SOPInstanceUID).strip()
     device = " ".join(
         str(header.get(tag) or "").strip() for tag in ("Manufacturer", "ManufacturerModelName")
@@ -173,7 +212,7 @@ def _cine(path: Path, header: Any) -> Cine | str:
     region = _region(header, height, width)
     return Cine(
         path, patient, uid, frames, (height, width), frame_seconds(header, frames),
-        modality, device.strip(),
+        str(header.get("Modality") or ""), device.strip(),
         f"{date[:4]}-{date[4:6]}" if date[:6].isdecimal() and len(date) == 8 else "",
         _spacing(header), region, str(header.get("BurnedInAnnotation") or "").upper(),
     )  # fmt: skip
@@ -184,7 +223,8 @@ def frame_seconds(header: Any, frames: int) -> tuple[float, ...]:
 
     FrameTimeVector gives milliseconds from each picture to the one before (0 for the first),
     FrameTime the same for all. Where FrameIncrementPointer names one of them, that one counts.
-    Else come the rates at which the maker would show it, CineRate and RecommendedDisplayFrameRate.
+    Then come the times that an enhanced object has of each picture, then the rates at which the
+    maker would show it, CineRate and RecommendedDisplayFrameRate.
     """
     pointed = header.get("FrameIncrementPointer")
     vector = [float(value) for value in np.atleast_1d(header.get("FrameTimeVector", []))]
@@ -195,6 +235,8 @@ def frame_seconds(header: Any, frames: int) -> tuple[float, ...]:
         return (*gaps, float(np.median(gaps)))
     if time > 0:
         return (time / 1000,) * frames
+    if seconds := stated_seconds(header, frames):
+        return seconds
     for rate in ("CineRate", "RecommendedDisplayFrameRate"):
         if (value := float(header.get(rate) or 0)) > 0:
             return (1 / value,) * frames
@@ -224,6 +266,9 @@ def _spacing(header: Any) -> str:
         }:
             sides = [10 * abs(float(region[f"PhysicalDelta{axis}"].value)) for axis in "YX"]
             break
+    measures = macro(header, "PixelMeasuresSequence", 0)
+    if not sides and measures and measures.get("PixelSpacing"):
+        sides = [float(value) for value in measures.PixelSpacing]
     for tag in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
         if not sides and header.get(tag):
             sides = [float(value) for value in header.get(tag)]
