@@ -49,7 +49,8 @@ def of_picture(header: Any, number: int) -> Any:
     if not any(found.values()):
         return header
     own: Any = Dataset()
-    own.update(header)
+    # The groups stay behind: a data set walks through all of a sequence that it is given.
+    own.update({element.tag: element for element in header if element.keyword not in GROUPS})
     own.file_meta = header.file_meta  # the order of bytes, which tables need
     for name, item in found.items():
         if item:
