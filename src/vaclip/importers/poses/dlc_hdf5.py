@@ -1,7 +1,7 @@
 """DeepLabCut's HDF5: what ``DataFrame.to_hdf`` of pandas writes, read without pandas or pickle.
 
 Facts from DeepLabCut's ``analyze_videos`` (``to_hdf(..., "df_with_missing", format="table")``) and
-from files of pandas 3.0 with PyTables 3.11. A table has the rows' numbers in ``index`` and all
+from files of pandas 3.1 with PyTables 3.11. A table has the rows' numbers in ``index`` and all
 values in ``values_block_0``; what its columns are stands in a pickle of protocol 0, of which the
 operations are read one by one here: only texts, lists and tuples, everything else is refused. The
 layout ``fixed`` has the columns as plain arrays.
