@@ -80,3 +80,11 @@ def test_variants_stand_in_no_family():
 )
 def test_a_control_with_a_role_of_its_own_is_a_control_once(roles, controls):
     assert roles.all_controls == controls
+
+
+def test_the_arm_of_permuted_labels_is_a_control_but_no_contrast():
+    roles = Roles("B0", "B3", shuffled="K_shuffled", permuted="K_permuted")
+    assert roles.is_control("K_permuted")
+    assert roles.is_control("K_shuffled")
+    assert not roles.is_control("B3")
+    assert "K_permuted" not in roles.all_controls

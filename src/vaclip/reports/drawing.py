@@ -60,8 +60,10 @@ class Figure:
     """The element of the page."""
 
 
-Drawing: TypeAlias = tuple[Callable[[Source, Evaluation], Canvas | None], str, str]
-"""What draws it, or says that there is nothing to show; caption; alternative text."""
+Alt: TypeAlias = str | Callable[[Evaluation], str]
+Drawing: TypeAlias = tuple[Callable[[Source, Evaluation], Canvas | None], str, Alt]
+"""What draws it, or says that there is nothing to show; caption; alternative text, or what says it
+of the results."""
 
 
 def draw_figures(
@@ -90,8 +92,9 @@ def draw_figures(
             mpl.rcParams.update(_STYLE)
             canvas = draw(source, results)
             if canvas is not None:
-                svg = inline_svg(_save(canvas, folder / name), name, alt)
-                drawn[name] = Figure(name, caption, alt, svg)
+                told = alt if isinstance(alt, str) else alt(results)
+                svg = inline_svg(_save(canvas, folder / name), name, told)
+                drawn[name] = Figure(name, caption, told, svg)
     return drawn
 
 

@@ -17,6 +17,7 @@ from matplotlib.artist import Artist
 _SVG: Final = "http://www.w3.org/2000/svg"
 _HREF: Final = "{http://www.w3.org/1999/xlink}href"
 _MARK: Final = "mark:"
+_TOLD: Final = 24
 _OWN_ID: Final = re.compile(r"url\(#([^)]*)\)")
 
 
@@ -36,7 +37,7 @@ def inline_svg(svg: bytes, name: str, alt: str) -> str:
     Args:
         svg: As matplotlib writes it, with the marks of `mark`.
         name: Of the figure, unlike all others on the page: its ids begin with it.
-        alt: For those who do not see it.
+        alt: For those who do not see it; the first `_TOLD` of what is shown on hovering follow.
 
     Returns:
         An ``svg`` element: marked groups have ``data-arm`` and a ``title``.
@@ -54,6 +55,11 @@ def inline_svg(svg: bytes, name: str, alt: str) -> str:
         marker.attrib.pop("stroke", None)
     for size in ("width", "height", "version"):
         root.attrib.pop(size, None)
+    titles = [one.text or "" for one in root.iterfind(f".//{{{_SVG}}}title")]
+    hints = [hint for hint in dict.fromkeys(titles) if ":" in hint]  # those that tell a value
+    if hints:
+        more = f" and {len(hints) - _TOLD} more" if len(hints) > _TOLD else ""
+        alt = f"{alt} {'; '.join(hints[:_TOLD])}{more}."
     width = float(root.attrib["viewBox"].split()[2]) * 4 / 3  # points in CSS pixels
     root.attrib |= {"role": "img", "aria-label": alt, "width": f"{width:g}"}
     if root.find(f".//{{{_SVG}}}image") is not None:

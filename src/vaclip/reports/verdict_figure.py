@@ -102,11 +102,18 @@ def _verdict(source: Source, results: Evaluation, *, narrow: bool = False) -> Ca
     return canvas
 
 
+def _answers_told(results: Evaluation) -> str:
+    answers = (
+        f"{_TITLES[question.name].lower()}: {question.answer.value}"
+        for question in results.verdict.questions
+    )
+    return f"Forest plot of the arms that decide the three questions: {', '.join(answers)}."
+
+
 _TOLD: Final = (
     "The arms that decide each question: balanced accuracy per patient with its 95% interval "
     "over patients and trained models. The filled square is what the question asks about.",
-    "Forest plot of the arms that decide the three questions; the answers and their numbers "
-    "stand in the text beside it.",
+    _answers_told,
 )
 VERDICT_FIGURES: Final[dict[str, Drawing]] = {
     "verdict": (_verdict, *_TOLD),
