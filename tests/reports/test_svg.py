@@ -73,3 +73,14 @@ def test_alone_a_figure_is_the_same_but_for_its_marks():
     assert b"mark:" in svg
     assert b"mark:" not in alone
     assert re.sub(rb' id="[^"]*"', b"", alone) == re.sub(rb' id="[^"]*"', b"", svg)
+
+
+def test_places_are_told_to_hundredths_of_a_point_and_values_after_the_text():
+    svg = b"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10">
+        <g id="mark:%5B%22B3%22%2C%20%22B3%3A%200.5%22%5D">
+        <path d="M -0.0012345 1.98765 L 12.5 7" transform="translate(1.23456 -2) scale(0.0955555)"/>
+        </g></svg>"""
+    inline = inline_svg(svg, "forest", "A forest.")
+    assert 'd="M -0 1.99 L 12.5 7"' in inline
+    assert 'transform="translate(1.235 -2) scale(0.096)"' in inline
+    assert ElementTree.fromstring(inline).get("aria-label") == "A forest. B3: 0.5."

@@ -68,14 +68,15 @@ def test_its_text_for_those_who_do_not_see_it_has_answers_and_values(tmp_path):
     figures = draw_figures(study, results, tmp_path / "f", VERDICT_FIGURES)
     answers = [question.answer.value for question in results.verdict.questions]
     value = results.scores["patient"]["P2"].scores["acc_macro"].mean
-    for name in ("verdict", "verdict_narrow"):
-        assert f"at the bedside: {answers[0]}" in figures[name].alt
-        assert f"P2: {value:.3f} (" in figures[name].svg.partition("<title")[0]
+    (figure,) = figures.values()
+    assert f"at the bedside: {answers[0]}" in figure.alt
+    for svg in (figure.svg, figure.narrow):
+        assert f"P2: {value:.3f} (" in svg.partition("<title")[0]
 
 
 def test_on_a_phone_the_words_stand_over_the_rows(tmp_path):
     study = read_folder(write_study(tmp_path / "s", arms=TAUGHT, variants=False))
-    canvas = VERDICT_FIGURES["verdict_narrow"][0](study, judged(study, **FAST))
+    canvas = VERDICT_FIGURES["verdict"][0](study, judged(study, **FAST), narrow=True)
     bedside = canvas.axes[0]
     words = {text.get_text(): text.get_position()[1] for text in bedside.texts}
     assert -1 < words["taught by clinicians where to look (P2)"] < 0

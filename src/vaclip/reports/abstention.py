@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Any, Final
 
 from matplotlib.figure import Figure as Canvas
 
 from vaclip.evaluation.abstention import COVERAGE, COVERAGES, Selective
 from vaclip.evaluation.estimates import Estimate
 from vaclip.evaluation.evaluate import Evaluation
-from vaclip.reports.drawing import GREY, INK, WIDTH, Drawing
+from vaclip.reports.drawing import GREY, INK, Drawing, panels
 from vaclip.reports.gather import Source
 from vaclip.reports.svg import mark
 from vaclip.reports.tables import interval_or_trained
@@ -76,16 +76,15 @@ def _row(risk: Estimate, name: str, own: Selective) -> tuple[str, ...]:
     )
 
 
-def _risk_coverage(source: Source, results: Evaluation) -> Canvas:
+def _risk_coverage(source: Source, results: Evaluation, *, narrow: bool = False) -> Canvas:
     arms = abstention_arms(results)
-    canvas = Canvas(figsize=(WIDTH, 3.1))
-    axes = canvas.subplots(1, len(arms), squeeze=False, sharey=True)[0]
+    canvas, axes = panels(len(arms), len(arms), 2.6, narrow=narrow, sharey=True)
     for ax, arm in zip(axes, arms, strict=True):
         use = results.clinical[arm].abstention
         ax.axhline(use.risk.value, color=GREY, lw=0.8)
         for name, own in use.scores.items():
             plain = name == "confidence"
-            style = {"color": INK if plain else GREY, "lw": 1.5 if plain else 1.1}
+            style: dict[str, Any] = {"color": INK if plain else GREY, "lw": 1.5 if plain else 1.1}
             ax.plot(COVERAGES, own.risk, ls=_LINES[name], label=_NAMES[name], **style)
         mark(ax, arm)
         ax.set(xlim=(0, 1), ylim=(0, None))
@@ -97,7 +96,13 @@ def _risk_coverage(source: Source, results: Evaluation) -> Canvas:
     }
     canvas.supxlabel("Share of patients who get a diagnosis", fontsize=11)
     canvas.supylabel("Share of wrong ones", fontsize=11)
-    canvas.legend(lines.values(), lines.keys(), loc="outside upper center", ncols=2, frameon=False)
+    canvas.legend(
+        lines.values(),
+        lines.keys(),
+        loc="outside upper center",
+        ncols=1 if narrow else 2,
+        frameon=False,
+    )
     return canvas
 
 

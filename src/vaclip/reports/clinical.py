@@ -14,7 +14,7 @@ from vaclip.evaluation.clinical import RISK_CURVE, RISKS, NetBenefit
 from vaclip.evaluation.compare import HEADLINE
 from vaclip.evaluation.evaluate import Evaluation
 from vaclip.reports.abstention import ABSTENTION_FIGURES, abstention_table, estimate_text
-from vaclip.reports.drawing import GREY, INK, PALE, WIDTH, Drawing
+from vaclip.reports.drawing import GREY, INK, PALE, Drawing, panels
 from vaclip.reports.gather import Source
 from vaclip.reports.svg import mark
 from vaclip.reports.tables import score_text
@@ -153,18 +153,14 @@ def _net_benefit(results: Evaluation) -> Table:
     )
 
 
-def _panels(source: Source, height: float) -> tuple[Canvas, list[Axes]]:
+def _panels(source: Source, height: float, narrow: bool) -> tuple[Canvas, list[Axes]]:
     """A panel a class, three in a row."""
     classes = source.predictions.classes
-    columns = min(3, len(classes))
-    rows = math.ceil(len(classes) / columns)
-    canvas = Canvas(figsize=(WIDTH * max(columns, 2) / 3, height * rows + 0.5))
-    axes = canvas.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
-    for ax, name in zip(axes, classes, strict=False):
+    shared = {"sharex": True, "sharey": True}
+    canvas, axes = panels(len(classes), 3, height, narrow=narrow, **shared)
+    for ax, name in zip(axes, classes, strict=True):
         ax.set_title(name if len(name) < 22 else name[:20] + "…")
-    for ax in axes[len(classes) :]:
-        ax.set_visible(False)
-    return canvas, list(axes[: len(classes)])
+    return canvas, axes
 
 
 def _style(results: Evaluation, arm: str) -> dict[str, Any]:
@@ -172,17 +168,17 @@ def _style(results: Evaluation, arm: str) -> dict[str, Any]:
     return {"color": INK if last else GREY, "ls": "-" if last else "--", "lw": 1.3, "label": arm}
 
 
-def _finish(canvas: Canvas, ax: Axes, x: str, y: str) -> Canvas:
+def _finish(canvas: Canvas, ax: Axes, x: str, y: str, columns: int) -> Canvas:
     canvas.supxlabel(x, fontsize=11)
     canvas.supylabel(y, fontsize=11)
     canvas.legend(
-        *ax.get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False
+        *ax.get_legend_handles_labels(), loc="outside upper center", ncols=columns, frameon=False
     )
     return canvas
 
 
-def _calibration(source: Source, results: Evaluation) -> Canvas:
-    canvas, axes = _panels(source, 2.4)
+def _calibration(source: Source, results: Evaluation, *, narrow: bool = False) -> Canvas:
+    canvas, axes = _panels(source, 2.4, narrow)
     for ax, label in zip(axes, source.predictions.classes, strict=True):
         ax.plot([0, 1], [0, 1], color=GREY, lw=0.9, ls=(0, (1, 2)), label="right")
         for arm in results.shown:
@@ -197,11 +193,13 @@ def _calibration(source: Source, results: Evaluation) -> Canvas:
                 for artist in [*drawn, *ax.plot(x, curve.observed, **style)]:
                     mark(artist, arm, arm)
         ax.set(xlim=(0, 1), ylim=(0, 1))
-    return _finish(canvas, axes[0], "Probability of the class", "Share who have it")
+    return _finish(
+        canvas, axes[0], "Probability of the class", "Share who have it", 2 if narrow else 4
+    )
 
 
-def _decision(source: Source, results: Evaluation) -> Canvas:
-    canvas, axes = _panels(source, 2.3)
+def _decision(source: Source, results: Evaluation, *, narrow: bool = False) -> Canvas:
+    canvas, axes = _panels(source, 2.3, narrow)
     most = 0.0
     for ax, label in zip(axes, source.predictions.classes, strict=True):
         benefits = _benefits(results, label)
@@ -214,7 +212,8 @@ def _decision(source: Source, results: Evaluation) -> Canvas:
             most = max(most, float(benefit.curve.max()), float(everybody.max()))
     for ax in axes:
         ax.set(xlim=(0, 1), ylim=(-0.25 * most, 1.1 * most))
-    return _finish(canvas, axes[0], "Threshold probability", "Net benefit")
+    names = "Threshold probability", "Net benefit"
+    return _finish(canvas, axes[0], *names, 2 if narrow else 4)
 
 
 CLINICAL_FIGURES: Final[dict[str, Drawing]] = {

@@ -6,6 +6,7 @@ labels, so that nothing is lost in greyscale.
 
 from __future__ import annotations
 
+import inspect
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +31,7 @@ INK: Final = "#1b3a5c"
 GREY: Final = "#595959"
 PALE: Final = "#d9d9d9"
 WIDTH: Final = 7.2  # inches
+NARROW: Final = 3.5  # on a phone
 _STYLE: Final[dict[Any, Any]] = {
     "svg.hashsalt": "vaclip",
     "svg.fonttype": "path",
@@ -58,12 +60,15 @@ class Figure:
     """What it shows, for those who do not see it."""
     svg: str
     """The element of the page."""
+    narrow: str = ""
+    """The one of a phone; empty where that is the same."""
 
 
 Alt: TypeAlias = str | Callable[[Evaluation], str]
-Drawing: TypeAlias = tuple[Callable[[Source, Evaluation], Canvas | None], str, Alt]
-"""What draws it, or says that there is nothing to show; caption; alternative text, or what says it
-of the results."""
+Drawing: TypeAlias = tuple[Callable[..., Canvas | None], str, Alt]
+"""What draws it from source and results, or says that there is nothing to show; caption;
+alternative text, or what says it of the results. What takes ``narrow`` too draws it for a phone:
+its panels one under the other."""
 
 
 def draw_figures(
@@ -91,10 +96,14 @@ def draw_figures(
             mpl.rcdefaults()
             mpl.rcParams.update(_STYLE)
             canvas = draw(source, results)
-            if canvas is not None:
-                told = alt if isinstance(alt, str) else alt(results)
-                svg = inline_svg(_save(canvas, folder / name), name, told)
-                drawn[name] = Figure(name, caption, told, svg)
+            if canvas is None:
+                continue
+            told = alt if isinstance(alt, str) else alt(results)
+            svg, narrow = inline_svg(_save(canvas, folder / name), name, told), ""
+            stacks = "narrow" in inspect.signature(draw).parameters
+            if stacks and (stacked := draw(source, results, narrow=True)):
+                narrow = inline_svg(_svg(stacked), f"{name}-narrow", told)
+            drawn[name] = Figure(name, caption, told, svg, narrow)
     return drawn
 
 
@@ -103,11 +112,38 @@ def _save(canvas: Canvas, stem: Path) -> bytes:
     FigureCanvasAgg(canvas)
     with atomic_file(stem.with_suffix(".png")) as temporary:
         canvas.savefig(temporary, format="png", dpi=200, metadata={"Software": None})
+    svg = _svg(canvas)
+    with atomic_file(stem.with_suffix(".svg")) as temporary:
+        temporary.write_bytes(plain_svg(svg))
+    return svg
+
+
+def _svg(canvas: Canvas) -> bytes:
     svg = io.BytesIO()
     canvas.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-    with atomic_file(stem.with_suffix(".svg")) as temporary:
-        temporary.write_bytes(plain_svg(svg.getvalue()))
     return svg.getvalue()
+
+
+def panels(
+    count: int, most: int, height: float, *, narrow: bool, **how: Any
+) -> tuple[Canvas, list[Axes]]:
+    """Lays out panels side by side, or on a phone one under the other.
+
+    Args:
+        count: Of panels.
+        most: In a row.
+        height: Of a row, in inches.
+        narrow: Whether for a phone.
+        **how: As `matplotlib.figure.Figure.subplots` takes it.
+    """
+    columns = 1 if narrow else min(most, count)
+    rows = math.ceil(count / columns)
+    share = max(columns, most / 2) / most
+    canvas = Canvas(figsize=(NARROW if narrow else WIDTH * share, height * rows + 0.5))
+    axes = canvas.subplots(rows, columns, squeeze=False, **how).ravel()
+    for ax in axes[count:]:
+        ax.set_visible(False)
+    return canvas, list(axes[:count])
 
 
 def draw_score(

@@ -21,12 +21,14 @@ from vaclip.fonts import shown_names
 from vaclip.reports.drawing import (
     GREY,
     INK,
+    NARROW,
     PALE,
     WIDTH,
     Drawing,
     chance_level,
     draw_score,
     name_rows,
+    panels,
     write_beside,
 )
 from vaclip.reports.gather import Source
@@ -144,30 +146,27 @@ def _chance(ax: Axes, source: Source) -> None:
     ax.axhline(chance_level(source), color=GREY, lw=0.9, ls=(0, (1, 2)), zorder=0, label="chance")
 
 
-def _noise(source: Source, results: Evaluation) -> Canvas | None:
+def _noise(source: Source, results: Evaluation, *, narrow: bool = False) -> Canvas | None:
     kinds = {kind: curves for kind, curves in results.noise.items() if curves}
     if not kinds:
         return None
-    columns = min(2, len(kinds))
-    rows = math.ceil(len(kinds) / columns)
-    canvas = Canvas(figsize=(WIDTH * (1.0 if columns > 1 else 0.62), 0.3 + 2.5 * rows))
-    axes = canvas.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+    canvas, axes = panels(len(kinds), 2, 2.5, narrow=narrow, sharey=True)
     arms = sorted({arm for curves in kinds.values() for arm in curves})
-    for ax, (kind, curves) in zip(axes, kinds.items(), strict=False):
+    for ax, (kind, curves) in zip(axes, kinds.items(), strict=True):
         _curve(ax, curves, arms, _method(results))
         _chance(ax, source)
         ax.set_title(kind.capitalize())
-    for ax in axes[len(kinds) :]:
-        ax.set_visible(False)
-    handles = {line.get_label(): line for ax in axes for line in ax.get_legend_handles_labels()[0]}
-    canvas.legend(handles.values(), handles, loc="outside upper center", ncols=4, frameon=False)
+    drawn = [line for ax in axes for line in ax.get_legend_handles_labels()[0]]
+    lines = {str(line.get_label()): line for line in drawn}
+    above, columns = "outside upper center", 2 if narrow else 4
+    canvas.legend(lines.values(), lines, loc=above, ncols=columns, frameon=False)
     canvas.supxlabel("Strength of the noise", fontsize=11)
     canvas.supylabel("Balanced accuracy per patient", fontsize=11)
     return canvas
 
 
-def _confusion(source: Source, results: Evaluation) -> Canvas:
-    return _matrices(source, results, results.shown)
+def _confusion(source: Source, results: Evaluation, *, narrow: bool = False) -> Canvas:
+    return _matrices(source, results, results.shown, narrow=narrow)
 
 
 def _confusion_others(source: Source, results: Evaluation) -> Canvas | None:
@@ -175,19 +174,17 @@ def _confusion_others(source: Source, results: Evaluation) -> Canvas | None:
     return _matrices(source, results, others) if others else None
 
 
-def _matrices(source: Source, results: Evaluation, arms: Sequence[str]) -> Canvas:
+def _matrices(
+    source: Source, results: Evaluation, arms: Sequence[str], *, narrow: bool = False
+) -> Canvas:
     classes = source.predictions.classes
     mpl.rcParams["font.family"], shown = shown_names(classes, 10)
-    columns = min(3, len(arms))
-    rows = math.ceil(len(arms) / columns)
-    canvas = Canvas(figsize=(WIDTH / 3 * columns, (WIDTH / 3 + 0.35) * rows))
-    axes = canvas.subplots(rows, columns, squeeze=False).ravel()
-    for ax, arm in zip(axes, arms, strict=False):
+    height = NARROW if narrow else WIDTH / 3 + 0.35
+    canvas, axes = panels(len(arms), 3, height, narrow=narrow)
+    for ax, arm in zip(axes, arms, strict=True):
         _matrix(ax, results.scores["patient"][arm], shown)
         ax.set_title(arm)
         mark(ax, arm)
-    for ax in axes[len(arms) :]:
-        ax.set_visible(False)
     canvas.supxlabel("Diagnosis", fontsize=11)
     canvas.supylabel("Label", fontsize=11)
     return canvas
@@ -207,13 +204,15 @@ def _matrix(ax: Axes, found: ArmScores, classes: Sequence[str]) -> None:
     ax.spines[:].set_visible(False)
 
 
-def _reliability(source: Source, results: Evaluation) -> Canvas:
-    scores = results.scores["patient"]
-    canvas = Canvas(figsize=(WIDTH * 0.45 * len(results.shown), 4.1))
+def _reliability(source: Source, results: Evaluation, *, narrow: bool = False) -> Canvas:
+    scores, count = results.scores["patient"], len(results.shown)
+    rows, columns = (count, 1) if narrow else (1, count)
+    canvas = Canvas(figsize=(NARROW if narrow else WIDTH * 0.45 * columns, 4.1 * rows))
     axes = canvas.subplots(
-        2, len(results.shown), squeeze=False, sharex=True, sharey="row", height_ratios=[3, 1]
+        2 * rows, columns, squeeze=False, sharex=True, sharey="row", height_ratios=[3, 1] * rows
     )
-    for (curve, bars), arm in zip(axes.T, results.shown, strict=True):
+    pairs = axes.reshape(count, 2) if narrow else axes.T
+    for (curve, bars), arm in zip(pairs, results.shown, strict=True):
         found = scores[arm].reliability
         curve.plot([0, 1], [0, 1], color=GREY, lw=0.9, ls=(0, (4, 3)))
         there = found.count > 0
@@ -238,17 +237,17 @@ def _reliability(source: Source, results: Evaluation) -> Canvas:
         )  # fmt: skip
         bars.yaxis.set_major_locator(MaxNLocator(3, integer=True))
         bars.set_xlabel("Top probability")
-    axes[0, 0].set_ylabel("Share right")
-    axes[1, 0].set_ylabel("Cases")
+    for curve, bars in pairs if narrow else pairs[:1]:
+        curve.set_ylabel("Share right")
+        bars.set_ylabel("Cases")
     return canvas
 
 
-def _retrieval(source: Source, results: Evaluation) -> Canvas | None:
+def _retrieval(source: Source, results: Evaluation, *, narrow: bool = False) -> Canvas | None:
     arms = [a for a in source.scored if "retrieval_r1_v2a" in results.retrieval.get(a, {})]
     if not arms:
         return None
-    canvas = Canvas(figsize=(WIDTH, 1.1 + 0.36 * len(arms)))
-    axes = canvas.subplots(1, 2, sharey=True)
+    canvas, axes = panels(2, 2, 0.6 + 0.36 * len(arms), narrow=narrow, sharey=True)
     for ax, place in zip(axes, ("r1", "r5"), strict=True):
         for y, arm in enumerate(arms):
             own = results.retrieval[arm]
@@ -269,8 +268,8 @@ def _retrieval(source: Source, results: Evaluation) -> Canvas | None:
         name_rows(ax, arms, arms)
         ax.set_title(f"R@{place[1]}")
         ax.set_xlim(0, 1)
-    canvas.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3,
-                  frameon=False)  # fmt: skip
+    handles, below = axes[0].get_legend_handles_labels(), "outside lower center"
+    canvas.legend(*handles, loc=below, ncols=2 if narrow else 3, frameon=False)
     return canvas
 
 

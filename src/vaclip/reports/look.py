@@ -13,7 +13,7 @@ from vaclip.evaluation.evaluate import Evaluation
 from vaclip.evaluation.inference import Interval
 from vaclip.evaluation.labels import LOOK_MAPS, LOOK_MEASURES, titled
 from vaclip.evaluation.look import Looks, LookScore
-from vaclip.reports.drawing import GREY, INK, WIDTH, Drawing, draw_score, name_rows
+from vaclip.reports.drawing import GREY, INK, Drawing, draw_score, name_rows, panels
 from vaclip.reports.gather import Source
 from vaclip.reports.typeset import NONE, Table, interval_text, number
 
@@ -108,13 +108,13 @@ def _removal(looks: Looks) -> Table:
     )
 
 
-def _figure(source: Source, results: Evaluation) -> Canvas | None:
+def _figure(source: Source, results: Evaluation, *, narrow: bool = False) -> Canvas | None:
     looks = results.looks
     if looks is None:
         return None
     arms = list(looks.scores)
-    canvas = Canvas(figsize=(WIDTH, 1.5 + 0.62 * len(arms)))
-    axes = canvas.subplots(1, len(_SHOWN), sharey=True)
+    height = 1.0 + 0.62 * len(arms)
+    canvas, axes = panels(len(_SHOWN), len(_SHOWN), height, narrow=narrow, sharey=True)
     for ax, measure in zip(axes, _SHOWN, strict=True):
         for which, line in (("prior", "--"), ("other", ":"), (keys.LOOK_CEILING, "-")):
             found = looks.beside.get(which, {}).get(measure)
@@ -138,7 +138,12 @@ def _figure(source: Source, results: Evaluation) -> Canvas | None:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
     }
     canvas.legend(
-        handles.values(), handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9
+        handles.values(),
+        handles,
+        loc="outside lower center",
+        ncols=1 if narrow else 2,
+        frameon=False,
+        fontsize=9,
     )
     return canvas
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from typing import Final
 from urllib.parse import quote, unquote
 from xml.etree import ElementTree
@@ -18,6 +19,9 @@ _SVG: Final = "http://www.w3.org/2000/svg"
 _HREF: Final = "{http://www.w3.org/1999/xlink}href"
 _MARK: Final = "mark:"
 _TOLD: Final = 24
+_DIGITS: Final = {"d": 2, "x": 2, "y": 2, "transform": 3}
+"""Of places in points, and of scales; matplotlib writes millionths."""
+_LONG: Final = re.compile(r"-?\d+\.\d{4,}")
 _OWN_ID: Final = re.compile(r"url\(#([^)]*)\)")
 
 
@@ -87,3 +91,9 @@ def _rewrite(element: ElementTree.Element, name: str) -> None:
         own["href"] = re.sub("^#", f"#{name}-", own.pop(_HREF))
     for key, value in own.items():
         own[key] = _OWN_ID.sub(rf"url(#{name}-\1)", value)
+        if (digits := _DIGITS.get(key)) is not None:
+            own[key] = _LONG.sub(partial(_rounded, digits), value)
+
+
+def _rounded(digits: int, found: re.Match[str]) -> str:
+    return f"{float(found[0]):.{digits}f}".rstrip("0").rstrip(".")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Final
 
 from matplotlib.figure import Figure as Canvas
@@ -12,6 +11,7 @@ from vaclip.evaluation.evaluate import Evaluation
 from vaclip.reports.drawing import (
     GREY,
     INK,
+    NARROW,
     WIDTH,
     Drawing,
     chance_level,
@@ -23,7 +23,6 @@ from vaclip.reports.gather import Source
 from vaclip.reports.svg import mark
 from vaclip.reports.typeset import number
 
-_NARROW: Final = 3.5  # inches
 _TITLES: Final = {
     "bedside": "At the bedside",
     "map_at_hand": "With a clinician's map at hand",
@@ -76,7 +75,7 @@ def _verdict(source: Source, results: Evaluation, *, narrow: bool = False) -> Ca
         return None
     answers = {question.name: question.answer.value for question in results.verdict.questions}
     sizes = [len(arms) for arms in panels.values()]
-    width, row = (_NARROW, 0.4) if narrow else (WIDTH, 0.27)
+    width, row = (NARROW, 0.4) if narrow else (WIDTH, 0.27)
     canvas = Canvas(figsize=(width, 0.6 + sum(0.5 + row * n for n in sizes)))
     axes = canvas.subplots(
         len(sizes), 1, squeeze=False, sharex=True, height_ratios=[n + 0.8 for n in sizes]
@@ -115,7 +114,4 @@ _TOLD: Final = (
     "over patients and trained models. The filled square is what the question asks about.",
     _answers_told,
 )
-VERDICT_FIGURES: Final[dict[str, Drawing]] = {
-    "verdict": (_verdict, *_TOLD),
-    "verdict_narrow": (partial(_verdict, narrow=True), *_TOLD),
-}
+VERDICT_FIGURES: Final[dict[str, Drawing]] = {"verdict": (_verdict, *_TOLD)}
