@@ -18,16 +18,26 @@ from vaclip.errors import VaclipError
 pytest.importorskip("uvicorn", reason="uvicorn is not installed")
 
 
+def _viewing(*words):
+    command = [sys.executable, "-m", "vaclip", "view", *map(str, words)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def _first_page(process):
+    """Returns the address that is printed, and the page behind it."""
+    said = process.stdout.readline().decode()
+    address = re.search(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{20,}", said)[0]
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    with opener.open(address, timeout=30) as answer:
+        return address, answer.read().decode()
+
+
 def test_it_prints_its_address_serves_this_machine_alone_and_ends_with_ctrl_c(tmp_path):
     root = write_tiny_study(tmp_path / "study", 1)
-    command = [sys.executable, "-m", "vaclip", "view", str(root)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+    with _viewing(root) as process:
         try:
-            said = process.stdout.readline().decode()
-            address = re.search(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{20,}", said)[0]
-            opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
-            with opener.open(address, timeout=30) as answer:
-                assert "steady-0-0" in answer.read().decode()
+            address, page = _first_page(process)
+            assert "steady-0-0" in page
             with pytest.raises(urllib.error.HTTPError, match="403"):
                 urllib.request.urlopen(address.partition("?")[0], timeout=30)
             process.send_signal(signal.SIGINT)
@@ -59,6 +69,11 @@ def test_a_run_is_shown_with_its_study(tmp_path):
     run = vc.train(vc.load_study(root), arm="B0", overrides=small, folder=tmp_path / "run")
     assert _opened(run.folder, None) == (root, run.folder, str(tmp_path / "cache"))
     assert _opened(root, run.folder) == (root, run.folder, None)
+    with _viewing(root, "--results", run.folder, "--arm", "B0") as process:
+        try:
+            assert "Diagnoses are those of arm B0" in _first_page(process)[1]
+        finally:
+            process.kill()
     root.rename(tmp_path / "moved")
     with pytest.raises(VaclipError, match="vaclip view STUDY --results"):
         _opened(run.folder, None)
