@@ -107,6 +107,13 @@ CLASSES = ("steady", "limping", "shuffling")
 FRAMES, SIDE, FPS = 20, 32, 10
 
 
+SMALL_RUN = (
+    "debug=smoke", "trainer.max_epochs=1", "trainer.accelerator=cpu", "split.folds=3",
+    "data.frames=8", "data.size=[32,32]",
+)  # fmt: skip
+"""Settings of a run of seconds on the tiny study."""
+
+
 def write_tiny_study(root: Path, patients_per_class: int = 5, clips_per_patient: int = 1) -> Path:
     """Writes a valid study: a square whose colour and path tell the class, on noise.
 

@@ -241,15 +241,15 @@ def test_one_map_of_two_videos_is_put_into_two_orders(root, tmp_path):
 
 def test_finished_videos_are_kept(root, tmp_path, monkeypatch):
     encoded = []
-    encode = reencode._encode
+    encode = reencode.encode
 
-    def stop_at_the_second(video, *args):
+    def stop_at_the_second(video, *args, **how):
         encoded.append(video.name)
         if len(encoded) == 2:
             raise KeyboardInterrupt
-        return encode(video, *args)
+        return encode(video, *args, **how)
 
-    monkeypatch.setattr(reencode, "_encode", stop_at_the_second)
+    monkeypatch.setattr(reencode, "encode", stop_at_the_second)
     new = tmp_path / "new"
     with pytest.raises(KeyboardInterrupt):
         reencode_study(root, new)

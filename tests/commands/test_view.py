@@ -10,7 +10,7 @@ import urllib.request
 import pytest
 
 import vaclip as vc
-from conftest import write_tiny_study
+from conftest import SMALL_RUN, write_tiny_study
 from vaclip.commands.main import main
 from vaclip.commands.view import _findings, _opened
 from vaclip.errors import VaclipError
@@ -63,9 +63,7 @@ def test_a_folder_that_is_no_study_is_told(tmp_path, capsys):
 def test_a_run_is_shown_with_its_study(tmp_path):
     """Of what is given as one word, the study is found by the run's settings."""
     root = write_tiny_study(tmp_path / "study")
-    small = ["debug=smoke", "trainer.max_epochs=1", "trainer.accelerator=cpu", "split.folds=3",
-             "data.frames=8", "data.size=[32,32]"]  # fmt: skip
-    small.append(f"data.cache_dir={tmp_path / 'cache'}")
+    small = [*SMALL_RUN, f"data.cache_dir={tmp_path / 'cache'}"]
     run = vc.train(vc.load_study(root), arm="B0", overrides=small, folder=tmp_path / "run")
     assert _opened(run.folder, None) == (root, run.folder, str(tmp_path / "cache"))
     assert _opened(root, run.folder) == (root, run.folder, None)

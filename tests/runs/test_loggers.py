@@ -10,14 +10,9 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import vaclip as vc
-from conftest import write_tiny_study
+from conftest import SMALL_RUN, write_tiny_study
 from vaclip.errors import VaclipError
 from vaclip.runs.examples import overlays
-
-SMALL = [
-    "debug=smoke", "trainer.max_epochs=2", "trainer.accelerator=cpu", "split.folds=3",
-    "data.frames=8", "data.size=[32,32]",
-]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +26,13 @@ def study(home):
 
 
 def trained(home, study, name, *more, arm="B3"):
-    settings = [*SMALL, f"data.cache_dir={home / 'cache'}", f"runs_dir={home}", *more]
+    settings = [
+        *SMALL_RUN,
+        "trainer.max_epochs=2",
+        f"data.cache_dir={home / 'cache'}",
+        f"runs_dir={home}",
+        *more,
+    ]
     return vc.train(study, arm=arm, overrides=settings, folder=home / name)
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import vaclip as vc
-from conftest import write_tiny_study
+from conftest import SMALL_RUN, write_tiny_study
 from study_folder import write_study
 from vaclip import keys
 from vaclip.errors import VaclipError
@@ -15,11 +15,6 @@ from vaclip.evaluation.embeddings import embeddings_path
 from vaclip.reports.gather import read_folder
 from vaclip.runs.predict import load_predictor
 from vaclip.view.models import NEAREST, ArmModels
-
-SMALL = [
-    "debug=smoke", "trainer.max_epochs=1", "trainer.accelerator=cpu", "split.folds=3",
-    "data.frames=8", "data.stride=8", "data.size=[32,32]",
-]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +29,7 @@ def study(home):
 
 def trained(home, study, arm):
     """Returns a run and its models."""
-    settings = [*SMALL, f"data.cache_dir={home / 'cache'}"]
+    settings = [*SMALL_RUN, "data.stride=8", f"data.cache_dir={home / 'cache'}"]
     run = vc.train(study, arm=arm, overrides=settings, folder=home / arm)
     return run, ArmModels(read_folder(run.folder), arm, run.folder)
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 import vaclip as vc
 from chromium import AXE, chromium, needs_browser
-from conftest import read_rows, write_rows, write_tiny_study
+from conftest import SMALL_RUN, read_rows, write_rows, write_tiny_study
 from vaclip.errors import VaclipError
 from vaclip.study.load import load_study
 from vaclip.study.study import Problem
@@ -244,9 +244,7 @@ def test_a_clip_that_is_left_out_can_be_looked_at(own):
 @pytest.fixture(scope="module")
 def run(root, tmp_path_factory):
     """A run of B3 on the study."""
-    small = ["debug=smoke", "trainer.max_epochs=1", "trainer.accelerator=cpu", "split.folds=3",
-             "data.frames=8", "data.size=[32,32]",
-             f"data.cache_dir={root.parent / 'cache'}"]  # fmt: skip
+    small = [*SMALL_RUN, f"data.cache_dir={root.parent / 'cache'}"]
     folder = tmp_path_factory.mktemp("runs") / "run"
     return vc.train(load_study(root), arm="B3", overrides=small, folder=folder)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -159,11 +159,8 @@ def _copy_video(video: Path, into: Path, name: str, fps: float | None) -> _Copy:
         )
     note.parent.mkdir(parents=True, exist_ok=True)
     size = (facts.size[0] + facts.size[0] % 2, facts.size[1] + facts.size[1] % 2)
-    try:
-        with atomic_file(into / name) as temporary:
-            shows = _encode(video, temporary, rate, size, facts.pixel_aspect)
-    except av.FFmpegError as error:
-        raise VaclipError(f"{video.name}: cannot be encoded as H.264: {error.strerror}") from error
+    with atomic_file(into / name) as temporary:
+        shows = encode(video, temporary, rate, size, pixel_aspect=facts.pixel_aspect)
     copy = _Copy(source, facts.frames, shows, [size[0] / facts.size[0], size[1] / facts.size[1]])
     write_json(note, asdict(copy))
     return copy
@@ -186,18 +183,57 @@ def video_rate(facts: VideoFacts) -> Fraction:
     return Fraction(measured).limit_denominator(1001)
 
 
-def _encode(
-    video: Path, target: Path, rate: Fraction, size: tuple[int, int], pixel_aspect: Fraction
+def encode(
+    video: Path,
+    target: Path,
+    rate: Fraction,
+    size: tuple[int, int],
+    *,
+    span: tuple[float, float | None] = (0.0, None),
+    pixel_aspect: Fraction | None = None,
+    options: Mapping[str, str] = _ENCODER,
 ) -> list[int]:
-    """Writes ``target`` and returns which frame of ``video`` each of its frames shows."""
-    sampler = FrameSampler(float(rate))
+    """Writes a video, or a part of it, as H.264 in MP4 at a constant rate.
+
+    Args:
+        video: The old one.
+        target: The MP4 to write.
+        rate: Pictures a second.
+        size: (H, W) in pixels, even.
+        span: (start_s, end_s) of the part, in seconds from the first frame.
+        pixel_aspect: How much wider than high a pixel is shown; None for square ones.
+        options: Of libx264.
+
+    Returns:
+        Which frame of ``video`` each of the new frames shows.
+
+    Raises:
+        VaclipError: If the video cannot be read, or not be encoded.
+    """
+    try:
+        return _encoded(video, target, rate, size, span, pixel_aspect, options)
+    except av.FFmpegError as error:
+        raise VaclipError(f"{video.name}: cannot be encoded as H.264: {error.strerror}") from error
+
+
+def _encoded(
+    video: Path,
+    target: Path,
+    rate: Fraction,
+    size: tuple[int, int],
+    span: tuple[float, float | None],
+    pixel_aspect: Fraction | None,
+    options: Mapping[str, str],
+) -> list[int]:
+    sampler = FrameSampler(float(rate), *span)
     reformatter = VideoReformatter()
     shows: list[int] = []
     with av.open(str(target), "w", options={"movflags": "+faststart"}) as container:
-        stream = container.add_stream("libx264", rate=rate, options=_ENCODER)
+        stream = container.add_stream("libx264", rate=rate, options=dict(options))
         stream.height, stream.width = size
         stream.pix_fmt = "yuv420p"
-        stream.codec_context.sample_aspect_ratio = pixel_aspect
+        if pixel_aspect is not None:
+            stream.codec_context.sample_aspect_ratio = pixel_aspect
         for number, (frame, shown_until_s) in enumerate(timed_frames(video)):
             fills = sampler.fills(shown_until_s)
             if fills:
@@ -209,6 +245,8 @@ def _encode(
                 picture.pts, picture.time_base = len(shows), 1 / rate
                 shows.append(number)
                 container.mux(stream.encode(picture))
+            if sampler.done:
+                break
         container.mux(stream.encode())
     return shows
 

@@ -38,8 +38,6 @@ _VERSION = 1  # raise it when decoding or drawing changes
 _LOG = logging.getLogger(__name__)
 META = "meta.json"
 """The notes of an entry."""
-VIEWS = "views"
-"""The kind of entries that hold what a browser is shown of a clip."""
 _BYTES = "bytes"  # among them: of each array's file
 
 

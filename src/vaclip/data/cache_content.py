@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from vaclip.data.cache import META, VIEWS, clip_cache
+from vaclip.data.cache import META, clip_cache
 from vaclip.files import cache_root
 
-COHORT, UNFINISHED = "cohort", "unfinished"
-KINDS = ("clips", "maps", "tokens", VIEWS, COHORT, UNFINISHED)
+VIEWS, COHORT, UNFINISHED = "views", "cohort", "unfinished"
+_ENTRIES = ("clips", "maps", "tokens", VIEWS)
+KINDS = (*_ENTRIES, COHORT, UNFINISHED)
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def cache_entries(setting: str | None = None) -> Iterator[CacheEntry]:
         setting: As of `vaclip.files.cache_root`.
     """
     root, segments = cache_root(setting), clip_cache(setting)
-    for kind in ("clips", "maps", "tokens", VIEWS):
+    for kind in _ENTRIES:
         for path in sorted(segments.glob(f"{kind}/*/*")):
             about = _about(path)
             if path.name.startswith(".tmp-"):

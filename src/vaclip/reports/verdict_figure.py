@@ -109,9 +109,11 @@ def _answers_told(results: Evaluation) -> str:
     return f"Forest plot of the arms that decide the three questions: {', '.join(answers)}."
 
 
-_TOLD: Final = (
-    "The arms that decide each question: balanced accuracy per patient with its 95% interval "
-    "over patients and trained models. The filled square is what the question asks about.",
-    _answers_told,
-)
-VERDICT_FIGURES: Final[dict[str, Drawing]] = {"verdict": (_verdict, *_TOLD)}
+VERDICT_FIGURES: Final[dict[str, Drawing]] = {
+    "verdict": (
+        _verdict,
+        "The arms that decide each question: balanced accuracy per patient with its 95% interval "
+        "over patients and trained models. The filled square is what the question asks about.",
+        _answers_told,
+    ),
+}

@@ -13,7 +13,7 @@ from vaclip import keys
 from vaclip.data.dataset import SegmentDataset
 from vaclip.maps.overlay import overlay
 from vaclip.models import VideoAttentionCLIP
-from vaclip.training.pictures import segment_pictures
+from vaclip.training.pictures import segment_pictures, spread
 
 _STILLS = 4  # side by side
 
@@ -31,9 +31,8 @@ def log_examples(
         epoch: That the model is of.
     """
     device = str(next(model.parameters()).device)
-    rows = np.unique(np.linspace(0, len(segments) - 1, count).round().astype(np.int64))
     for board in (one for one in trainer.loggers if isinstance(one, TensorBoardLogger)):
-        for row in rows.tolist():
+        for row in spread(len(segments), count).tolist():
             segment = {**segments[row], keys.VIDEO: segments.video(row)}
             picture = overlays(segment_pictures(model, segment, device))
             board.experiment.add_image(f"val/example_{row}", picture, epoch, dataformats="HWC")
@@ -46,7 +45,7 @@ def overlays(pictures: Mapping[str, NDArray[np.uint8]]) -> NDArray[np.uint8]:
         (H, W, 3).
     """
     frames = pictures["frames"]
-    picked = np.linspace(0, len(frames) - 1, min(_STILLS, len(frames))).round().astype(np.int64)
+    picked = spread(len(frames), _STILLS)
     maps = {name: own for name, own in pictures.items() if name != "frames"}
     under = [overlay(frames, own.astype(np.float32) / 255) for own in maps.values()]
     strips = [np.concatenate([*one[picked]], axis=1) for one in (frames, *under)]

@@ -46,7 +46,7 @@ def segment_pictures(
 def stills(segment: dict[str, Tensor]) -> dict[str, Any]:
     """Returns ``frames`` and ``map`` of `segment_pictures`."""
     attn = segment[keys.ATTN_MAP].float().mean(dim=0)
-    picked = _spread(len(attn))
+    picked = spread(len(attn))
     return {
         "frames": segment[keys.VIDEO].permute(1, 2, 3, 0).numpy()[picked],
         "map": attn.round().byte().numpy()[picked],
@@ -61,8 +61,9 @@ def grid_stills(weights: Tensor, shape: Sequence[int]) -> NDArray[np.uint8]:
         shape: (T, H, W) of the segment.
     """
     over_frames = F.interpolate(weights.float(), size=tuple(shape), mode="trilinear")[0, 0]
-    return (over_frames * 255).round().byte().cpu().numpy()[_spread(shape[0])]
+    return (over_frames * 255).round().byte().cpu().numpy()[spread(shape[0])]
 
 
-def _spread(frames: int) -> NDArray[np.int64]:
-    return np.linspace(0, frames - 1, min(frames, _FRAMES)).round().astype(np.int64)
+def spread(count: int, most: int = _FRAMES) -> NDArray[np.int64]:
+    """Returns which of ``count`` things are taken, evenly spread, where ``most`` may be."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)

@@ -7,15 +7,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-import av
-import numpy as np
-from av.video.reformatter import VideoReformatter
 from PIL import Image
 
 from vaclip.audit.preview import frame_rate, panel_size
-from vaclip.data.cache import META, VIEWS, entry_path
-from vaclip.data.sampling import FrameSampler
-from vaclip.data.video import decode_clip, timed_frames, upright_picture
+from vaclip.audit.reencode import encode
+from vaclip.data.cache import META, entry_path
+from vaclip.data.cache_content import VIEWS
+from vaclip.data.video import decode_clip
 from vaclip.errors import VaclipError
 from vaclip.files import atomic_folder
 from vaclip.study.study import Clip
@@ -66,20 +64,5 @@ def _write_thumbnail(clip: Clip, target: Path) -> None:
 def _write_film(clip: Clip, target: Path) -> None:
     height, width = (side + side % 2 for side in panel_size(clip, _SIDE[FILM]))
     rate = Fraction(min(frame_rate(clip), _FASTEST)).limit_denominator(1001)
-    sampler = FrameSampler(float(rate), clip.start_s, clip.end_s)
-    reformatter = VideoReformatter()
-    with av.open(str(target), "w", options={"movflags": "+faststart"}) as container:
-        stream = container.add_stream("libx264", rate=rate, options=_ENCODER)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        count = 0
-        for frame, shown_until_s in timed_frames(clip.video):
-            if fills := sampler.fills(shown_until_s):
-                upright = upright_picture(frame, (height, width), reformatter)
-                picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(upright), format="rgb24")
-            for _ in range(fills):
-                picture.pts, picture.time_base = count, 1 / rate
-                container.mux(stream.encode(picture))
-                count += 1
-            if sampler.done:
-                break
-        container.mux(stream.encode())
+    span = clip.start_s, clip.end_s
+    encode(clip.video, target, rate, (height, width), span=span, options=_ENCODER)

@@ -126,11 +126,11 @@ class _View:
         self.templates.filters["query"] = lambda wanted, **more: urlencode({**wanted, **more})
 
     def _read(self, *, quiet: bool = True) -> Shelf:
-        kept_clips = load_study(self.root, quiet=quiet)
-        study, _ = read_study(self.root, whole=True)
-        assert study is not None  # it was loaded
-        left_out = {one.clip_id: one.reason for one in kept_clips.excluded}
-        return Shelf(study, left_out, {}, self.findings)
+        study = load_study(self.root, quiet=quiet)
+        left_out = {one.clip_id: one.reason for one in study.excluded}
+        whole = read_study(self.root, whole=True)[0] if left_out else study
+        assert whole is not None  # it was loaded
+        return Shelf(whole, left_out, {}, self.findings)
 
     async def guard(
         self, request: Request, answer: Callable[[Request], Awaitable[Response]]
@@ -178,7 +178,6 @@ class _View:
             others=others,
             model=model if looks else None,
             nearby=models.nearby(clip.clip_id) if models else None,
-            labels={other.clip_id: other.label for other in study.clips},
             token=self.token,
             longest=_LONGEST_REASON,
         )
@@ -210,11 +209,10 @@ class _View:
 
     def _exclude(self, clip_id: str, reason: str) -> None:
         with self.lock:
-            study = self.shelf.study
-            if not any(clip.clip_id == clip_id for clip in study.clips):
+            if clip_id not in self.shelf.by_id:
                 raise VaclipError(_NO_CLIP)
             if clip_id not in self.shelf.left_out:
-                exclude(study, [Exclusion(clip_id, reason)])
+                exclude(self.shelf.study, [Exclusion(clip_id, reason)])
                 self.shelf = replace(self._read(), said=self.shelf.said)
 
     def style(self, request: Request) -> Response:
@@ -228,11 +226,10 @@ class _View:
         return secrets.compare_digest(given.encode(), self.token.encode())
 
     def _clip(self, request: Request) -> Clip:
-        wanted = request.query_params.get("id", "")
-        for clip in self.shelf.study.clips:
-            if clip.clip_id == wanted:
-                return clip
-        raise VaclipError(_NO_CLIP)
+        clip = self.shelf.by_id.get(request.query_params.get("id", ""))
+        if clip is None:
+            raise VaclipError(_NO_CLIP)
+        return clip
 
     def _page(self, template: str, **values: Any) -> Response:
         page = self.templates.get_template(template)

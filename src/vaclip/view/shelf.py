@@ -78,6 +78,11 @@ class Shelf:
     findings: Mapping[str, Sequence[Problem]] | None = None
 
     @cached_property
+    def by_id(self) -> dict[str, Clip]:
+        """The clips by id."""
+        return {clip.clip_id: clip for clip in self.study.clips}
+
+    @cached_property
     def _has(self) -> dict[str, dict[str, set[str]]]:
         half = halves(
             [self._similarity(clip) for clip in self.study.clips], "lower half", "higher half"

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -172,20 +172,29 @@ def _one_of(columns: dict[str, str], names: Sequence[str]) -> str | None:
     return next((columns[name] for name in names if name in columns), None)
 
 
+def _video_rows(
+    table: Table, columns: dict[str, str], video: str
+) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Yields where each row stands, the name of its video, and its cells."""
+    title = _one_of(columns, _VIDEO)
+    for number, row in table.rows:
+        where = f"{table.name}:{number}"
+        name = row[title] if title else video
+        if not name:
+            raise VaclipError(f"{where}: the cell of '{title}' is empty")
+        yield where, name, row
+
+
 def _of_landmarks(table: Table, columns: dict[str, str], video: str) -> list[_Found]:
     """Reads a table with a landmark a row."""
     frame, landmark = _one_of(columns, _FRAME), _one_of(columns, _LANDMARK)
     if frame is None or landmark is None:
         raise VaclipError(f"{table.name}: no column numbers the frames; call it 'frame'")
     x, y, seen = columns["x"], columns["y"], _one_of(columns, _VISIBILITY)
-    who, title = _one_of(columns, _WHO), _one_of(columns, _VIDEO)
+    who = _one_of(columns, _WHO)
     places = _places({row[landmark] for _, row in table.rows} - {""}, table.name)
     found: dict[str, _Found] = {}
-    for number, row in table.rows:
-        where = f"{table.name}:{number}"
-        name = row[title] if title else video
-        if not name:
-            raise VaclipError(f"{where}: the cell of '{title}' is empty")
+    for where, name, row in _video_rows(table, columns, video):
         one = found.setdefault(name, _Found(name, table.name, told_apart=who is not None))
         at = frame_number(row[frame], where)
         one.saw(at)
@@ -245,13 +254,8 @@ def _of_frames(
     dropped["landmarks of MediaPipe that the tables do not have"] += 33 - len(jointed)
     unseen = [place for place in jointed if (place, 2) not in taken]
     frame, who = _one_of(columns, _FRAME), _one_of(columns, _WHO)
-    title = _one_of(columns, _VIDEO)
     found: dict[str, _Found] = {}
-    for number, row in table.rows:
-        where = f"{table.name}:{number}"
-        name = row[title] if title else video
-        if not name:
-            raise VaclipError(f"{where}: the cell of '{title}' is empty")
+    for where, name, row in _video_rows(table, columns, video):
         one = found.setdefault(
             name, _Found(name, table.name, numbered=frame is not None, told_apart=who is not None)
         )
