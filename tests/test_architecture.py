@@ -22,6 +22,7 @@ TIERS = (
         "seeds",
         "signals",
         "console",
+        "web",
         "plugins",
         "settings",
         "contradictions",
@@ -35,13 +36,18 @@ TIERS = (
     {"training"},
     {"runs", "explain", "importers"},
     {"audit", "ablation", "reports"},
-    {"view"},
+    {"view", "annotate"},
     {"commands", "__main__"},
 )
 # fmt: on
 # Within these tiers rooms may import each other too.
 OPEN_TIERS = (0, 7)
-SIBLINGS = {"data": {"study"}, "features": {"data", "study"}, "ablation": {"audit"}}
+SIBLINGS = {
+    "data": {"study"},
+    "features": {"data", "study"},
+    "ablation": {"audit"},
+    "annotate": {"view"},
+}
 # Rooms that may see the whole configuration.
 READS_CONFIG = {"contradictions", "runs", "audit", "ablation", "commands", "compose"}
 # Works on a prediction table, without torch and without a folder.

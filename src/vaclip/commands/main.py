@@ -18,6 +18,7 @@ from typing import Any
 
 from vaclip import __version__
 from vaclip.commands.abstention import abstention_lines, abstention_of, add_abstention
+from vaclip.commands.annotate import add_annotate_command
 from vaclip.commands.cache import add_cache_command
 from vaclip.commands.data import add_data_commands
 from vaclip.commands.settings import add_settings_commands, complete_key
@@ -199,6 +200,7 @@ def _parser() -> argparse.ArgumentParser:
     add_data_commands(commands)
     add_cache_command(commands)
     add_view_command(commands)
+    add_annotate_command(commands)
     add_settings_commands(commands)
     return parser
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeGuard, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -211,7 +211,7 @@ def read_annotation(path: Path, what: str, parse: Callable[[Any], T]) -> T:
         raise VaclipError(f"{what}: {error}") from error
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Whether a value from a JSON file is a number that can be drawn."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and -1e9 <= value <= 1e9

@@ -1,0 +1,1 @@
+"""Attention maps collected in a browser, blinded: `vaclip annotate`."""
