@@ -59,6 +59,7 @@ def test_the_names_in_the_file():
         "name", "classes", "patients", "clips", "per_class", "annotators", "distinct_maps",
         "clips_without_map", "clip_seconds", "excluded", "agreement", "joint_agreement",
         "content_hash", "findings", "shortcuts", "samples_under_map", "blinding",
+        "readers",
     ]  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import math
 import re
 from dataclasses import replace
 
@@ -7,7 +9,7 @@ import pandas as pd
 import pytest
 
 from study_folder import write_study
-from vaclip.evaluation.data_card import JointAgreement
+from vaclip.evaluation.data_card import DataCard, JointAgreement, Reader
 from vaclip.reports import record
 from vaclip.reports.gather import read_folder
 from vaclip.reports.pseudonyms import pseudonyms
@@ -115,3 +117,18 @@ def test_facts_name_the_length_of_clips(study):
     assert facts["Length of a clip"] == "2.0 to 6.0 s, median 3.5 s"
     assert facts["Clips excluded"] == "1"
     assert facts["Annotators blinded to the diagnosis"] == "unknown"
+
+
+def test_what_the_annotators_said_stands_with_its_interval(study):
+    (pair,) = study.data_card.agreement
+    again = replace(pair, clips=6, kappa=0.5, cc_mean=0.8, cc_sd=0.1, cc_chance=0.4, sim_chance=0.3)
+    reader = Reader("anna", 60, 41.6, again, 30, 0.75, 0.6, 0.86)
+    card = replace(study.data_card, readers=(reader,))
+    (row,) = record.reader_table(card).rows
+    assert row[:6] == ("anna", "60", "42", "6", "0.800 ± 0.100", "0.400")
+    assert row[-2:] == ("30", "0.750 (0.600 to 0.860)")
+    unasked = replace(reader, patients=0, accuracy=math.nan, low=math.nan, high=math.nan)
+    (row,) = record.reader_table(replace(card, readers=(unasked,))).rows
+    assert row[-1] == NONE
+    assert record.reader_table(study.data_card) is None
+    assert DataCard.from_json(json.loads(json.dumps(card.to_json()))).readers == (reader,)

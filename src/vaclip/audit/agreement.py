@@ -18,6 +18,7 @@ from statsmodels.stats import inter_rater
 
 from vaclip.data.cache import SampleSettings, cache_study, map_identities
 from vaclip.data.dataset import map_array
+from vaclip.evaluation.data_card import Agreement
 from vaclip.explain.measures import correlation, intersection
 from vaclip.maps.source import map_source
 from vaclip.study.study import Study
@@ -108,6 +109,24 @@ def annotator_agreement(
         )
         for pair in combinations(settings.annotators, 2)
     ]  # fmt: skip
+
+
+def agreement_of(pair: PairAgreement) -> Agreement:
+    """Sums a comparison up over its clips."""
+    cc, sim = pd.Series(pair.cc), pd.Series(pair.sim)  # whose means leave undefined clips out
+    return Agreement(
+        first=pair.first,
+        second=pair.second,
+        clips=len(pair.clip_ids),
+        exact=pair.exact,
+        kappa=pair.kappa,
+        cc_mean=float(cc.mean()),
+        cc_sd=float(cc.std()),
+        sim_mean=float(sim.mean()),
+        sim_sd=float(sim.std()),
+        cc_chance=pair.cc_chance,
+        sim_chance=pair.sim_chance,
+    )
 
 
 def _compare(

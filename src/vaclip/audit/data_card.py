@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from vaclip.audit.agreement import PairAgreement, annotator_agreement, joint_agreement
+from vaclip.audit.agreement import agreement_of, annotator_agreement, joint_agreement
 from vaclip.audit.findings import FOLDS, study_findings
+from vaclip.audit.readers import readers
 from vaclip.config import DataConfig
 from vaclip.console import progress_bar
 from vaclip.data.cache import clip_cache
 from vaclip.evaluation.data_card import (
-    Agreement,
     AnnotatorCount,
     ClassCount,
     ClipSeconds,
@@ -77,13 +77,14 @@ def data_card(
             float(seconds.min()), float(np.median(seconds)), float(seconds.max())
         ),
         excluded=tuple(ExcludedClip(row.clip_id, row.reason) for row in study.excluded),
-        agreement=tuple(map(_agreement, pairs)),
+        agreement=tuple(map(agreement_of, pairs)),
         joint_agreement=joint,
         content_hash=describe_study(prepared)["content_hash"],
         findings=tuple(findings),
         shortcuts=shortcuts,
         samples_under_map=float(np.concatenate(list(shown.values())).mean()) if shown else np.nan,
         blinding=study.blinding,
+        readers=tuple(readers(study, settings, root)),
     )
 
 
@@ -94,20 +95,3 @@ def _shown(prepared: PreparedStudy) -> dict[str, NDArray[np.bool_]]:
         for item in prepared.items
         if item.cached.attn is not None
     }
-
-
-def _agreement(pair: PairAgreement) -> Agreement:
-    cc, sim = pd.Series(pair.cc), pd.Series(pair.sim)  # whose means leave undefined clips out
-    return Agreement(
-        first=pair.first,
-        second=pair.second,
-        clips=len(pair.clip_ids),
-        exact=pair.exact,
-        kappa=pair.kappa,
-        cc_mean=float(cc.mean()),
-        cc_sd=float(cc.std()),
-        sim_mean=float(sim.mean()),
-        sim_sd=float(sim.std()),
-        cc_chance=pair.cc_chance,
-        sim_chance=pair.sim_chance,
-    )

@@ -19,7 +19,8 @@ _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 def description_tables(card: DataCard) -> list[Table]:
     """Returns a data card as tables for the terminal."""
-    tables = [_classes(card), _facts(card), _annotators(card), _agreement(card), _shortcuts(card)]
+    tables = [_classes(card), _facts(card), _annotators(card), _agreement(card)]
+    tables += [_readers(card), _shortcuts(card)]
     return [table for table in tables if table.row_count] + [_findings(card)]
 
 
@@ -69,6 +70,23 @@ def _agreement(card: DataCard) -> Table:
     if not math.isnan(joint.fleiss_kappa):
         table.add_section()
         _add(table, ("all (Fleiss' kappa)", joint.clips, "", _number(joint.fleiss_kappa)))
+    return table
+
+
+def _readers(card: DataCard) -> Table:
+    table = _table(
+        "On the page of vaclip annotate",
+        (
+            "annotator", "clips", "seconds a clip", "marked twice", "CC with themself", "by chance",
+            "patients diagnosed", "balanced accuracy",
+        ),
+    )  # fmt: skip
+    for row in card.readers:
+        again = _spread(row.again.cc_mean, row.again.cc_sd), _number(row.again.cc_chance)
+        interval = "" if math.isnan(row.low) else f" ({row.low:.2f} to {row.high:.2f})"
+        seconds = "-" if math.isnan(row.seconds) else f"{row.seconds:.0f}"
+        said = row.patients, _number(row.accuracy) + interval
+        _add(table, (row.annotator, row.clips, seconds, row.again.clips, *again, *said))
     return table
 
 

@@ -84,6 +84,32 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class Reader:
+    """How an annotator worked on the page of `vaclip annotate`.
+
+    Attributes:
+        annotator: Who.
+        clips: That they saved, those shown twice counted once.
+        seconds: That they looked at a clip the first time, the median.
+        again: How they agree with themself, on the clips that they marked twice; ``second`` is
+            ``first`` again.
+        patients: Whose diagnosis they said.
+        accuracy: Balanced, per patient; undefined where the diagnosis was not asked.
+        low: Of its 95 % interval, on new patients like these.
+        high: Likewise.
+    """
+
+    annotator: str
+    clips: int
+    seconds: float
+    again: Agreement
+    patients: int
+    accuracy: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class JointAgreement:
     """Fleiss' kappa on the clips that everyone annotated; undefined for fewer than three."""
 
@@ -177,6 +203,8 @@ class DataCard:
     shortcuts: Shortcuts = field(default_factory=Shortcuts)
     samples_under_map: float = math.nan
     blinding: Blinding = NOT_RECORDED
+    readers: tuple[Reader, ...] = ()
+    """Of annotation_log.csv."""
 
     def __repr__(self) -> str:
         counts = f"{self.patients} patients, {self.clips} clips, {len(self.classes)} classes"

@@ -74,6 +74,7 @@ class Tables:
     retrieval: list[Table]
     alignment: Table
     agreement: Table | None
+    readers: Table | None
     annotators: list[Table]
     look: dict[str, Table]
     classes: Table | None
@@ -87,7 +88,14 @@ class Tables:
         several = [self.experiment, *self.metrics, *self.contrasts.values(), self.controls]
         several += [self.curves, *self.outlook, self.calibration, self.confusion]
         several += [*self.clinical.values(), *self.retrieval]
-        several += [self.alignment, self.agreement, *self.annotators, self.classes, self.annotated]
+        several += [
+            self.alignment,
+            self.agreement,
+            self.readers,
+            *self.annotators,
+            self.classes,
+            self.annotated,
+        ]
         several += [*self.sites, *self.look.values()]
         return [table for table in several if table is not None]
 
@@ -198,6 +206,7 @@ def _tables(source: Source, results: Evaluation, *, real_ids: bool) -> Tables:
         retrieval=tables.retrieval_tables(source, results),
         alignment=tables.alignment_table(source, results),
         agreement=record.agreement_table(card) if card else None,
+        readers=record.reader_table(card) if card else None,
         annotators=tables.annotator_tables(source, results),
         look=look_tables(results.looks),
         classes=record.class_table(card) if card else None,

@@ -118,6 +118,43 @@ def agreement_table(card: DataCard) -> Table | None:
     ) if rows else None  # fmt: skip
 
 
+def reader_table(card: DataCard) -> Table | None:
+    """How annotators worked on the page of `vaclip annotate`, and how well they diagnosed."""
+    rows = tuple(
+        (
+            reader.annotator,
+            str(reader.clips),
+            NONE if math.isnan(reader.seconds) else f"{reader.seconds:.0f}",
+            str(reader.again.clips),
+            number(reader.again.cc_mean) + _spread(reader.again.cc_sd),
+            number(reader.again.cc_chance),
+            number(reader.again.sim_mean) + _spread(reader.again.sim_sd),
+            number(reader.again.sim_chance),
+            str(reader.patients),
+            number(reader.accuracy) + _interval(reader.low, reader.high),
+        )
+        for reader in card.readers
+    )
+    return Table(
+        "readers",
+        "What the annotators said, of those who marked the clips with vaclip annotate. Median "
+        "time to look at a clip; on the clips that they marked twice at a distance, agreement with "
+        "themself (mean ± standard deviation over clips), and that of their maps of different "
+        "patients (by chance). Balanced accuracy per patient of their own diagnoses, with its "
+        "95% interval on new patients like these: what a model is to be compared with, where the "
+        "readers saw no more than it did.",
+        (
+            "Annotator", "Clips", "Seconds a clip", "Marked twice", "CC", "CC by chance", "SIM",
+            "SIM by chance", "Patients diagnosed", "Balanced accuracy",
+        ),
+        rows,
+    ) if rows else None  # fmt: skip
+
+
+def _interval(low: float, high: float) -> str:
+    return "" if math.isnan(low) else f" ({number(low)} to {number(high)})"
+
+
 def _spread(sd: float) -> str:
     return "" if math.isnan(sd) else f" ± {number(sd)}"
 
