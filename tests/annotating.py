@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from vaclip.annotate.session import keep_session, open_session
-from vaclip.commands.annotate import _texts
+from vaclip.commands.annotate import page_texts
 from vaclip.study.load import load_study
 
 uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is not installed")
@@ -27,7 +27,7 @@ def served(root, annotator="anna", **wanted):
     study = load_study(root, quiet=True)
     session = open_session(study, annotator, wanted)
     keep_session(root, session)
-    app = annotate_app(study, session, TOKEN, root.parent / "cache", _texts(None))
+    app = annotate_app(study, session, TOKEN, root.parent / "cache", page_texts())
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()

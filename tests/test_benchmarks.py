@@ -27,6 +27,10 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
         ),
         (["nested_cv.py", "--cohorts", "2", "--deals", "1", "--jobs", "1"], "one arm better |"),
         (["view.py", "--clips", "60"], "| a clip with its maps |"),
+        (
+            "annotate.py out --quick --patients 15 --browser 0 --seeds 0".split(),
+            "| rater1, reader |",
+        ),
         (["tables.py", "--sizes", "100", "200"], "| load, a tenth of the ids unknown |"),
         (["inference.py", "--quick", "--only", "null", "--rows", "1 seed"], "60 patients, 1 seed"),
     ],

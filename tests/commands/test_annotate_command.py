@@ -16,7 +16,7 @@ import yaml
 
 from annotating import ask
 from conftest import read_rows, write_tiny_study
-from vaclip.commands.annotate import _texts
+from vaclip.commands.annotate import page_texts
 from vaclip.commands.main import main
 from vaclip.errors import VaclipError
 from vaclip.study.annotation_log import read_annotation_log
@@ -124,18 +124,18 @@ def test_mistakes_are_told(root, capsys, tmp_path):
 
 def test_texts_may_be_translated(tmp_path):
     own = tmp_path / "de.yaml"
-    texts = {**_texts(None), "language": "de", "begin": "Los"}
+    texts = {**page_texts(), "language": "de", "begin": "Los"}
     own.write_text(yaml.safe_dump(texts))
-    assert _texts(own)["begin"] == "Los"
+    assert page_texts(own)["begin"] == "Los"
     own.write_text(yaml.safe_dump({**texts, "extra": "x"}))
     with pytest.raises(VaclipError, match="has unknown extra"):
-        _texts(own)
+        page_texts(own)
     own.write_text("begin: Los\n")
     with pytest.raises(VaclipError, match="lacks all_clips"):
-        _texts(own)
+        page_texts(own)
     own.write_text("- a\n")
     with pytest.raises(VaclipError, match="NAME: TEXT"):
-        _texts(own)
+        page_texts(own)
 
 
 def test_chosen_clips_alone_are_shown(root):

@@ -87,7 +87,7 @@ def _annotate(options: argparse.Namespace) -> int:
     from vaclip.web import serve
 
     speak()
-    texts = _texts(options.texts)
+    texts = page_texts(options.texts)
     study = load_study(options.study, quiet=True)  # of maps there may be none yet
     wanted = {name: value for name in _OPTIONS if (value := getattr(options, name)) is not None}
     if options.no_diagnosis:
@@ -104,7 +104,7 @@ def _annotate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _texts(own: Path | None) -> dict[str, str]:
+def page_texts(own: Path | None = None) -> dict[str, str]:
     """Returns what the page says, in English or as a file has it.
 
     Raises:
