@@ -3,18 +3,20 @@ from __future__ import annotations
 import dataclasses
 import os
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import write_tiny_study
+from conftest import write_tiny_study, write_video
 from vaclip.audit.inspect import inspect_video
 from vaclip.data.cache_content import cache_entries
 from vaclip.data.video import decode_clip
 from vaclip.errors import VaclipError
 from vaclip.files import cache_root
 from vaclip.study.load import load_study
-from vaclip.view.kept import FILM, THUMBNAIL, kept
+from vaclip.study.study import Clip
+from vaclip.view.kept import FILM, SHARP_FILM, THUMBNAIL, kept
 
 
 @pytest.fixture
@@ -72,3 +74,15 @@ def test_nothing_half_made_is_left(tmp_path, clip):
     clip.video.unlink()
     with pytest.raises(VaclipError, match="cannot be read"):
         kept(tmp_path / "cache", "tiny", clip, FILM)
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"), [((32, 32), 640), ((480, 960), 960), ((720, 2560), 1280)]
+)
+def test_a_sharp_film_is_as_large_as_the_video_but_no_larger_than_a_screen(tmp_path, size, shown):
+    video = tmp_path / "a.mkv"
+    pictures = np.random.default_rng(0).integers(0, 255, (3, *size, 3), np.uint8)
+    write_video(video, pictures, fps=10)
+    film = kept(tmp_path / "cache", "study", Clip("a", video, "p", "x"), SHARP_FILM)
+    with av.open(str(film)) as container:
+        assert max(container.streams.video[0].width, container.streams.video[0].height) == shown

@@ -36,7 +36,7 @@ from vaclip.annotate.session import Session, keep_session
 from vaclip.errors import VaclipError
 from vaclip.reports.templating import page_templates, source_text
 from vaclip.study.study import Study
-from vaclip.view.kept import FILM, kept
+from vaclip.view.kept import SHARP_FILM, kept
 from vaclip.web import guards, is_token, read_body
 
 _MOST_BYTES: Final = 4 << 20  # of the marks of a clip
@@ -225,7 +225,7 @@ class _Annotate:
     def _film(self, number: int) -> Path:
         clip = self.clips[self.session.showings[number - 1].clip_id]
         try:
-            return kept(self.cache, self.study.name, clip, FILM)
+            return kept(self.cache, self.study.name, clip, SHARP_FILM)
         except VaclipError as error:
             raise _HiddenError(str(error)) from error
 

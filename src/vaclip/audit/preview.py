@@ -233,11 +233,16 @@ def _end_s(clip: Clip) -> float:
     return min(clip.start_s + _LONGEST_S, clip.end_s or np.inf)
 
 
-def panel_size(clip: Clip, side: int = _SIDE) -> tuple[int, int]:
-    """Returns (height, width) of a clip on a page: its aspect, the longer side ``side`` pixels."""
-    height, width = decode_clip(
+def picture_size(clip: Clip) -> tuple[int, int]:
+    """Returns (height, width) of a clip in the video's own pixels."""
+    return decode_clip(
         clip.video, fps=1e-3, size=(16, 16), start_s=clip.start_s, end_s=_end_s(clip)
     ).source_size
+
+
+def panel_size(clip: Clip, side: int = _SIDE) -> tuple[int, int]:
+    """Returns (height, width) of a clip on a page: its aspect, the longer side ``side`` pixels."""
+    height, width = picture_size(clip)
     scale = side / max(height, width)
     return max(16, round(height * scale)), max(16, round(width * scale))
 

@@ -1,4 +1,4 @@
-"""What is made once of a clip and kept in the cache: a small picture, and a film for browsers."""
+"""What is made once of a clip and kept in the cache: a small picture, and films for browsers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 from PIL import Image
 
-from vaclip.audit.preview import frame_rate, panel_size
+from vaclip.audit.preview import frame_rate, panel_size, picture_size
 from vaclip.audit.reencode import encode
 from vaclip.data.cache import META, entry_path
 from vaclip.data.cache_content import VIEWS
@@ -20,9 +20,10 @@ from vaclip.study.study import Clip
 
 THUMBNAIL: Final = "thumbnail.jpg"
 FILM: Final = "film.mp4"
-_SIDE: Final = {THUMBNAIL: 160, FILM: 640}
+SHARP_FILM: Final = "sharp.mp4"
+_SIDE: Final = {THUMBNAIL: 160, FILM: 640, SHARP_FILM: 1280}
+_CRF: Final = {FILM: "23", SHARP_FILM: "18"}
 _FASTEST: Final = 30.0
-_ENCODER: Final = {"crf": "23", "preset": "veryfast"}
 _VERSION: Final = 1  # raise it when one of them is made otherwise
 
 
@@ -33,7 +34,8 @@ def kept(root: Path, study: str, clip: Clip, what: str) -> Path:
         root: The cache of clips.
         study: Name of the study, which the cache notes.
         clip: The clip. Its video counts by path, size and time of change.
-        what: `THUMBNAIL`, its first picture; or `FILM`, the clip as H.264 in MP4.
+        what: `THUMBNAIL`, its first picture; `FILM`, the clip as H.264 in MP4; or `SHARP_FILM`, the
+            same with all that it shows: in its own size, as far as a screen is large enough.
 
     Raises:
         VaclipError: If the clip cannot be read.
@@ -49,7 +51,7 @@ def kept(root: Path, study: str, clip: Clip, what: str) -> Path:
     if not (entry / what).is_file():
         with atomic_folder(entry) as temporary:
             (temporary / META).write_text(json.dumps({"study": study}))
-            (_write_film if what == FILM else _write_thumbnail)(clip, temporary / what)
+            (_write_thumbnail if what == THUMBNAIL else _write_film)(clip, temporary / what)
     return entry / what
 
 
@@ -62,7 +64,10 @@ def _write_thumbnail(clip: Clip, target: Path) -> None:
 
 
 def _write_film(clip: Clip, target: Path) -> None:
-    height, width = (side + side % 2 for side in panel_size(clip, _SIDE[FILM]))
+    what = target.name
+    side = min(_SIDE[what], max(_SIDE[FILM], *picture_size(clip)))
+    height, width = (pixels + pixels % 2 for pixels in panel_size(clip, side))
     rate = Fraction(min(frame_rate(clip), _FASTEST)).limit_denominator(1001)
     span = clip.start_s, clip.end_s
-    encode(clip.video, target, rate, (height, width), span=span, options=_ENCODER)
+    options = {"crf": _CRF[what], "preset": "veryfast"}
+    encode(clip.video, target, rate, (height, width), span=span, options=options)
