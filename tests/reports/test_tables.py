@@ -9,6 +9,7 @@ import pytest
 
 from study_folder import judged, write_study
 from vaclip.evaluation.compare import HEADLINE, Score
+from vaclip.evaluation.data_card import Reader
 from vaclip.evaluation.inference import UNDEFINED, Interval
 from vaclip.evaluation.learning import Needed, Projection
 from vaclip.evaluation.scores import METRICS
@@ -189,3 +190,18 @@ def test_a_single_model_shows_its_own_interval_named_so():
     whole = replace(score, interval=Interval(0.5, 0.9))
     assert tables.score_text(whole) == "0.700\n0.500 to 0.900"
     assert tables.score_text(replace(score, trained=UNDEFINED)) == "0.700"
+
+
+def test_what_the_annotators_said_stands_below_the_arms(found):
+    study, results = found
+    (pair,) = study.data_card.agreement
+    reader = Reader("anna", 60, 41.6, pair, 30, 0.75, 0.6, 0.86)
+    unasked = replace(reader, annotator="ben", patients=0)
+    card = replace(study.data_card, readers=(reader, unasked))
+    patient, clip = tables.metric_tables(replace(study, data_card=card), results)
+    row = patient.rows[-1]
+    assert row[:2] == ("anna said", "0.750\n0.600 to 0.860")
+    assert set(row[2:-1]) == {NONE}
+    assert row[-1] == "30"
+    assert [one[0] for one in patient.rows[:-1]] == [one[0] for one in clip.rows]
+    assert "annotators" not in tables.metric_tables(study, results)[0].caption

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 from vaclip.errors import counted
 from vaclip.evaluation.cases import UNITS, Job, Unit
 from vaclip.evaluation.compare import HEADLINE, Contrast, Score
+from vaclip.evaluation.data_card import Reader
 from vaclip.evaluation.evaluate import Evaluation
 from vaclip.evaluation.follow import Following
 from vaclip.evaluation.inference import Interval
@@ -99,9 +101,26 @@ def metric_tables(source: Source, results: Evaluation) -> list[Table]:
         "on a cohort of this size; that of these trained models on new patients stands in "
         "metrics.csv"
     )
-    return [
+    readers = source.data_card.readers if source.data_card else ()
+    rows = [_reader_row(reader) for reader in readers if reader.patients]
+    more = (
+        " Below the arms, what the annotators said who diagnosed the clips with vaclip annotate, "
+        "with the interval of that reader on new patients."
+        if rows
+        else ""
+    )
+    patient, clip = (
         _metric_table(source, results, unit, f"Diagnosis per {unit}: {said}.") for unit in UNITS
-    ]
+    )
+    return [replace(patient, caption=patient.caption + more, rows=(*patient.rows, *rows)), clip]
+
+
+def _reader_row(reader: Reader) -> tuple[str, ...]:
+    """What an annotator said, as an arm: of a diagnosis alone there is one score."""
+    interval = interval_text(Interval(reader.low, reader.high))
+    score = number(reader.accuracy) + ("" if interval == NONE else f"\n{interval}")
+    nothing = [NONE] * (len(_DIAGNOSIS) - 1)
+    return f"{reader.annotator} said", score, *nothing, str(reader.patients)
 
 
 def _metric_table(source: Source, results: Evaluation, unit: Unit, caption: str) -> Table:
