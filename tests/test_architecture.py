@@ -29,6 +29,7 @@ TIERS = (
         "features_config",
         "tune_config",
         "compose",
+        "web",
     },
     {"maps", "models", "losses", "metrics"},
     {"study", "cohort", "data", "features", "evaluation"},

@@ -13,8 +13,6 @@ from vaclip.errors import VaclipError
 if TYPE_CHECKING:
     from vaclip.study.study import Problem
 
-_HOST = "127.0.0.1"
-
 
 def add_view_command(commands: Any) -> None:
     """Adds ``view`` to the parsers of the command line."""
@@ -50,29 +48,18 @@ def add_view_command(commands: Any) -> None:
 def _view(options: argparse.Namespace) -> int:
     if find_spec("starlette") is None or find_spec("uvicorn") is None:
         raise VaclipError("vaclip view needs more packages: pip install 'vaclip[view]'")
-    import socket
-
-    import uvicorn
-
     from vaclip.console import say, speak
     from vaclip.view.server import view_app
+    from vaclip.web import LOOPBACK, listening, quiet_server
 
     speak()
     token = secrets.token_urlsafe(24)
     root, results, cache_dir = _opened(options.study, options.results)
     found = _findings(root) if options.check else None
     app = view_app(root, token, results, options.arm, findings=found, cache_dir=cache_dir)
-    with socket.socket() as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((_HOST, options.port))
-        except (OSError, OverflowError) as error:
-            raise VaclipError(f"--port {options.port} cannot be used: {error}") from error
-        listening.listen()
-        port = listening.getsockname()[1]
-        say(f"http://{_HOST}:{port}/?token={token}")
-        config = uvicorn.Config(app, log_level="warning", access_log=False)
-        uvicorn.Server(config).run([listening])
+    with listening(LOOPBACK, options.port) as socket:
+        say(f"http://{LOOPBACK}:{socket.getsockname()[1]}/?token={token}")
+        quiet_server(app).run([socket])
     return 0
 
 

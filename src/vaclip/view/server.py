@@ -5,8 +5,7 @@ Nothing but clips of the study is served: a clip is named by its id, never by a 
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
@@ -15,9 +14,6 @@ from urllib.parse import parse_qs, urlencode
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.middleware import Middleware
-from starlette.middleware.base import BaseHTTPMiddleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import (
     FileResponse,
@@ -39,23 +35,15 @@ from vaclip.view.kept import FILM, THUMBNAIL, kept
 from vaclip.view.layers import clip_movie
 from vaclip.view.outcomes import chosen_arm, outcomes
 from vaclip.view.shelf import Shelf
+from vaclip.web import guards, is_token
 
 if TYPE_CHECKING:
     from vaclip.view.models import ArmModels
 
-HOSTS: Final = ("127.0.0.1", "localhost")
 _NO_CLIP: Final = "the study has no such clip"
 _COOKIE: Final = "vaclip_view"
 _LONGEST_REASON: Final = 200
 _MOST_BYTES: Final = 10_000  # of a form
-_HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; media-src 'self'; "
-    "style-src 'self'; "
-    "script-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
 
 
 def view_app(
@@ -90,11 +78,9 @@ def view_app(
         Route("/view.css", view.style),
         Route("/player.js", view.script),
     ]
-    guards = [
-        Middleware(TrustedHostMiddleware, allowed_hosts=list(HOSTS), www_redirect=False),
-        Middleware(BaseHTTPMiddleware, dispatch=view.guard),
-    ]
-    return Starlette(routes=routes, middleware=guards, exception_handlers={VaclipError: _told})
+    return Starlette(
+        routes=routes, middleware=guards(token, _COOKIE), exception_handlers={VaclipError: _told}
+    )
 
 
 def _told(request: Request, error: Exception) -> Response:
@@ -131,22 +117,6 @@ class _View:
         whole = read_study(self.root, whole=True)[0] if left_out else study
         assert whole is not None  # it was loaded
         return Shelf(whole, left_out, {}, self.findings)
-
-    async def guard(
-        self, request: Request, answer: Callable[[Request], Awaitable[Response]]
-    ) -> Response:
-        """Lets in who brings the token: once in the address, then as a cookie."""
-        brought = request.query_params.get("token", "")
-        if brought and self._is_token(brought):
-            response: Response = RedirectResponse(request.url.path, status_code=303)
-            response.set_cookie(_COOKIE, self.token, httponly=True, samesite="strict")
-        elif self._is_token(request.cookies.get(_COOKIE, "")):
-            response = await answer(request)
-        else:
-            said = "The address needs the token that `vaclip view` printed."
-            response = PlainTextResponse(said, status_code=403)
-        response.headers.update(_HEADERS)
-        return response
 
     def grid(self, request: Request) -> Response:
         wanted = {key: value for key, value in request.query_params.items() if value}
@@ -199,7 +169,7 @@ class _View:
             if len(body) > _MOST_BYTES:
                 return PlainTextResponse("too long", status_code=413)
         form = {key: values[0] for key, values in parse_qs(body.decode("utf-8", "replace")).items()}
-        if not self._is_token(form.get("token", "")):
+        if not is_token(form.get("token", ""), self.token):
             return PlainTextResponse("The form lacks the token.", status_code=403)
         reason = " ".join(form.get("reason", "").split())[:_LONGEST_REASON]
         if not reason:
@@ -221,9 +191,6 @@ class _View:
 
     def script(self, request: Request) -> Response:
         return Response(source_text(self.templates, "player.js"), media_type="text/javascript")
-
-    def _is_token(self, given: str) -> bool:
-        return secrets.compare_digest(given.encode(), self.token.encode())
 
     def _clip(self, request: Request) -> Clip:
         clip = self.shelf.by_id.get(request.query_params.get("id", ""))
