@@ -29,15 +29,21 @@ class Served:
     def ask(
         self, path: str = "/predict", body: bytes | None = None, **headers: str
     ) -> tuple[int, Any, Any]:
-        """Returns status, headers and body: what it says where it is JSON."""
-        kind = {} if body is None else VIDEO
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        with closing(http.client.HTTPConnection(LOOPBACK, self.port, timeout=60)) as asked:
-            asked.request("GET" if body is None else "POST", path, body, kind | named)
-            answer = asked.getresponse()
-            said = answer.read()
-        json_said = answer.headers.get_content_type() == "application/json"
-        return answer.status, answer.headers, json.loads(said) if json_said else said
+        return ask(self.port, path, body, **headers)
+
+
+def ask(
+    port: int, path: str = "/predict", body: bytes | None = None, **headers: str
+) -> tuple[int, Any, Any]:
+    """Returns status, headers and body: what it says where it is JSON."""
+    kind = {} if body is None else VIDEO
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    with closing(http.client.HTTPConnection(LOOPBACK, port, timeout=60)) as asked:
+        asked.request("GET" if body is None else "POST", path, body, kind | named)
+        answer = asked.getresponse()
+        said = answer.read()
+    json_said = answer.headers.get_content_type() == "application/json"
+    return answer.status, answer.headers, json.loads(said) if json_said else said
 
 
 @contextmanager
