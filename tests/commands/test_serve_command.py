@@ -148,8 +148,10 @@ def test_what_cannot_be_is_told(folder, capsys, words, said):
     ("change", "said"),
     [
         ({"needs_map": True}, "needs a clinician's map with each video (needs_map)"),
-        ({"classes": []}, "states no classes"),
-        ({"classes": [1, 2]}, "states no classes"),
+        ({"classes": []}, "lacks classes, mean or std; export the model again"),
+        ({"classes": [1, 2]}, "lacks classes, mean or std"),
+        ({"mean": [0.5]}, "lacks classes, mean or std"),
+        ({"std": None}, "lacks classes, mean or std"),
     ],
 )
 def test_a_model_that_cannot_be_served_is_told(tmp_path, capsys, change, said):

@@ -49,13 +49,22 @@ def read_exported(folder: Path) -> Exported:
             f"{folder} has no {', '.join(lacking)}; name a folder that `vaclip export` wrote"
         )
     settings = read_json(folder / _SETTINGS, f"{folder / _SETTINGS}")
-    stated = settings.get("classes") if isinstance(settings, dict) else None
-    if not (isinstance(stated, list) and stated and all(isinstance(c, str) for c in stated)):
-        raise VaclipError(f"{folder / _SETTINGS} states no classes; export the model again")
+    if not isinstance(settings, dict) or not _complete(settings):
+        raise VaclipError(
+            f"{folder / _SETTINGS} lacks classes, mean or std; export the model again"
+        )
     if settings.get("needs_map"):
         raise VaclipError(
             f"the model in {folder} needs a clinician's map with each video (needs_map), and an "
             f"upload has none; serve an arm without, such as P2 or B0, or call {folder / _CODE}"
         )
     card = (folder / _CARD).read_text("utf-8")
-    return Exported(folder, tuple(stated), settings, card)
+    return Exported(folder, tuple(settings["classes"]), settings, card)
+
+
+def _complete(settings: dict[str, Any]) -> bool:
+    classes, scale = settings.get("classes"), [settings.get("mean"), settings.get("std")]
+    named = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    return bool(named and classes) and all(
+        isinstance(one, list) and [type(value) for value in one] == [float] * 3 for one in scale
+    )
