@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-for package in ("onnx", "uvicorn"):
-    pytest.importorskip(package, reason=f"{package} is not installed")
-from exported_folder import coloured, trap, write_exported  # noqa: E402
-from vaclip.commands.main import main  # noqa: E402
+pytest.importorskip("onnx", reason="onnx is not installed")
+pytest.importorskip("uvicorn", reason="uvicorn is not installed")
+from exported_folder import coloured, trap, write_exported
+from vaclip.commands.main import main
 
 
 @pytest.fixture(scope="module")

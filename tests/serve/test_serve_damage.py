@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-for package in ("onnx", "pydicom", "uvicorn"):
-    pytest.importorskip(package, reason=f"{package} is not installed")
-from dicom_files import by_ffmpeg, native  # noqa: E402
-from fuzz import mutated  # noqa: E402
-from pydicom import uid  # noqa: E402
+pytest.importorskip("onnx", reason="onnx is not installed")
+pytest.importorskip("pydicom", reason="pydicom is not installed")
+pytest.importorskip("uvicorn", reason="uvicorn is not installed")
+from dicom_files import by_ffmpeg, native
+from fuzz import mutated
+from pydicom import uid
 
-from conftest import turned_by_a_quarter, write_audio, write_video  # noqa: E402
-from exported_folder import write_exported  # noqa: E402
-from serving import served  # noqa: E402
-from vaclip.serve.worker import Limits  # noqa: E402
+from conftest import turned_by_a_quarter, write_audio, write_video
+from exported_folder import write_exported
+from serving import served
+from vaclip.serve.worker import Limits
 
 EXPORTS = Path(__file__).parents[1] / "importers/fixtures"
 

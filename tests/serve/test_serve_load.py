@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-for package in ("onnx", "uvicorn"):
-    pytest.importorskip(package, reason=f"{package} is not installed")
-from conftest import write_video  # noqa: E402
-from exported_folder import CLASSES, SIDE, write_exported  # noqa: E402
-from serving import ask  # noqa: E402
+pytest.importorskip("onnx", reason="onnx is not installed")
+pytest.importorskip("uvicorn", reason="uvicorn is not installed")
+from conftest import write_video
+from exported_folder import CLASSES, SIDE, write_exported
+from serving import ask
 
 UPLOADS, QUEUE, MIB = 50, 3, 8
 pytestmark = pytest.mark.slow

@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-for package in ("onnx", "schemathesis", "uvicorn"):
-    pytest.importorskip(package, reason=f"{package} is not installed")
-import schemathesis  # noqa: E402
-from schemathesis import GenerationMode  # noqa: E402
-from schemathesis.specs.openapi.checks import positive_data_acceptance  # noqa: E402
+pytest.importorskip("onnx", reason="onnx is not installed")
+pytest.importorskip("schemathesis", reason="schemathesis is not installed")
+pytest.importorskip("uvicorn", reason="uvicorn is not installed")
+import schemathesis
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from exported_folder import coloured, write_exported  # noqa: E402
-from serving import served  # noqa: E402
+from exported_folder import coloured, write_exported
+from serving import served
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-for package in ("onnx", "uvicorn"):
-    pytest.importorskip(package, reason=f"{package} is not installed")
-from chromium import AXE, chromium, needs_browser  # noqa: E402
-from exported_folder import coloured, trap, write_exported  # noqa: E402
-from serving import served  # noqa: E402
-from vaclip.serve.worker import Limits  # noqa: E402
+pytest.importorskip("onnx", reason="onnx is not installed")
+pytest.importorskip("uvicorn", reason="uvicorn is not installed")
+from chromium import AXE, chromium, needs_browser
+from exported_folder import coloured, trap, write_exported
+from serving import served
+from vaclip.serve.worker import Limits
 
 By = pytest.importorskip("selenium.webdriver.common.by", reason="no Selenium").By
 from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-for package in ("onnx", "uvicorn"):
-    pytest.importorskip(package, reason=f"{package} is not installed")
-from exported_folder import (  # noqa: E402
+pytest.importorskip("onnx", reason="onnx is not installed")
+pytest.importorskip("uvicorn", reason="uvicorn is not installed")
+from exported_folder import (
     CLASSES,
     MEAN,
     SECRET,
@@ -25,8 +25,8 @@ from exported_folder import (  # noqa: E402
     trap,
     write_exported,
 )
-from serving import served  # noqa: E402
-from vaclip.serve.worker import Limits  # noqa: E402
+from serving import served
+from vaclip.serve.worker import Limits
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
 TIGHT = Limits(upload=1 << 17, seconds=3, memory=1 << 30, queue=1)
