@@ -27,8 +27,8 @@ def described(server):
     return schemathesis.openapi.from_url(f"http://127.0.0.1:{server.port}/openapi.json")
 
 
-def _ask(operation, mode, change=lambda case: None, **how):
-    @settings(max_examples=80, suppress_health_check=list(HealthCheck), derandomize=True)
+def _ask(operation, mode, change=lambda case: None, examples=80, **how):
+    @settings(max_examples=examples, suppress_health_check=list(HealthCheck), derandomize=True)
     @given(operation.as_strategy(generation_mode=mode))
     def ask(case):
         change(case)
@@ -54,7 +54,7 @@ def test_a_video_is_taken_with_whatever_is_asked_for(described, tmp_path):
     def change(case):
         case.body = video
 
-    _ask(described["/predict"]["POST"], GenerationMode.POSITIVE, change)
+    _ask(described["/predict"]["POST"], GenerationMode.POSITIVE, change, examples=20)
 
 
 def test_what_is_described_is_what_there_is(server):

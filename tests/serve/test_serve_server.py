@@ -108,6 +108,7 @@ def test_what_a_form_elsewhere_on_the_web_can_send_is_refused(server, red, kind)
 
 
 def test_a_wrong_word_is_refused(server, red):
+    assert "map" not in server.ask("/predict?map=false", body=red)[2]
     assert server.ask("/predict?map=yes", body=red)[0] == 400
     assert server.ask("/predict")[0] == 405
     assert server.ask("/nowhere")[2] == {"error": "Not Found"}
