@@ -36,7 +36,7 @@ TIERS = (
     {"training"},
     {"runs", "explain", "importers"},
     {"audit", "ablation", "reports"},
-    {"view", "annotate"},
+    {"view", "annotate", "serve"},
     {"commands", "__main__"},
 )
 # fmt: on

@@ -71,6 +71,7 @@ def run(folder: Path, code: str, *words: str) -> subprocess.CompletedProcess[str
         ("features", "name the encoder: backbone=lite0"),
         ("features backbone=lite0 data=folder data.root=nowhere", "is this a study folder?"),
         ("train backbone=lite1", "Did you mean 'lite0'?"),
+        ("serve nowhere", "name a folder that `vaclip export` wrote"),
         ("cache --remove", "--remove needs --kind, --study or --source, or --all"),
         ("arms --config-dir nowhere", "nowhere"),
     ],

@@ -118,7 +118,7 @@ def fuzz_kind(kind: str, seconds: float, seed: int) -> None:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             file = rng.choice(list(originals))
-            file.write_bytes(_mutated(originals[file], everything, rng))
+            file.write_bytes(mutated(originals[file], everything, rng))
             signal.alarm(_SECONDS_AN_INPUT)
             try:
                 reads[file]()
@@ -234,7 +234,7 @@ def _study(folder: Path) -> Input:
     return read, [path for path in folder.rglob("*") if path.is_file()]
 
 
-def _mutated(content: bytes, everything: list[bytes], rng: random.Random) -> bytes:
+def mutated(content: bytes, everything: list[bytes], rng: random.Random) -> bytes:
     """Returns a content with one to four things changed."""
     changes = (_odd_number, _odd_text, _flip, _cut, _repeat, _swap_words, _splice, _other_head)
     for _ in range(rng.randint(1, 4)):

@@ -39,6 +39,7 @@ from vaclip.study.study import Study
 from vaclip.view.kept import SHARP_FILM, kept
 from vaclip.web import guards, is_token, read_body
 
+_COOKIE: Final = "vaclip_annotate"
 _MOST_BYTES: Final = 4 << 20  # of the marks of a clip
 _SCENES: Final = 8  # kept in memory
 _LOG = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ def annotate_app(
     ]
     return Starlette(
         routes=routes,
-        middleware=guards(token, "annotate"),
+        middleware=guards(token, _COOKIE),
         exception_handlers={VaclipError: _told},
     )
 

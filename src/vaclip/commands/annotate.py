@@ -80,11 +80,11 @@ def _annotate(options: argparse.Namespace) -> int:
         open_session,
         session_folder,
     )
-    from vaclip.console import speak
+    from vaclip.console import say, speak
     from vaclip.data.cache import clip_cache
     from vaclip.files import folder_lock
     from vaclip.study.load import load_study
-    from vaclip.web import serve
+    from vaclip.web import LOOPBACK, listening, quiet_server
 
     speak()
     texts = page_texts(options.texts)
@@ -100,7 +100,10 @@ def _annotate(options: argparse.Namespace) -> int:
     with folder_lock(session_folder(study.root, options.annotator)):
         keep_session(study.root, began := session())
         token = secrets.token_urlsafe(24)
-        serve(annotate_app(study, began, token, clip_cache(None), texts), token, options.port)
+        app = annotate_app(study, began, token, clip_cache(None), texts)
+        with listening(LOOPBACK, options.port) as socket:
+            say(f"http://{LOOPBACK}:{socket.getsockname()[1]}/?token={token}")
+            quiet_server(app).run([socket])
     return 0
 
 

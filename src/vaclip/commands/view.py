@@ -48,16 +48,18 @@ def add_view_command(commands: Any) -> None:
 def _view(options: argparse.Namespace) -> int:
     if find_spec("starlette") is None or find_spec("uvicorn") is None:
         raise VaclipError("vaclip view needs more packages: pip install 'vaclip[view]'")
-    from vaclip.console import speak
+    from vaclip.console import say, speak
     from vaclip.view.server import view_app
-    from vaclip.web import serve
+    from vaclip.web import LOOPBACK, listening, quiet_server
 
     speak()
     token = secrets.token_urlsafe(24)
     root, results, cache_dir = _opened(options.study, options.results)
     found = _findings(root) if options.check else None
     app = view_app(root, token, results, options.arm, findings=found, cache_dir=cache_dir)
-    serve(app, token, options.port)
+    with listening(LOOPBACK, options.port) as socket:
+        say(f"http://{LOOPBACK}:{socket.getsockname()[1]}/?token={token}")
+        quiet_server(app).run([socket])
     return 0
 
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from vaclip.view.models import ArmModels
 
 _NO_CLIP: Final = "the study has no such clip"
+_COOKIE: Final = "vaclip_view"
 _LONGEST_REASON: Final = 200
 _MOST_BYTES: Final = 10_000  # of a form
 
@@ -78,9 +79,7 @@ def view_app(
         Route("/player.js", view.script),
     ]
     return Starlette(
-        routes=routes,
-        middleware=guards(token, "view"),
-        exception_handlers={VaclipError: _told},
+        routes=routes, middleware=guards(token, _COOKIE), exception_handlers={VaclipError: _told}
     )
 
 

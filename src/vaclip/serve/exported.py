@@ -1,0 +1,70 @@
+"""What `vaclip export` wrote, as far as a server has to know it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from vaclip.errors import VaclipError
+from vaclip.files import read_json
+
+_SETTINGS: Final = "model.json"
+_CARD: Final = "MODEL_CARD.md"
+_CODE: Final = "predict.py"
+_FILES: Final = ("model.onnx", _SETTINGS, _CODE, _CARD)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A folder that runs without vaclip.
+
+    Attributes:
+        folder: Where it lies.
+        classes: In the order of the probabilities.
+        settings: Its model.json.
+        card: Its model card, Markdown.
+    """
+
+    folder: Path
+    classes: tuple[str, ...]
+    settings: dict[str, Any]
+    card: str
+
+    @property
+    def code(self) -> Path:
+        """The file that reads videos and asks the model."""
+        return self.folder / _CODE
+
+
+def read_exported(folder: Path) -> Exported:
+    """Reads what is known of an exported model, without loading it.
+
+    Raises:
+        VaclipError: If the folder is none, or its model needs a map beside each video.
+    """
+    lacking = [name for name in _FILES if not (folder / name).is_file()]
+    if lacking:
+        raise VaclipError(
+            f"{folder} has no {', '.join(lacking)}; name a folder that `vaclip export` wrote"
+        )
+    settings = read_json(folder / _SETTINGS, f"{folder / _SETTINGS}")
+    if not isinstance(settings, dict) or not _complete(settings):
+        raise VaclipError(
+            f"{folder / _SETTINGS} lacks classes, mean or std; export the model again"
+        )
+    if settings.get("needs_map"):
+        raise VaclipError(
+            f"the model in {folder} needs a clinician's map with each video (needs_map), and an "
+            f"upload has none; serve an arm without, such as P2 or B0, or call {folder / _CODE}"
+        )
+    card = (folder / _CARD).read_text("utf-8")
+    return Exported(folder, tuple(settings["classes"]), settings, card)
+
+
+def _complete(settings: dict[str, Any]) -> bool:
+    classes, scale = settings.get("classes"), [settings.get("mean"), settings.get("std")]
+    named = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    return bool(named and classes) and all(
+        isinstance(one, list) and [type(value) for value in one] == [float] * 3 for one in scale
+    )
