@@ -34,14 +34,19 @@ TIERS = (
     {"study", "cohort", "data", "features", "evaluation"},
     {"training"},
     {"runs", "explain", "importers"},
-    {"audit", "ablation", "reports"},
+    {"audit", "ablation", "export", "reports"},
     {"view"},
     {"commands", "__main__"},
 )
 # fmt: on
 # Within these tiers rooms may import each other too.
 OPEN_TIERS = (0, 7)
-SIBLINGS = {"data": {"study"}, "features": {"data", "study"}, "ablation": {"audit"}}
+SIBLINGS = {
+    "data": {"study"},
+    "features": {"data", "study"},
+    "ablation": {"audit"},
+    "export": {"reports"},
+}
 # Rooms that may see the whole configuration.
 READS_CONFIG = {"contradictions", "runs", "audit", "ablation", "commands", "compose"}
 # Works on a prediction table, without torch and without a folder.

@@ -20,6 +20,7 @@ from vaclip import __version__
 from vaclip.commands.abstention import abstention_lines, abstention_of, add_abstention
 from vaclip.commands.cache import add_cache_command
 from vaclip.commands.data import add_data_commands
+from vaclip.commands.export import add_export_command
 from vaclip.commands.settings import add_settings_commands, complete_key
 from vaclip.commands.view import add_view_command
 from vaclip.commands.words import home_path, refuse_flags, require_study
@@ -199,6 +200,7 @@ def _parser() -> argparse.ArgumentParser:
     add_data_commands(commands)
     add_cache_command(commands)
     add_view_command(commands)
+    add_export_command(commands)
     add_settings_commands(commands)
     return parser
 
