@@ -35,7 +35,7 @@ class Session:
 
 
 def model(**more):
-    settings = SETTINGS | {"temperature": 1.0, "map": None, "classes": ["a", "b"]} | more
+    settings = SETTINGS | {"temperature": 1.0, "map": None, "needs_map": False} | more
     return predict.Model(settings, Session())
 
 
@@ -121,7 +121,7 @@ def test_probabilities_are_the_mean_over_segments_at_a_temperature():
 
 
 def test_a_map_that_is_needed_has_to_be_there_and_leaves_out_unmarked_segments():
-    own = model(map={"needed": True, "channels": 1, "size": [2, 2]})
+    own = model(map={"channels": 1, "size": [2, 2]}, needs_map=True)
     segments = np.zeros((2, 3, 4, 24, 32), np.float32)
     segments[0] += 3.0
     with pytest.raises(ValueError, match="needs a clinician's map"):
@@ -137,7 +137,7 @@ def test_a_map_that_is_needed_has_to_be_there_and_leaves_out_unmarked_segments()
 
 def test_a_map_that_is_not_needed_may_be_blank_or_refused():
     segments = np.zeros((2, 3, 4, 24, 32), np.float32)
-    optional = model(map={"needed": False, "channels": 1, "size": [2, 2]})
+    optional = model(map={"channels": 1, "size": [2, 2]})
     optional.predict(segments)
     assert not optional.session.batches[0]["attn_map"].any()
     with pytest.raises(ValueError, match="reads no map"):

@@ -12,9 +12,12 @@ import torch
 
 import vaclip
 from vaclip import keys
+from vaclip.console import progress_bar
 from vaclip.data.transforms import MEAN, STD
 from vaclip.errors import VaclipError
+from vaclip.export.card import CARD, card_text, judged
 from vaclip.export.check import Difference, table_difference
+from vaclip.export.metadata import METADATA, bundle_metadata
 from vaclip.export.programs import ONNX, write_programs
 from vaclip.export.trained import TrainedFold, open_fold
 from vaclip.files import atomic_folder, content_digest, read_json, write_json
@@ -65,10 +68,35 @@ def export_run(
     trained = open_fold(run, fold)
     with atomic_folder(to) as folder:
         write_programs(trained.network, _example(trained), folder)
-        write_json(folder / SETTINGS, model_settings(trained, content_digest(folder / ONNX)))
+        settings = model_settings(trained, content_digest(folder / ONNX))
+        write_json(folder / SETTINGS, settings)
         shutil.copyfile(Path(__file__).with_name(RUNNER), folder / RUNNER)
         difference = table_difference(trained, folder, root, progress)
+        write_papers(trained, settings, difference, folder, study)
     return Exported(to, difference)
+
+
+def write_papers(
+    trained: TrainedFold,
+    settings: dict[str, Any],
+    difference: Difference,
+    folder: Path,
+    study: Path | None = None,
+) -> None:
+    """Writes the model card and metadata.json of an exported folder.
+
+    Args:
+        trained: What was exported.
+        settings: Of its model.json.
+        difference: How far it is from the test table.
+        folder: Where to.
+        study: What ``vaclip study`` wrote, if the run is a job of it.
+    """
+    with progress_bar("Writing the model card") as progress:
+        source, results = judged(trained, study, progress)
+    text = card_text(trained, settings, difference, source, results)
+    (folder / CARD).write_text(text, encoding="utf-8", newline="\n")
+    write_json(folder / METADATA, bundle_metadata(trained, settings, results))
 
 
 def model_settings(trained: TrainedFold, digest: str) -> dict[str, Any]:
@@ -93,11 +121,11 @@ def model_settings(trained: TrainedFold, digest: str) -> dict[str, Any]:
         "stride": data["stride"],
         "every": trained.every,
         "size": frozen.size if frozen else data["size"],
-        "mean": frozen.mean if frozen else [MEAN] * 3,
-        "std": frozen.std if frozen else [STD] * 3,
+        "mean": [float(own) for own in frozen.mean] if frozen else [MEAN] * 3,
+        "std": [float(own) for own in frozen.std] if frozen else [STD] * 3,
         "temperature": 1.0,
+        "needs_map": network.reads_map and network.model.diagnosis_needs_map,
         "map": {
-            "needed": network.model.diagnosis_needs_map,
             "channels": predictor.channels,
             "size": data["size"],
         }

@@ -42,7 +42,7 @@ class Model:
         scaled = logits.astype(np.float64) / self.settings["temperature"]
         probs = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         probs /= probs.sum(axis=1, keepdims=True)
-        if self.settings["map"] and self.settings["map"]["needed"] and maps is not None:
+        if self.settings["needs_map"] and maps is not None:
             probs = probs[maps.any(axis=(1, 2, 3, 4))]  # a segment without a mark says nothing
         if not len(probs):
             raise ValueError("the map is empty, and the diagnosis needs one")
@@ -51,7 +51,7 @@ class Model:
     def run(self, segments: np.ndarray, maps: np.ndarray | None = None) -> list[np.ndarray]:
         """Returns (S, K) logits, and predicted maps where there are any."""
         wanted, inputs = self.settings["map"], {"video": segments}
-        if maps is None and wanted and wanted["needed"]:
+        if maps is None and self.settings["needs_map"]:
             raise ValueError("the diagnosis needs a clinician's map of the clip: give --maps")
         if maps is not None and not wanted:
             raise ValueError("this model reads no map")
