@@ -12,7 +12,7 @@ import yaml
 
 import vaclip as vc
 from conftest import SMALL_RUN, write_tiny_study
-from vaclip import keys
+from vaclip import VaclipError, keys
 from vaclip.evaluation.data_card import (
     AnnotatorCount,
     ClassCount,
@@ -118,6 +118,14 @@ def test_a_study_gives_data_card_and_answers_without_names_of_people(trained, st
     ids = {*source.clips, *(clip for own in source.clips.values() for clip in own)}
     for name in ("Dr Example", str(trained.run), *ids):
         assert name not in text
+
+
+def test_a_study_without_the_arm_is_told(trained, study):
+    table = pd.read_parquet(study / keys.PREDICTIONS_FILE)
+    others = table[table[keys.PRED_ARM] != "P2"]
+    others.to_parquet(study / keys.PREDICTIONS_FILE, index=False)
+    with pytest.raises(VaclipError, match="has nothing of P2, whose model is exported"):
+        judged(trained, study)
 
 
 def test_limits_say_what_the_settings_say(trained):

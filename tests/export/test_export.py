@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -225,3 +226,13 @@ def test_cells_are_those_of_torch(size, cells):
     values = torch.randn(2, size, generator=torch.Generator().manual_seed(0))
     found = values.numpy() @ cell_shares(size, cells)
     np.testing.assert_allclose(found, F.adaptive_avg_pool1d(values, cells), atol=1e-6)
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_serving_prints_a_row_a_runtime(exported, study):
+    script = Path(__file__).parents[2] / "benchmarks" / "serving.py"
+    words = [exported("P2").folder, study.clips[0].video, "--rounds", "1", "--threads", "1"]
+    done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "| torch | " in done.stdout
+    assert "| ONNX Runtime | " in done.stdout

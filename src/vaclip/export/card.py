@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vaclip import keys
 from vaclip.data.splits import SplitPlan
+from vaclip.errors import VaclipError
 from vaclip.evaluation.compare import HEADLINE
 from vaclip.evaluation.data_card import DataCard
 from vaclip.evaluation.estimates import Estimate
@@ -48,8 +49,17 @@ def judged(
         trained: The model.
         study: What ``vaclip study`` wrote, if the run is a job of it.
         progress: Called with (done, total) steps.
+
+    Raises:
+        VaclipError: If its predictions are not there.
     """
-    source = read_folder(trained.run if study is None else study)
+    folder = trained.run if study is None else study
+    source = read_folder(folder)
+    if trained.arm not in source.predictions.jobs:
+        raise VaclipError(
+            f"{folder / keys.PREDICTIONS_FILE} has nothing of {trained.arm}, whose model is "
+            "exported; finish the study first"
+        )
     results = evaluate(
         source.everything,
         roles=source.roles,
