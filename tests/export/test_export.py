@@ -81,7 +81,10 @@ def settings_of(found):
 def test_the_folder_is_whole_and_gives_the_table_again(exported, trained, study):
     found = exported("P2")
     names = {path.name for path in found.folder.iterdir()}
-    assert names >= {"model.onnx", "model.pt2", "model.safetensors", "model.json", "predict.py"}
+    assert names == {
+        "model.onnx", "model.pt2", "model.safetensors", "model.json", "predict.py",
+        "MODEL_CARD.md", "metadata.json",
+    }  # fmt: skip
     assert found.difference.exported < 1e-4
     assert settings_of(found)["map"] is None
     table = Predictions.load(trained("P2") / "fold_0")

@@ -6,6 +6,7 @@ import importlib.util
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,14 +27,21 @@ from vaclip.study.study import Clip
 _LEAST: Final = 1e-30  # a probability below has no logit in single precision
 
 
+class _Uncached(SourceFileLoader):
+    """Leaves no ``__pycache__`` in the folder that is handed on."""
+
+    def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
+        pass
+
+
 def load_runner(folder: Path) -> Any:
     """Loads an exported folder's ``predict.py`` as a module."""
-    path = folder / "predict.py"
-    spec = importlib.util.spec_from_file_location("vaclip_exported_predict", path)
+    name = "vaclip_exported_predict"
+    loader = _Uncached(name, str(folder / "predict.py"))
+    spec = importlib.util.spec_from_loader(name, loader)
     assert spec is not None
-    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    loader.exec_module(module)
     return module
 
 
