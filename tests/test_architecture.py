@@ -35,7 +35,7 @@ TIERS = (
     {"study", "cohort", "data", "features", "evaluation"},
     {"training"},
     {"runs", "explain", "importers"},
-    {"audit", "ablation", "reports"},
+    {"audit", "ablation", "export", "reports"},
     {"view", "annotate", "serve"},
     {"commands", "__main__"},
 )
@@ -47,6 +47,7 @@ SIBLINGS = {
     "features": {"data", "study"},
     "ablation": {"audit"},
     "annotate": {"view"},
+    "export": {"reports"},
 }
 # Rooms that may see the whole configuration.
 READS_CONFIG = {"contradictions", "runs", "audit", "ablation", "commands", "compose"}

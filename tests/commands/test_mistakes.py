@@ -49,6 +49,12 @@ def run(folder: Path, code: str, *words: str) -> subprocess.CompletedProcess[str
         ),
         ("explain --checkpoint there.ckpt a.mp4 --out x", "there is no file or folder a.mp4"),
         ("report nowhere", "nowhere has no predictions.parquet"),
+        (
+            "export nowhere --to x",
+            "nowhere has no config.yaml; give the folder that `vaclip train`",
+        ),
+        ("export nowhere --to there.mp4", "there.mp4 is there already; name a new folder"),
+        ("export . --to x --data nowhere", "no such file in nowhere; is this a study folder?"),
         ("train data=folder data.root=nowhere", "is this a study folder?"),
         ("train experiment=B33", "Did you mean 'B3'?"),
         ("train --epochs 5", "no flag --epochs. Settings are KEY=VALUE: trainer.max_epochs=5"),

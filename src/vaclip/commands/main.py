@@ -21,6 +21,7 @@ from vaclip.commands.abstention import abstention_lines, abstention_of, add_abst
 from vaclip.commands.annotate import add_annotate_command
 from vaclip.commands.cache import add_cache_command
 from vaclip.commands.data import add_data_commands
+from vaclip.commands.export import add_export_command
 from vaclip.commands.serve import add_serve_command
 from vaclip.commands.settings import add_settings_commands, complete_key
 from vaclip.commands.view import add_view_command
@@ -203,6 +204,7 @@ def _parser() -> argparse.ArgumentParser:
     add_view_command(commands)
     add_annotate_command(commands)
     add_serve_command(commands)
+    add_export_command(commands)
     add_settings_commands(commands)
     return parser
 

@@ -65,19 +65,14 @@ def _view(options: argparse.Namespace) -> int:
 
 def _opened(folder: Path | None, results: Path | None) -> tuple[Path, Path | None, str | None]:
     """Returns the study, the results that are shown of it, and where its cache lies."""
-    from omegaconf import OmegaConf
-
     from vaclip import keys
-    from vaclip.config import DataConfig
     from vaclip.runs.folder import read_config
-    from vaclip.runs.prepare import open_study
+    from vaclip.runs.prepare import data_settings, open_study
 
     if folder is not None and not (folder / keys.PREDICTIONS_FILE).is_file():
         return folder, results, None
     results = folder or results
-    stated = read_config(results)["data"] if results else {}
-    data = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(DataConfig), stated))
-    assert isinstance(data, DataConfig)
+    data = data_settings(read_config(results)["data"] if results else {})
     try:
         return open_study(data).root, results, data.cache_dir
     except VaclipError as error:

@@ -62,11 +62,12 @@ def markdown(tables: Sequence[Table]) -> str:
 
 def _markdown(table: Table) -> str:
     lines = [table.columns, ("---",) * len(table.columns), *table.rows]
-    body = "\n".join(f"| {' | '.join(map(_markdown_cell, line))} |" for line in lines)
-    return "\n\n".join(filter(None, [f"**{_markdown_cell(table.caption)}**", body, table.note]))
+    body = "\n".join(f"| {' | '.join(map(markdown_text, line))} |" for line in lines)
+    return "\n\n".join(filter(None, [f"**{markdown_text(table.caption)}**", body, table.note]))
 
 
-def _markdown_cell(text: str) -> str:
+def markdown_text(text: str) -> str:
+    """Escapes text for Markdown; its lines are told apart as in a cell."""
     for sign in "\\|<>*_`[]":
         text = text.replace(sign, f"\\{sign}" if sign not in "<>" else f"&{'lg'[sign == '>']}t;")
     return text.replace("\r", " ").replace("\n", "<br>")

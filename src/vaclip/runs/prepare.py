@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 
 from vaclip.cohort.synthetic_gait import GaitCohort
 from vaclip.cohort.write_gait import cohort_folder
@@ -60,6 +61,19 @@ class PreparedStudy:
     annotators: tuple[str, ...]
     channels: int
     encoder: EncoderInfo | None = None
+
+
+def data_settings(stated: Mapping[str, Any], root: Path | None = None) -> DataConfig:
+    """Reads the ``data`` settings that a run keeps.
+
+    Args:
+        stated: As the run folder has them.
+        root: Where the study lies now; None for where the run found it.
+    """
+    moved = {} if root is None else {"source": "folder", "root": str(root)}
+    found = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(DataConfig), stated, moved))
+    assert isinstance(found, DataConfig)
+    return found
 
 
 def open_study(data: DataConfig) -> Study:

@@ -1,0 +1,102 @@
+"""``vaclip export``: a trained model as a folder that runs without vaclip."""
+
+from __future__ import annotations
+
+import argparse
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from vaclip import keys
+from vaclip.errors import VaclipError
+
+_NEEDED = ("onnx", "onnxruntime", "onnxscript", "safetensors")
+
+
+def add_export_command(commands: Any) -> None:
+    """Adds ``export`` to the parsers of the command line."""
+    export = commands.add_parser(
+        "export",
+        help="a trained model as a folder that runs without vaclip",
+        description="Write the model of a fold, from a video's pictures to the probabilities, as "
+        "ONNX, torch.export program and weights, with a predict.py that needs onnxruntime, av and "
+        "numpy alone, and a model card. It is refused unless that gives the run's test table "
+        "again, from the video files on.",
+    )
+    export.add_argument(
+        "folder",
+        type=Path,
+        metavar="RUN",
+        help="what `vaclip train` wrote, or `vaclip study`: then with --arm",
+    )
+    export.add_argument(
+        "--to", type=Path, required=True, metavar="FOLDER", help="a new folder to write"
+    )
+    export.add_argument("--fold", type=int, help="whose model (default: the only one)")
+    export.add_argument("--arm", help="of a study: which arm, such as P2")
+    export.add_argument("--seed", type=int, default=0, help="of a study: which seed (default: 0)")
+    export.add_argument(
+        "--data",
+        type=Path,
+        metavar="STUDY",
+        help="the study folder, where it has moved since the run",
+    )
+    export.set_defaults(run=_export)
+
+
+def _export(options: argparse.Namespace) -> int:
+    run, study = _look_for(options)
+    if missing := [name for name in _NEEDED if find_spec(name) is None]:
+        raise VaclipError(
+            f"vaclip export needs more packages ({', '.join(missing)}): pip install "
+            "'vaclip[export]'"
+        )
+    from vaclip.console import progress_bar, say, speak
+    from vaclip.export.export import export_run
+
+    speak()
+    fold = options.fold if study is None else None  # a job has one
+    with progress_bar("Comparing with the test table") as progress:
+        found = export_run(
+            run, options.to, fold=fold, root=options.data, study=study, progress=progress
+        )
+    say(str(found.difference))
+    say(f"Exported: {found.folder}")
+    return 0
+
+
+def _look_for(options: argparse.Namespace) -> tuple[Path, Path | None]:
+    """Returns the run, and the study that it is a job of, before anything slow is imported."""
+    run: Path = options.folder
+    if options.to.exists():
+        raise VaclipError(f"{options.to} is there already; name a new folder with --to")
+    if options.data is not None:
+        from vaclip.study.load import load_study
+
+        load_study(options.data, quiet=True)
+    if not (run / keys.CONFIG_FILE).is_file():
+        raise VaclipError(
+            f"{run} has no {keys.CONFIG_FILE}; give the folder that `vaclip train` or `vaclip "
+            "study` wrote"
+        )
+    if not (run / keys.JOBS_FILE).is_file():
+        if options.arm is not None:
+            raise VaclipError(f"{run} is a run of one arm; --arm is for the folder of a study")
+        return run, None
+    if options.arm is None:
+        raise VaclipError(f"{run} is a study of many arms; name one with --arm, such as --arm P2")
+    return _job(run, options), run
+
+
+def _job(study: Path, options: argparse.Namespace) -> Path:
+    from vaclip.ablation.plan import folder_name
+
+    fold = options.fold or 0
+    name = f"{folder_name(options.arm)}-fold{fold}-seed{options.seed}"
+    job = study / "jobs" / name
+    if not job.is_dir():
+        raise VaclipError(
+            f"{study} has no job jobs/{name}: no model was trained for arm {options.arm}, fold "
+            f"{fold} and seed {options.seed}; {keys.JOBS_FILE} lists what was"
+        )
+    return job
