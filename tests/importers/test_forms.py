@@ -10,7 +10,7 @@ from vaclip.audit.check import check
 from vaclip.audit.describe import describe
 from vaclip.commands.imports import run_import
 from vaclip.errors import VaclipError
-from vaclip.maps.shapes import shape_at
+from vaclip.maps.shapes import Key, shape_at
 
 
 @pytest.fixture
@@ -109,6 +109,27 @@ def test_a_backup_of_a_project(copy):
     assert shown(later, range(30)) == {7, 8, 9}  # frame 4 + 3 * 1, up to the task's next one
     assert export.dropped == ("1 jobs of ground truth, or replicas", "1 shapes on deleted frames",
                               "1 tags that --span does not name")  # fmt: skip
+
+
+def test_a_backup_of_pictures(copy):
+    """Frame n of the task is number 1 + 2 n of the manifest, which is walk/(2 n).png."""
+    export = forms.BACKUP_PICTURES.read(copy(forms.BACKUP_PICTURES))
+    (annotation,) = export.annotations
+    shapes = annotation.content
+    assert (annotation.video, annotation.annotator) == ("videos/walk.mp4", "eve")
+    assert (shapes.size, shapes.frames) == ((48, 64), 12)
+    drawn = [(one.label, one.type, one.keys[0].at, one.keys[0].points[0]) for one in shapes.tracks]
+    assert drawn == [
+        ("foot", "box", 0, (0, 0)), ("hand", "box", 2, (4, 4)), ("foot", "box", 2, (4, 0)),
+        ("foot", "box", 4, (8, 0)), ("lung", "polygon", 6, (0, 0)), ("lung", "mask", 10, (10, 20)),
+        ("lung", "polygon", 10, (0, 0)),
+    ]  # fmt: skip
+    assert all(one.keys[1:] == (Key(one.keys[0].at + 1, outside=True),) for one in shapes.tracks)
+    assert export.dropped == ("1 shapes on deleted frames", "1 tags that --span does not name")
+    (pose,) = export.poses
+    assert (pose.video, export.keypoint_names) == ("videos/walk.mp4", ("knee", "ankle"))
+    assert pose.keypoints[6].tolist() == [[10, 20, 1], [12, 40, 0.5]]
+    assert pose.keypoints[:, :, 2].sum() == 1.5
 
 
 def test_a_tag_that_means_a_region(copy):

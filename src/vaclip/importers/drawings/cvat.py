@@ -159,22 +159,25 @@ def _exported(
     for folder in folders:
         where = f"{source.name}: {folder.strip('/') or 'task'}"
         backup = Backup(folder, files, where, taken.options, taken.dropped)
-        yield from _backed_up(backup, taken)
+        yield from _backed_up(backup, pictures, taken)
 
 
-def _backed_up(backup: Backup, taken: _Taken) -> Iterator[tuple[str, Task, list[Track]]]:
-    task, drawn = backup.task, []
+def _backed_up(
+    backup: Backup, pictures: PictureNames, taken: _Taken
+) -> Iterator[tuple[str, Task, list[Track]]]:
+    task = backup.task
+    drawn: dict[Task, list[Track]] = defaultdict(list)
     for element, where in backup.elements():
-        if task.video is None:
-            raise VaclipError(task.unnamed)
-        if element.tag == "tag":
-            drawn += taken.tag(element, _frame(element, task, where), task)
+        if element.tag == "image":
+            part, frame = _picture(element, task, pictures, where)
+            drawn[part] += _shapes(element, frame, part, where, taken)
+        elif element.tag == "tag":
+            drawn[task] += taken.tag(element, _frame(element, task, where), task)
         elif track := _track(element, task, where, taken):
-            drawn.append(track)
-    if task.video is not None and drawn:
-        yield task.video, task, drawn
-    else:
-        taken.dropped["tasks without any shape that is taken"] += 1
+            drawn[task].append(track)
+    found = [(part.video, part, own) for part, own in drawn.items() if part.video and own]
+    taken.dropped["tasks without any shape that is taken"] += not found
+    yield from found
 
 
 def _annotated(
