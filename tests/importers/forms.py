@@ -119,6 +119,9 @@ NAME_WITH_BLANK = Form("gaze/name_with_blank.asc", {"walk 01.mp4": Video(**_GAZE
 RESIZED_VIDEO = Form("gaze/resized_video.asc", {"walk_02.mp4": Video(**_GAZE)})
 HEAD_REFERENCED = Form("gaze/head_referenced.asc", RESIZED_VIDEO.videos)
 TOBII_STUDIO = Form("gaze/tobii_studio.tsv", _WALK)
+MAPPED = Form(
+    "gaze/mapped.tsv", _WALK, ("--time-unit", "us", "--start-event", "walk IntervalStart")
+)
 _SCREEN = ("--video-rect", "screen", "--screen", "1920x1080", "--annotator", "reader")
 GAZEPOINT_FIXATIONS = Form("gaze/gazepoint_fixations.csv", _WALK, (*_SCREEN, "--start", "0"))
 GAZEPOINT_SAMPLES = Form("gaze/gazepoint_samples.csv", _WALK, (*_SCREEN, "--start", "first"))

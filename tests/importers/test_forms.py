@@ -282,6 +282,18 @@ def test_what_other_trackers_do_not_say_must_be_said(copy, form, flags, message)
         forms.Form(form.file, form.videos, flags).read(copy(form))
 
 
+def test_gaze_of_glasses_that_was_mapped_to_a_snapshot(copy):
+    """The recording's second 1.04 is the begin; samples last 20 ms, the gyroscope's row nothing."""
+    export = forms.MAPPED.read(copy(forms.MAPPED))
+    assert [(one.video, one.annotator) for one in export.annotations] == [("walk", "P1")]
+    assert fixations(export) == [[0, 0.04, 320, 180], [0.06, 0.08, 64, 90]]
+    assert export.dropped == (
+        "mapped.tsv: gaze in the scene camera's picture, as it is mapped to walk",
+        "mapped.tsv: 2 of 6 rows (33.3 %): not mapped to the picture, or no time",
+        "mapped.tsv: 1 of 6 rows (16.7 %): no fixation, but a saccade or unclassified",
+    )
+
+
 @pytest.mark.parametrize(
     ("form", "said"),
     [
