@@ -48,6 +48,7 @@ from vaclip.importers.drawings.single_frames import SingleFrames, add_single_fra
 from vaclip.importers.drawings.spans import Spans, add_span_option
 from vaclip.importers.reading import SourceFile, source_files, xml_elements
 from vaclip.importers.video_sizes import VideoSizes
+from vaclip.importers.video_template import add_video_options
 from vaclip.maps.shapes import Key, Shapes, Track, shape_at
 
 _BACKUP = (".json", ".jsonl")
@@ -73,11 +74,9 @@ class CvatImporter(Importer):
         group.add_argument("--skeleton", metavar="LABEL",
                            help="the skeleton that is the patient: its joints become "
                            "keypoints")  # fmt: skip
-        group.add_argument("--video", metavar="NAME",
-                           help="which video, where a job is exported")  # fmt: skip
-        group.add_argument("--video-template", metavar="TEXT",
-                           help="the same for many jobs: a name with {name}, which stands for that "
-                           "of the export's file, such as {name}.mp4")  # fmt: skip
+        add_video_options(
+            group, "which video, where a job is exported", "that of the export's file"
+        )
 
     def read(self, sources: Sequence[Path], options: argparse.Namespace) -> Export:
         annotations: list[NewAnnotation] = []
@@ -87,8 +86,6 @@ class CvatImporter(Importer):
         videos = VideoSizes(options) if single.timed else None
         pictures = PictureNames(options)
         taken = _Taken(options, dropped, labels, Skeletons(options.skeleton), Spans(options))
-        if options.video_template and "{name}" not in options.video_template:
-            raise VaclipError(f"--video-template {options.video_template}: expected {{name}} in it")
         for source in sources:
             for video, task, drawn in _exported(source, pictures, taken):
                 tracks = single.extended(
