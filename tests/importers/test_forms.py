@@ -10,7 +10,7 @@ from vaclip.audit.check import check
 from vaclip.audit.describe import describe
 from vaclip.commands.imports import run_import
 from vaclip.errors import VaclipError
-from vaclip.maps.shapes import Key, shape_at
+from vaclip.maps.shapes import Key, Track, shape_at
 
 
 @pytest.fixture
@@ -186,6 +186,24 @@ def test_a_span_of_a_timeline_that_means_a_region(copy):
     assert (box.label, box.keys[0].points) == ("Stance", ((0, 0), (320, 120)))
     assert shown(box, times.values()) == {times[frame] for frame in range(31, 61)}
     assert "1 spans of a timeline that --span does not name" in export.dropped
+
+
+def test_a_span_of_a_timeline_is_a_region_of_joints(copy):
+    form = forms.VECTORS_AND_SPANS
+    legs = forms.Form(
+        form.file, form.videos, ("--region", "legs=left_knee", "--span", "Stance=legs")
+    )
+    (annotation,) = legs.read(copy(form)).annotations
+    region = annotation.content.tracks[-1]
+    times = [(frame - 1) / 30 for frame in range(1, 131)]
+    assert (region.label, region.type) == ("legs", "region")
+    assert shown(region, times) == set(times[30:60])  # frames 31 to 60
+
+
+def test_a_tag_is_a_region_of_joints_and_stays_until_the_next_one(copy):
+    flags = ("--region", "legs=left_knee", "--span", "ill=legs", "--hold", "ill")
+    (track, *_) = forms.BACKUP.read(copy(forms.BACKUP), *flags).annotations[0].content.tracks
+    assert track == Track("legs", "region", (Key(0),))  # to the end: there is no other tag
 
 
 def test_the_box_of_json_min_and_hypertext(copy):

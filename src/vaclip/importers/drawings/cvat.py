@@ -90,7 +90,7 @@ class CvatImporter(Importer):
             for video, task, drawn in _exported(source, pictures, taken):
                 tracks = single.extended(
                     drawn,
-                    [{track.label} for track in drawn],
+                    [taken.spans.labels(track) for track in drawn],
                     frame=task.step,
                     second=(videos.rate(video) if videos else None) or 1.0,
                     end=math.inf if task.whole else task.last + task.step,
