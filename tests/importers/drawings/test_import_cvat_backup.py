@@ -213,9 +213,9 @@ def test_a_picture_of_no_clip_keeps_its_name(backup):
 
 
 def test_too_much_on_pictures_is_refused(backup, monkeypatch):
-    monkeypatch.setattr("vaclip.importers.drawings.cvat_backup._MOST_NUMBERS", 7)
+    monkeypatch.setattr("vaclip.importers.drawings.cvat_backup._MOST_NUMBERS", 107)
     drawn = [shape(0) | {"label": "foot"}, shape(0) | {"label": "foot"}]
     with pytest.raises(
-        VaclipError, match="shape 0: what is drawn on the pictures of this task has more"
+        VaclipError, match=r"shape 1: what is drawn on the pictures of this task is more than 2 b"
     ):
         backup([said(shapes=drawn)], [job(0, 0)], properties=None)

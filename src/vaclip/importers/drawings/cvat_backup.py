@@ -50,7 +50,8 @@ from vaclip.importers.drawings.cvat_outlines import outlines_between
 from vaclip.importers.reading import SourceFile
 
 _MOST_CORNERS = 1 << 22  # of all frames between two key frames
-_MOST_NUMBERS = 1 << 24  # of all rows of a task of pictures, where each frame has its own
+# Of all rows of a task of pictures, where each frame has its own, numbers and what they weigh.
+_MOST_NUMBERS, _ROW = 1 << 24, 32
 
 
 def backup_folders(files: Sequence[SourceFile]) -> list[str]:
@@ -93,7 +94,7 @@ class Backup:
         last = max(job.end for job in self._jobs) - 1
         video, listed = read_manifest(own, where)
         self.task = read_task(data, last, video, where, options)
-        self._pictures = None if video else Pictures(listed, data, last, where)
+        self._pictures = Pictures(listed, data, last, where) if video is None else None
         self._numbers = 0
         self._annotations = of_type(
             read_content(own, "annotations.json", where), list, f"{where}: annotations.json"
@@ -161,11 +162,11 @@ class Backup:
     def _append(self, element: Element, keys: Sequence[Row], end: int, where: str) -> None:
         every = self._pictures is not None
         for row in _listed(keys, end, where, every=every):
-            self._numbers += len(row.points) if every else 0
+            self._numbers += _ROW + len(row.points) if every else 0
             if self._numbers > _MOST_NUMBERS:
                 raise VaclipError(
-                    f"{where}: what is drawn on the pictures of this task has more than "
-                    f"{_MOST_NUMBERS} numbers; back up fewer pictures at a time"
+                    f"{where}: what is drawn on the pictures of this task is more than "
+                    f"{_MOST_NUMBERS // (_ROW + 4)} boxes; make tasks of fewer pictures"
                 )
             element.append(self._xml(row))
 
