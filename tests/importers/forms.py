@@ -69,7 +69,7 @@ class Form:
 
 
 def _write_pictures(folder: Path, pictures: np.ndarray) -> None:
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for number, picture in enumerate(pictures):
         Image.fromarray(picture).save(folder / f"{number:02}.png")
 
