@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from vaclip.errors import VaclipError
@@ -28,6 +29,10 @@ from vaclip.importers.gaze.tobii import told_events, tracked_rows
 _TITLE = re.compile(
     r"Mapped (fixation x|fixation y|gaze data x|gaze data y|eye movement type) \[(.+)\]", re.I
 )
+_NAMES = (
+    "recording timestamp", "recording name", "participant name", "sensor", "event", "event value",
+    "eye movement type",
+)  # fmt: skip
 _SOURCES = {"fixations": "fixation", "samples": "gaze data"}
 _UNMAPPED = "not mapped to the picture, or no time"
 
@@ -66,15 +71,22 @@ def read_mapped(
     """
     if options.position_unit is not None or not is_mapped(table):
         return None
-    time = table.find("recording timestamp")
-    about = [table.find(name) for name in ("sensor", "event", "event value")]
-    who, recording = table.find("participant name", "recording name"), table.find("recording name")
-    cells = table.read(time, *about, who, recording, *_columns(table))
+    cells = table.read(*map(table.find, _NAMES), *_titles(table).values())
     snapshots = _snapshots(table, cells, options)
-    if not snapshots or time is None:
+    if not snapshots:
         return None
     if options.eye != "both":
         raise VaclipError(f"{table.name}: mapped gaze is of both eyes together: leave out --eye")
+    return _presentations(table, cells, snapshots, options, dropped)
+
+
+def _presentations(
+    table: GazeTable,
+    cells: Cells,
+    snapshots: Sequence[_Snapshot],
+    options: argparse.Namespace,
+    dropped: list[str],
+) -> list[Presentation]:
     names = ", ".join(one.name for one in snapshots)
     if options.video is not None and len(snapshots) > 1:
         raise VaclipError(
@@ -85,33 +97,26 @@ def read_mapped(
         dropped.append(
             f"{table.name}: gaze in the scene camera's picture, as it is mapped to {names}"
         )
-    sensor, event, value = about
-    events = cells.texts(event)
-    when = _When(
-        cells.numbers(time) * table.seconds(time, options),
-        events,
-        cells.texts(value),
-        np.flatnonzero(tracked_rows(cells, sensor, events)),
-        table.seconds(time, options),
-    )
-    people, recordings = cells.texts(who), cells.texts(recording)
+    when = _when(table, cells, options)
+    people = cells.texts(table.find("participant name", "recording name"))
+    recordings = cells.texts(table.find("recording name"))
+    group = pd.DataFrame({"who": people, "of": recordings}).groupby(["who", "of"], sort=False)
+    numbers = group.ngroup().to_numpy()
+    order = np.argsort(numbers, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1)
     shown: list[Presentation] = []
-    pairs = zip(people[when.seen], recordings[when.seen], strict=True)
-    for person, one in dict.fromkeys(pairs):
-        own = np.flatnonzero((people == person) & (recordings == one))
-        for snapshot in snapshots:
-            rows = _rows(snapshot, cells, when.time_s, options)
+    for snapshot in snapshots:
+        rows = _rows(snapshot, cells, when.time_s, options)
+        video = options.video or snapshot.name
+        for own in parts:
+            person, part = str(people[own[0]]), own[when.seen[own]]
             where = f"{table.name}: '{snapshot.name}', {person or 'somebody'}"
-            video = options.video or snapshot.name
             shown += [
-                rows.shown(
-                    np.intersect1d(own, when.seen), video=video, annotator=str(person),
-                    where=where, span_s=span,
-                )
+                rows.shown(part, video=video, annotator=person, where=where, span_s=span)
                 for span in when.spans(own, rows, options, where)
-            ]  # fmt: skip
-    if len(shown) > MOST_PRESENTATIONS:
-        raise VaclipError(f"{table.name}: more than {MOST_PRESENTATIONS} showings")
+            ]
+            if len(shown) > MOST_PRESENTATIONS:
+                raise VaclipError(f"{table.name}: more than {MOST_PRESENTATIONS} showings")
     return shown
 
 
@@ -122,7 +127,7 @@ class _When:
     time_s: NDArray[np.float64]
     events: NDArray[np.object_]
     values: NDArray[np.object_]
-    seen: NDArray[np.intp]
+    seen: NDArray[np.bool_]
     second: float
     """Seconds that a unit of the file's clock lasts."""
 
@@ -130,8 +135,7 @@ class _When:
         self, own: NDArray[np.intp], rows: Rows, options: argparse.Namespace, where: str
     ) -> list[tuple[float, float]]:
         """Returns when a snapshot was shown in the rows of a recording; nothing if it was not."""
-        mapped = np.intersect1d(own, self.seen)
-        mapped = mapped[~rows.bad[_UNMAPPED][mapped]]
+        mapped = own[self.seen[own] & ~rows.bad[_UNMAPPED][own]]
         if not len(mapped):
             return []
         if options.start == FIRST:
@@ -146,8 +150,17 @@ def _titles(table: GazeTable) -> dict[tuple[str, str], Column]:
     return {(match[2], match[1].casefold()): column for column, match in matches if match}
 
 
-def _columns(table: GazeTable) -> Sequence[Column | None]:
-    return [*_titles(table).values(), table.find("eye movement type")]
+def _when(table: GazeTable, cells: Cells, options: argparse.Namespace) -> _When:
+    time = table.find("recording timestamp")
+    assert time is not None  # `is_mapped` asked for it
+    second, events = table.seconds(time, options), cells.texts(table.find("event"))
+    return _When(
+        cells.numbers(time) * second,
+        events,
+        cells.texts(table.find("event value")),
+        tracked_rows(cells, table.find("sensor"), events),
+        second,
+    )
 
 
 def _snapshots(table: GazeTable, cells: Cells, options: argparse.Namespace) -> list[_Snapshot]:
