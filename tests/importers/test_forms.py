@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import forms
+import numpy as np
 import pytest
 from forms import FORMS, READ, REFUSED
 
+from conftest import read_rows
 from vaclip.audit.check import check
 from vaclip.audit.describe import describe
 from vaclip.commands.imports import run_import
@@ -130,6 +132,16 @@ def test_a_backup_of_pictures(copy):
     assert (pose.video, export.keypoint_names) == ("videos/walk.mp4", ("knee", "ankle"))
     assert pose.keypoints[6].tolist() == [[10, 20, 1], [12, 40, 0.5]]
     assert pose.keypoints[:, :, 2].sum() == 1.5
+
+
+def test_poses_of_pictures_come_in_one_command_with_the_clips(copy, tmp_path):
+    """Their video is made by the same command, after all is compared with it."""
+    study = tmp_path / "study"
+    run_import(forms.BACKUP_PICTURES.words(copy(forms.BACKUP_PICTURES), study))
+    (clip,) = read_rows(study / "clips.csv")
+    with np.load(study / clip["keypoints"]) as saved:
+        assert saved["scores"].shape == (12, 2)
+        assert saved["scores"][6].tolist() == [1, 0.5]
 
 
 def test_a_tag_that_means_a_region(copy):
