@@ -9,7 +9,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from cases import HERE, Video, moving_square
+from PIL import Image
 
 from conftest import write_rows, write_video
 from vaclip.commands.imports import import_parser
@@ -25,7 +27,7 @@ class Form:
 
     Attributes:
         file: Relative to `FORMS`.
-        videos: What it is about, by name.
+        videos: What it is about, by name; without a suffix a folder of pictures, 00.png and so on.
         flags: Further words of the command.
     """
 
@@ -41,8 +43,11 @@ class Form:
         """Copies the export, and writes videos and ``clips.csv``; returns the copy."""
         rows = []
         for number, (name, video) in enumerate(self.videos.items()):
-            codec = "libx264" if name.endswith(".mp4") else "ffv1"
-            write_video(folder / name, moving_square(video), fps=video.fps, codec=codec)
+            if Path(name).suffix:
+                codec = "libx264" if name.endswith(".mp4") else "ffv1"
+                write_video(folder / name, moving_square(video), fps=video.fps, codec=codec)
+            else:
+                _write_pictures(folder / name, moving_square(video))
             rows.append({"video": name, "patient_id": f"p{number}", "label": "ab"[number % 2]})
         write_rows(folder / "clips.csv", rows)
         copy = folder / Path(self.file).name
@@ -63,6 +68,12 @@ class Form:
         return IMPORTERS.build(self.kind).read(options.sources, options)
 
 
+def _write_pictures(folder: Path, pictures: np.ndarray) -> None:
+    folder.mkdir(parents=True)
+    for number, picture in enumerate(pictures):
+        Image.fromarray(picture).save(folder / f"{number:02}.png")
+
+
 _CINE = Video(frames=164, size=(240, 320), fps=25)
 _TASK = {"walk_01.mp4": Video(frames=130, size=(240, 320), fps=30)}
 _WALK = {"walk.mp4": Video(frames=100, size=(360, 640), fps=10)}
@@ -81,6 +92,11 @@ BACKUP = Form(
     "cvat/backup",
     {"walk_01.mkv": Video(frames=20), "walk_02.mkv": Video(frames=30)},
     ("--annotator", "eve", "--skeleton", "body"),
+)
+BACKUP_PICTURES = Form(
+    "cvat/backup_pictures",
+    {"walk": Video(frames=12)},
+    ("--annotator", "eve", "--skeleton", "body", "--fps", "10"),
 )
 INTERPOLATED_KEYS = Form("label_studio/interpolated_keys.json", _TASK)
 SEVERAL_PAGES = Form("label_studio/several_pages.json", _TASK)
@@ -103,6 +119,9 @@ NAME_WITH_BLANK = Form("gaze/name_with_blank.asc", {"walk 01.mp4": Video(**_GAZE
 RESIZED_VIDEO = Form("gaze/resized_video.asc", {"walk_02.mp4": Video(**_GAZE)})
 HEAD_REFERENCED = Form("gaze/head_referenced.asc", RESIZED_VIDEO.videos)
 TOBII_STUDIO = Form("gaze/tobii_studio.tsv", _WALK)
+MAPPED = Form(
+    "gaze/mapped.tsv", _WALK, ("--time-unit", "us", "--start-event", "walk IntervalStart")
+)
 _SCREEN = ("--video-rect", "screen", "--screen", "1920x1080", "--annotator", "reader")
 GAZEPOINT_FIXATIONS = Form("gaze/gazepoint_fixations.csv", _WALK, (*_SCREEN, "--start", "0"))
 GAZEPOINT_SAMPLES = Form("gaze/gazepoint_samples.csv", _WALK, (*_SCREEN, "--start", "first"))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import forms
+import numpy as np
 import pytest
 from forms import FORMS, READ, REFUSED
 
+from conftest import read_rows
 from vaclip.audit.check import check
 from vaclip.audit.describe import describe
 from vaclip.commands.imports import run_import
 from vaclip.errors import VaclipError
-from vaclip.maps.shapes import shape_at
+from vaclip.maps.shapes import Key, Track, shape_at
 
 
 @pytest.fixture
@@ -111,6 +113,37 @@ def test_a_backup_of_a_project(copy):
                               "1 tags that --span does not name")  # fmt: skip
 
 
+def test_a_backup_of_pictures(copy):
+    """Frame n of the task is number 1 + 2 n of the manifest, which is walk/(2 n).png."""
+    export = forms.BACKUP_PICTURES.read(copy(forms.BACKUP_PICTURES))
+    (annotation,) = export.annotations
+    shapes = annotation.content
+    assert (annotation.video, annotation.annotator) == ("videos/walk.mp4", "eve")
+    assert (shapes.size, shapes.frames) == ((48, 64), 12)
+    drawn = [(one.label, one.type, one.keys[0].at, one.keys[0].points[0]) for one in shapes.tracks]
+    assert drawn == [
+        ("foot", "box", 0, (0, 0)), ("hand", "box", 2, (4, 4)), ("foot", "box", 2, (4, 0)),
+        ("foot", "box", 4, (8, 0)), ("lung", "polygon", 6, (0, 0)), ("lung", "mask", 10, (10, 20)),
+        ("lung", "polygon", 10, (0, 0)),
+    ]  # fmt: skip
+    assert all(one.keys[1:] == (Key(one.keys[0].at + 1, outside=True),) for one in shapes.tracks)
+    assert export.dropped == ("1 shapes on deleted frames", "1 tags that --span does not name")
+    (pose,) = export.poses
+    assert (pose.video, export.keypoint_names) == ("videos/walk.mp4", ("knee", "ankle"))
+    assert pose.keypoints[6].tolist() == [[10, 20, 1], [12, 40, 0.5]]
+    assert pose.keypoints[:, :, 2].sum() == 1.5
+
+
+def test_poses_of_pictures_come_in_one_command_with_the_clips(copy, tmp_path):
+    """Their video is made by the same command, after all is compared with it."""
+    study = tmp_path / "study"
+    run_import(forms.BACKUP_PICTURES.words(copy(forms.BACKUP_PICTURES), study))
+    (clip,) = read_rows(study / "clips.csv")
+    with np.load(study / clip["keypoints"]) as saved:
+        assert saved["scores"].shape == (12, 2)
+        assert saved["scores"][6].tolist() == [1, 0.5]
+
+
 def test_a_tag_that_means_a_region(copy):
     flags = ("--region", "left=0,0,0.5,1", "--span", "ill=left")
     first = forms.BACKUP.read(copy(forms.BACKUP), *flags).annotations[0].content
@@ -165,6 +198,24 @@ def test_a_span_of_a_timeline_that_means_a_region(copy):
     assert (box.label, box.keys[0].points) == ("Stance", ((0, 0), (320, 120)))
     assert shown(box, times.values()) == {times[frame] for frame in range(31, 61)}
     assert "1 spans of a timeline that --span does not name" in export.dropped
+
+
+def test_a_span_of_a_timeline_is_a_region_of_joints(copy):
+    form = forms.VECTORS_AND_SPANS
+    legs = forms.Form(
+        form.file, form.videos, ("--region", "legs=left_knee", "--span", "Stance=legs")
+    )
+    (annotation,) = legs.read(copy(form)).annotations
+    region = annotation.content.tracks[-1]
+    times = [(frame - 1) / 30 for frame in range(1, 131)]
+    assert (region.label, region.type) == ("legs", "region")
+    assert shown(region, times) == set(times[30:60])  # frames 31 to 60
+
+
+def test_a_tag_is_a_region_of_joints_and_stays_until_the_next_one(copy):
+    flags = ("--region", "legs=left_knee", "--span", "ill=legs", "--hold", "ill")
+    (track, *_) = forms.BACKUP.read(copy(forms.BACKUP), *flags).annotations[0].content.tracks
+    assert track == Track("legs", "region", (Key(0),))  # to the end: there is no other tag
 
 
 def test_the_box_of_json_min_and_hypertext(copy):
@@ -259,6 +310,18 @@ def test_imotions_behind_its_lines_of_facts(copy):
 def test_what_other_trackers_do_not_say_must_be_said(copy, form, flags, message):
     with pytest.raises(VaclipError, match=message):
         forms.Form(form.file, form.videos, flags).read(copy(form))
+
+
+def test_gaze_of_glasses_that_was_mapped_to_a_snapshot(copy):
+    """The recording's second 1.04 is the begin; samples last 20 ms, the gyroscope's row nothing."""
+    export = forms.MAPPED.read(copy(forms.MAPPED))
+    assert [(one.video, one.annotator) for one in export.annotations] == [("walk", "P1")]
+    assert fixations(export) == [[0, 0.04, 320, 180], [0.06, 0.08, 64, 90]]
+    assert export.dropped == (
+        "mapped.tsv: gaze in the scene camera's picture, as it is mapped to walk",
+        "mapped.tsv: 2 of 6 rows (33.3 %): not mapped to the picture, or no time",
+        "mapped.tsv: 1 of 6 rows (16.7 %): no fixation, but a saccade or unclassified",
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import re
 from contextlib import suppress
 
 import numpy as np
@@ -22,7 +23,7 @@ from vaclip.maps.shapes import (
     shape_at,
     shapes_json,
 )
-from vaclip.maps.source import AnnotatedClip, Grid, map_source
+from vaclip.maps.source import AnnotatedClip, Grid, Region, map_source
 
 
 def grid(frames=(0, 1, 2, 3), *, size=(40, 60), source=(80, 120), count=4, sigma=0.05, fps=10):
@@ -211,6 +212,44 @@ def test_a_reencoded_video_knows_its_source_frames(tmp_path):
     shapes = one("box", *MOVING, frames=5, source_frames=(0, 0, 2, 4))
     drawn = draw(tmp_path, shapes, grid((0, 1, 2, 3), count=4))
     assert [left_edge(picture) for picture in drawn] == [0, 0, 40, 80]
+
+
+def test_regions_are_there_for_their_spans(tmp_path):
+    """The knee, whose confidence is 0.5, from frame 1 up to 3; the left half in frame 2 as well."""
+    joints = np.array([[[60.0, 40.0]], [[20.0, 20.0]], [[100.0, 60.0]], [[60.0, 40.0]]])
+    np.savez(tmp_path / "k.npz", keypoints=joints, scores=np.full((4, 1), 0.5))
+    regions = {"knee": Region(keypoints=("knee",)), "left": Region(box=(0, 0, 0.5, 1))}
+    tracks = (
+        Track("knee", "region", (Key(1), Key(3, outside=True))),
+        Track("left", "region", (Key(2), Key(3, outside=True))),
+    )
+    write_shapes(tmp_path / "s.json", Shapes((80, 120), tracks))
+    clip = AnnotatedClip("c", tmp_path, tmp_path / "k.npz", regions, ("knee",))
+    where = grid(size=(80, 120))
+    drawn = map_source("shapes").render("s.json", clip, where)
+    assert not drawn[[0, 3]].any()
+    x, y = pixel_centres(where)
+    knees = [
+        0.5 * np.exp(-((x - at) ** 2 + (y - down) ** 2) / 2 / 4**2)  # sigma: 0.05 of 80 pixels
+        for at, down in ((20, 20), (100, 60))
+    ]
+    np.testing.assert_allclose(drawn[1], knees[0], atol=1e-6)
+    np.testing.assert_allclose(drawn[2], np.maximum(knees[1], x < 60), atol=1e-6)
+    assert clip.keypoints in map_source("shapes").files("s.json", clip)
+
+
+@pytest.mark.parametrize(
+    ("regions", "message"),
+    [
+        ({}, r"shapes 's\.json': unknown region 'knee'"),
+        ({"knee": Region(keypoints=("left_knee",))}, "the clip names no file in the column"),
+        ({"knee": Region(box=(0, 0, 1, 1))}, None),
+    ],
+)
+def test_a_region_that_cannot_be_drawn_is_named(tmp_path, regions, message):
+    write_shapes(tmp_path / "s.json", Shapes((80, 120), (Track("knee", "region", (Key(0),)),)))
+    problem = map_source("shapes").problem("s.json", AnnotatedClip("c", tmp_path, regions=regions))
+    assert problem is None if message is None else re.search(message, problem)
 
 
 def test_another_number_of_frames_is_an_error(tmp_path):

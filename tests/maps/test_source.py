@@ -71,6 +71,15 @@ def shapes_case(root: Path):
     return "s.json", AnnotatedClip("c", root)
 
 
+def spans_case(root: Path):
+    """The hips and a box, for some frames each; only samples of frames 0 to 3 are of them."""
+    keys = (Key(0), Key(4, outside=True))
+    tracks = Track("hips", "region", keys), Track("pixel", "region", (Key(1), keys[1]))
+    write_shapes(root / "r.json", Shapes((24, 30), tracks, frames=FRAMES))
+    _, clip = joints_case(root)
+    return "r.json", replace(clip, regions=clip.regions | BOXES)
+
+
 def gaze_case(root: Path):
     write_gaze(root / "g.json", Gaze((24, 30), np.array([(0.0, 0.4, 9.0, 9.0)]), 4.0))
     return "g.json", AnnotatedClip("c", root)
@@ -79,7 +88,7 @@ def gaze_case(root: Path):
 CASES = {
     "region": [box_case, joints_case],
     "map": [drawn_case, still_case],
-    "shapes": [shapes_case],
+    "shapes": [shapes_case, spans_case],
     "gaze": [gaze_case],
 }
 """For each kind, functions that write what it needs and return (value, clip); clips fit `GRID`."""

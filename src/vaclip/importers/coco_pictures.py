@@ -7,9 +7,10 @@ is 0 or 1 depends on how pictures were cut (FFmpeg: 1) and must be said where no
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -81,6 +82,33 @@ def coco_pictures(base: Any, name: str) -> dict[int | str, Picture]:
     if not pictures:
         raise VaclipError(f"{name}: there is no picture in 'images'")
     return pictures
+
+
+def named_pictures(
+    pictures: dict[int | str, Picture], options: argparse.Namespace, name: str
+) -> dict[int | str, Picture]:
+    """Returns pictures with a video: what does not name it is of the one that the file is called.
+
+    Args:
+        pictures: By their ids.
+        options: Where ``--video`` or ``--video-template`` says what the file is of.
+        name: Of the file.
+
+    Raises:
+        VaclipError: If neither does.
+    """
+    if options.video or all(picture.video != "." for picture in pictures.values()):
+        return pictures
+    if options.video_template is None:
+        raise VaclipError(
+            f"{name}: pictures do not name their video; say --video NAME, or of many files "
+            "--video-template TEXT"
+        )
+    stem = PurePosixPath(name).stem
+    return {
+        key: replace(picture, video=stem) if picture.video == "." else picture
+        for key, picture in pictures.items()
+    }
 
 
 def _picture(row: dict[str, Any], titles: dict[int | str, str], where: str) -> Picture:

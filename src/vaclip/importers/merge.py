@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaclip.data.video import timed_frames, upright_size
 from vaclip.errors import VaclipError, counted
 from vaclip.files import content_digest
 from vaclip.importers.base import Export, NewAnnotation, NewClip, NewPose
@@ -28,6 +27,7 @@ from vaclip.importers.plan import (
     study_head,
     video_in_study,
 )
+from vaclip.importers.video_sizes import count_and_size
 from vaclip.maps.gaze import Gaze, gaze_json
 from vaclip.maps.shapes import shapes_json
 from vaclip.maps.source import COCO_17, Region
@@ -255,7 +255,7 @@ def _add_poses(plan: Plan, export: Export, names: VideoNames, rules: Rules) -> N
         if not clip_ids:
             continue
         video = rows[clip_ids[0]]["video"]
-        content = _npz(_whole_video(pose, plan.videos.get(video, plan.root / video)))
+        content = _npz(_whole_video(plan, pose, video))
         stem = PurePosixPath(video).stem
         path = f"{KEYPOINTS}/{_slug(stem)}_{_short_hash(content)}.npz"
         for clip_id in clip_ids:
@@ -276,13 +276,12 @@ def _add_poses(plan: Plan, export: Export, names: VideoNames, rules: Rules) -> N
         )
 
 
-def _whole_video(pose: NewPose, video: Path) -> NDArray[np.float32]:
+def _whole_video(plan: Plan, pose: NewPose, video: str) -> NDArray[np.float32]:
     """Returns keypoints for every frame, after a look at the video where that is needed."""
     if pose.size is None and not pose.open_ended:
         return pose.keypoints
-    frames, size = 0, (0, 0)
-    for frame, _ in timed_frames(video):
-        frames, size = frames + 1, upright_size(frame)
+    path, made = plan.videos.get(video, plan.root / video), plan.recordings.get(video)
+    frames, size = count_and_size(path, made)
     if pose.size not in (None, size):
         raise VaclipError(
             f"{pose.where}: the pictures are {pose.size[1]} x {pose.size[0]}, but the video is "

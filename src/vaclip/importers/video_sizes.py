@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vaclip.data.video import picture_size
+from vaclip.data.video import picture_size, timed_frames, upright_size
 from vaclip.errors import VaclipError
 from vaclip.files import inside_folder
 from vaclip.importers.names import VideoNames
@@ -13,6 +13,25 @@ from vaclip.importers.plan import read_rows, video_in_study
 from vaclip.importers.tables.table import read_clips
 from vaclip.importers.videos.recording import Recording
 from vaclip.media import open_video
+
+
+def count_and_size(path: Path, made: Recording | None) -> tuple[int, tuple[int, int]]:
+    """Returns how many pictures a video has, and their (height, width).
+
+    Args:
+        path: The file.
+        made: How it will be made, where it is none yet.
+
+    Raises:
+        VaclipError: If it cannot be read.
+    """
+    if made is not None:
+        height, width = next(made.pictures()).shape[:2]
+        return len(made.seconds), (height, width)
+    frames, size = 0, (0, 0)
+    for frame, _ in timed_frames(path):
+        frames, size = frames + 1, upright_size(frame)
+    return frames, size
 
 
 class VideoSizes:

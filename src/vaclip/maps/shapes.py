@@ -9,7 +9,9 @@
                           {"at": 80, "outside": true}]}]}
 
 Between two keys a shape moves in a straight line; where it cannot (another number of points, a
-mask, the next key is outside) it waits. After the last key it stays.
+mask, the next key is outside) it waits. After the last key it stays. A track of type ``region`` is
+a region of study.yaml, by the name that is its label, wherever its joints or its box are while it
+is there; its keys have no points.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from numpy.typing import NDArray
 from vaclip.errors import VaclipError
 from vaclip.files import inside_folder
 from vaclip.maps.outlines import Key, Points, draw_shape
+from vaclip.maps.regions import RegionMap
 from vaclip.maps.source import (
     AnnotatedClip,
     Drawer,
@@ -38,7 +41,8 @@ from vaclip.maps.source import (
     read_annotation,
 )
 
-TYPES = ("box", "ellipse", "polygon", "polyline", "points", "mask")
+REGION = "region"
+TYPES = ("box", "ellipse", "polygon", "polyline", "points", "mask", REGION)
 UNITS = ("frame", "second")
 _LARGEST = 64_000_000  # pixels of a picture
 _MOST_POINTS = 10_000  # of a shape
@@ -87,6 +91,16 @@ class ShapesMap(FileMap):
     def look_at(self, path: Path, value: str) -> None:
         load_shapes(path, value)
 
+    def misfit(self, path: Path, value: str, clip: AnnotatedClip) -> str | None:
+        for name in _regions(load_shapes(path, value)):
+            if found := RegionMap().problem(name, clip):
+                return f"shapes '{value}': {found}"
+        return None
+
+    def files(self, value: str, clip: AnnotatedClip) -> list[Path]:
+        # Whether its regions have joints is not looked up: it is asked for each clip of a run.
+        return [*super().files(value, clip), *([clip.keypoints] if clip.keypoints else [])]
+
     def timing(self, value: str, clip: AnnotatedClip) -> Timing | None:
         shapes = load_shapes(inside_folder(clip.root, value), value)
         frames = shapes.frames if shapes.source_frames is None else len(shapes.source_frames)
@@ -97,15 +111,28 @@ class ShapesMap(FileMap):
 
     def drawer(self, value: str, clip: AnnotatedClip) -> Drawer:
         shapes = load_shapes(inside_folder(clip.root, value), value)
-        return lambda grid: _pictures(shapes, grid, value)
+        regions = {name: RegionMap().drawer(name, clip) for name in _regions(shapes)}
+        return lambda grid: _pictures(shapes, regions, grid, value)
 
 
-def _pictures(shapes: Shapes, grid: Grid, value: str) -> NDArray[np.float32]:
+def _regions(shapes: Shapes) -> list[str]:
+    return list(dict.fromkeys(track.label for track in shapes.tracks if track.type == REGION))
+
+
+def _pictures(
+    shapes: Shapes, regions: dict[str, Drawer], grid: Grid, value: str
+) -> NDArray[np.float32]:
     _check_size(shapes.size, grid.source_size, value)
     moments = _moments(shapes, grid, value)
     pictures = np.zeros((len(moments), *grid.size), np.float32)
     for track in shapes.tracks:
-        _draw(track, moments, shapes.size, grid, pictures)
+        if track.type != REGION:
+            _draw(track, moments, shapes.size, grid, pictures)
+    for name, drawer in regions.items():
+        spans = [track for track in shapes.tracks if (track.type, track.label) == (REGION, name)]
+        if there := [n for n, at in enumerate(moments) if any(shape_at(one, at) for one in spans)]:
+            own = replace(grid, frame_index=grid.frame_index[there], time_s=grid.time_s[there])
+            pictures[there] = np.maximum(pictures[there], drawer(own))
     return pictures
 
 
@@ -190,7 +217,8 @@ def shapes_json(shapes: Shapes) -> dict[str, Any]:
             "keys": [
                 {"at": key.at, "outside": True}
                 if key.outside
-                else {"at": key.at, "points": [list(point) for point in key.points]}
+                else {"at": key.at}
+                | ({"points": [list(point) for point in key.points]} if key.points else {})
                 | ({"turn": key.turn} if key.turn else {})
                 | ({"runs": list(key.runs)} if key.runs else {})
                 for key in track.keys
@@ -262,6 +290,8 @@ def _key(content: Any, kind: str, where: str, size: tuple[int, int]) -> Key:
     at = content["at"]
     if content.get("outside") is True:
         return Key(at, outside=True)
+    if kind == REGION:
+        return Key(at)
     rows = content.get("points")
     if not isinstance(rows, list) or not all(
         isinstance(row, list) and len(row) == 2 and all(map(is_number, row)) for row in rows

@@ -182,9 +182,17 @@ class FileMap(MapSource):
             path, there = clip.find(value)
             if not there:
                 return f"there is no file '{value}' in the study folder"
-            self.look_at(path, value)
+            return self.misfit(path, value, clip)
         except VaclipError as error:
             return str(error)
+
+    def misfit(self, path: Path, value: str, clip: AnnotatedClip) -> str | None:
+        """Returns why a file that is there does not fit the clip; None if it does.
+
+        Raises:
+            VaclipError: See `look_at`.
+        """
+        self.look_at(path, value)
         return None
 
     @abstractmethod

@@ -167,8 +167,6 @@ def test_a_value_that_is_none_is_named(backup, wrong, message):
 def test_what_is_missing_is_named(backup, tmp_path):
     with pytest.raises(VaclipError, match=r"is of 2 jobs, task\.json of 1"):
         backup([said(), said()])
-    with pytest.raises(VaclipError, match=r"task is of pictures.*export it as 'CVAT for images"):
-        backup([said([track(shape(0))])], properties=None)
     (tmp_path / "task.json").write_text("{}")
     for source in (tmp_path / "task.json", tmp_path):
         with pytest.raises(VaclipError, match=r"no annotations\.json beside task|'jobs' is None"):
@@ -186,3 +184,38 @@ def test_outlines_of_too_many_corners_are_refused(backup):
     keys = [shape(at) | corners for at in (0, 900_000)]
     with pytest.raises(VaclipError, match="from frame 0 to 900000 its outlines have more than"):
         backup([said([track(*keys)])], [job(0, 900_000)])
+
+
+@pytest.mark.parametrize("tracks", [[track()], [track(label="body", elements=[track()])]])
+def test_a_track_without_keys_is_none(backup, tracks):
+    assert backup([said(tracks)]).annotations == ()
+
+
+@pytest.mark.parametrize(
+    ("job_of", "data", "message"),
+    [
+        (job(), {}, r"has 20 pictures, of which the manifest lacks some \(it lists 1\); export"),
+        (job(0, 0), {"start_frame": 1}, "of which the manifest lacks some"),
+        (job(0, 0), {"validation_layout": {"mode": "gt_pool"}}, "has honeypots.*'CVAT for images"),
+        (job(0, 0), {}, "shape 0: 'frame' is -1"),
+    ],
+)
+def test_pictures_that_are_not_sure_are_refused(backup, job_of, data, message):
+    drawn = said(shapes=[shape(-1) | {"label": "foot"}])
+    with pytest.raises(VaclipError, match=message):
+        backup([drawn], [job_of], properties=None, **data)
+
+
+def test_a_picture_of_no_clip_keeps_its_name(backup):
+    drawn = said(shapes=[shape(0) | {"label": "foot"}])
+    (annotation,) = backup([drawn], [job(0, 0)], "--annotator", "eve", properties=None).annotations
+    assert annotation.video == "a.png"
+
+
+def test_too_much_on_pictures_is_refused(backup, monkeypatch):
+    monkeypatch.setattr("vaclip.importers.drawings.cvat_backup._MOST_NUMBERS", 107)
+    drawn = [shape(0) | {"label": "foot"}, shape(0) | {"label": "foot"}]
+    with pytest.raises(
+        VaclipError, match=r"shape 1: what is drawn on the pictures of this task is more than 2 b"
+    ):
+        backup([said(shapes=drawn)], [job(0, 0)], properties=None)

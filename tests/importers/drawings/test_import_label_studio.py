@@ -280,19 +280,36 @@ class TestJsonMin:
             "1 spans of a timeline that --span does not name",
         )  # fmt: skip
 
-    @pytest.mark.parametrize(
-        "shape",
-        [
-            still("rectangle", x=1, y=1, width=1, height=1),
-            still("ellipse", x=1, y=1, radiusX=1, radiusY=1),
-            still("polygon", points=[[0, 0], [1, 0], [1, 1]]),
-            still("brush", format="rle", rle=[0]),
-        ],
-    )
-    def test_shapes_of_stills_are_refused(self, export, shape):
-        """Their page and the turn of their picture are not told."""
-        record = self.record(tool=[shape["value"]])
-        with pytest.raises(VaclipError, match=r"task 28: 'tool' holds shapes of pictures.* JSON$"):
+    def test_shapes_of_a_picture_are_known_by_their_keys(self, export):
+        shapes = [
+            still("rectangle", x=10, y=20, width=30, height=40, rotation=0),
+            still("ellipse", x=50, y=50, radiusX=10, radiusY=20, rotation=0),
+            still("polygon", points=[[0, 0], [10, 0], [10, 10]]),
+            still("keypoint", x=90, y=80, width=1),
+        ]
+        size = {"original_width": 200, "original_height": 100}
+        values = [shape["value"] | size for shape in shapes]
+        found = export([self.record(tool=values, other=[{"x": 5, "y": 5, "width": 1} | size])])
+        (annotation,) = found.annotations
+        drawn = [(one.type, one.keys[0].points[0]) for one in annotation.content.tracks]
+        assert annotation.content.size == (100, 200)
+        assert drawn == [
+            ("box", (20, 20)), ("ellipse", (100, 50)), ("polygon", (0, 0)), ("points", (180, 80)),
+            ("points", (10, 5)),
+        ]  # fmt: skip
+        assert [note[:8] for note in found.notes] == ["5 shapes"]
+        assert "turned in Label Studio" in found.notes[0]
+
+    def test_a_mask_of_a_picture_is_known_by_its_code(self, export):
+        """Two zeros are no run: the code is damaged, and what is said of it is said of a mask."""
+        record = self.record(tool=[still("brush", format="rle", rle=[0, 0])["value"]])
+        with pytest.raises(VaclipError, match="result 0: the mask's code is too short"):
+            export([record])
+
+    def test_shapes_on_one_of_several_pages_are_refused(self, export):
+        record = self.record(tool=[still("rectangle", x=1, y=1, width=1, height=1)["value"]])
+        record["video"] = ["a.png", "b.png"]
+        with pytest.raises(VaclipError, match=r"'video' has 2 pages.*export in the format JSON"):
             export([record])
 
     def test_a_record_without_shapes_is_counted(self, export):

@@ -55,6 +55,16 @@ def test_a_picture_a_task(study):
     assert all(one.keys[1].at == one.keys[0].at + 1 for one in own.tracks)
 
 
+def test_json_min_of_a_picture_a_task(study, capsys):
+    value = rectangle(50)["value"] | {"original_width": 64, "original_height": 48}
+    record = {"image": "p1/walk/shot_12.png", "box": [value], "annotator": 3, "annotation_id": 9}
+    imported(study, [record])
+    (track,) = shapes_of(study)["p1/walk", "user 3"].tracks
+    assert [(key.at, key.outside) for key in track.keys] == [(4, False), (5, True)]
+    assert (track.label, track.keys[0].points) == ("foot", ((32, 0), (48, 24)))
+    assert "1 shapes of pictures are of JSON-MIN" in capsys.readouterr().out
+
+
 def test_pages_of_a_task(study):
     pages = [f"s3://bucket/p2/walk/shot_{number}.png" for number in (9, 10)]
     results = [rectangle(10, item_index=1), rectangle(20)]

@@ -15,6 +15,7 @@ from vaclip.errors import VaclipError
 from vaclip.importers import IMPORTERS
 from vaclip.importers.drawings.label_studio_vectors import moving_vector
 from vaclip.importers.drawings.spans import Spans
+from vaclip.maps.shapes import Key, Track
 
 
 @pytest.fixture
@@ -46,14 +47,21 @@ def test_a_box_of_the_study_or_of_the_command(spans):
     ("word", "message"),
     [
         ("a=up", r"no region 'up' \(regions: lower, hips, odd\); define it with --region up="),
-        ("a=hips", "'hips' is drawn from joints, which cannot be shown for a span"),
-        ("a=legs", "'legs' is drawn from joints"),
         ("a=odd", "region 'odd': 'box' is not inside the frame"),
     ],
 )
-def test_a_region_that_is_no_box_is_refused(spans, word, message):
+def test_a_region_that_is_none_is_refused(spans, word, message):
     with pytest.raises(VaclipError, match=message):
         spans(word, region=["legs=left_knee"])
+
+
+def test_a_region_of_joints_of_the_study_or_of_the_command(spans):
+    found = spans("a=hips", "b=legs", "c=hips", region=["legs=left_knee"])
+    keys = (Key(1), Key(2, outside=True))
+    tracks = [found.track([label], (100, 200), 1, 2) for label in "abc"]
+    assert tracks == [Track(name, "region", keys) for name in ("hips", "legs", "hips")]
+    assert [found.labels(track) for track in tracks] == [{"a", "c"}, {"b"}, {"a", "c"}]
+    assert found.labels(Track("x", "box", keys)) == {"x"}
 
 
 def test_a_label_that_no_span_has_is_refused(spans):

@@ -168,6 +168,58 @@ def test_gaze_of_glasses_on_a_screen_after_all(read):
     assert looks(export) == [pytest.approx([0, 0.1, 20, 10])]
 
 
+MAPPED = (
+    "Recording timestamp [ms]", "Participant name", "Event", "Gaze point X", "Gaze point Y",
+    "Mapped gaze data X [walk]", "Mapped gaze data Y [walk]", "Eye movement type",
+    "Mapped fixation X [b (1)]", "Mapped fixation Y [b (1)]", "Gyro X",
+)  # fmt: skip
+
+
+def mapped(*more):
+    """Two samples, in the scene's picture and on a snapshot; what is mapped to another one."""
+    rows = [(time, "P1", "", 1, 2, x, 30, "Fixation", *more, 1) for time, x in ((0, ""), (50, 20))]
+    return table(rows, MAPPED)
+
+
+def test_samples_of_one_snapshot_from_its_first(read):
+    export = read(mapped("", ""), "--start", "first", "--video", "walk.mkv")
+    (annotation,) = export.annotations
+    assert (annotation.video, annotation.annotator) == ("walk.mkv", "P1")
+    assert looks(export) == [pytest.approx([0, 0.05, 20, 30])]
+
+
+def test_a_snapshot_of_the_screen_on_which_the_video_lay(read):
+    """It was shown twice as large as it is, its corner at 10, 20."""
+    export = read(mapped("", ""), "--start", "first", "--video-rect", "10,20,128,96")
+    assert looks(export) == [pytest.approx([0, 0.05, 5, 5])]
+
+
+def test_the_scene_itself_where_that_is_asked_for(read):
+    flags = ("--video", "walk.mkv", "--start", "0", "--position-unit", "video")
+    assert looks(read(mapped("", ""), *flags)) == [pytest.approx([0, 0.1, 1, 2])]
+
+
+@pytest.mark.parametrize(
+    ("more", "flags", "message"),
+    [
+        ((5, 6), ("--video", "walk.mkv"), r"to 2 pictures \(walk, b \(1\)\): leave out --video"),
+        (("", ""), ("--eye", "left"), "of both eyes together: leave out --eye"),
+        (("", ""), (), "'walk', P1: does not say when the video began"),
+        (("", ""), ("--from", "fixations"), "export 'Presented Media name'"),  # none is mapped
+    ],
+)
+def test_what_is_not_sure_of_mapped_gaze_is_refused(read, more, flags, message):
+    with pytest.raises(VaclipError, match=message):
+        read(mapped(*more), *flags)
+
+
+def test_each_snapshot_is_a_video_of_its_own(read):
+    export = read(mapped(5, 6), "--start", "first")
+    assert [(one.video, one.where) for one in export.annotations] == [
+        ("walk", "t.tsv: 'walk', P1"), ("b (1)", "t.tsv: 'b (1)', P1")
+    ]  # fmt: skip
+
+
 # --- plain tables --------------------------------------------------------------------------------
 
 

@@ -861,6 +861,42 @@ def test_gaze_in_the_scene_is_refused_unless_the_scene_is_the_video(gaze):
     )
 
 
+REFERENCE = """\
+section id,recording id,fixation id,start timestamp [ns],end timestamp [ns],duration [ms],{},\
+fixation x [px],fixation y [px]
+s1,r1,1,1700000000100000000,1700000000300000000,200,True,20,10
+s1,r1,2,1700000000300000000,1700000000400000000,100,False,30,10
+"""
+
+
+@pytest.mark.parametrize("told", ["fixation detected in reference image", "fixation status"])
+@pytest.mark.parametrize(
+    ("flags", "place"), [((), [20, 10]), (("--video-rect", "10,0,32,24"), [20, 20])]
+)
+def test_fixations_on_a_reference_image(gaze, told, flags, place):
+    """It is the video itself, or shows the screen where it lay, half as large as it is."""
+    start = ("--video", "a", "--annotator", "e", "--start", "1700000000000000000")
+    files = {"x/m/fixations.csv": REFERENCE.format(told), "x/r/gaze.csv": CLOUD_GAZE}
+    export = gaze(files, *start, *flags, sources=("x",))
+    assert fixations(export).tolist() == [pytest.approx([0.1, 0.3, *place], abs=1e-6)]
+    assert export.dropped == (
+        "r/gaze.csv: not read, because other files have the gaze on a surface",
+        "m/fixations.csv: 1 of 2 rows (50.0 %): not on the picture",
+    )
+
+
+def test_samples_on_a_reference_image(gaze):
+    text = """\
+section id,recording id,timestamp [ns],gaze detected in reference image,\
+gaze position in reference image x [px],gaze position in reference image y [px],fixation id,blink id
+s1,r1,1700000000000000000,True,20,10,1,
+s1,r1,1700000000020000000,False,,,,
+"""
+    flags = ("--video", "a", "--annotator", "e", "--start", "1700000000000000000")
+    export = gaze({"gaze.csv": text}, *flags)
+    assert fixations(export).tolist() == [pytest.approx([0, 0.02, 20, 10], abs=1e-6)]
+
+
 def test_samples_of_the_marker_mapper(gaze):
     text = """\
 section id,recording id,timestamp [ns],gaze detected on surface,\

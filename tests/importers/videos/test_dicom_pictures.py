@@ -90,6 +90,19 @@ def test_jpeg(tmp_path, syntax, codec, options):
     assert difference.mean() < 1
 
 
+def test_jpeg_of_12_bits(tmp_path):
+    """Whole and in a window from 1000 to 3000; the code keeps the means of blocks exactly."""
+    blocks = np.array([[[0, 1000], [2000, 4095]], [[3000, 1500], [7, 4000]]])
+    values = blocks.repeat(8, axis=1).repeat(8, axis=2)
+    path = made.jpeg_of_12_bits(tmp_path / "a.dcm", blocks)
+    np.testing.assert_array_equal(decoded(path), np.round(values / 4095 * 255))
+    window = {"WindowCenter": 2000, "WindowWidth": 2000, "VOILUTFunction": "LINEAR_EXACT"}
+    path = made.jpeg_of_12_bits(tmp_path / "b.dcm", blocks, **window)
+    seen = {0: 0, 1000: 0, 2000: 128, 4095: 255, 3000: 255, 1500: 64, 7: 0, 4000: 255}
+    expected = [[[seen[int(grey)] for grey in row] for row in one] for one in blocks]
+    np.testing.assert_array_equal(decoded(path)[:, ::8, ::8], expected)
+
+
 @pytest.mark.parametrize(
     ("codec", "container", "syntax"),
     [
@@ -150,6 +163,37 @@ def test_a_window_is_of_measured_values(tmp_path):
     measured = 2.0 * values - 100
     expected = np.round(np.clip((measured - 999.5) / 1000 + 0.5, 0, 1) * 255)
     np.testing.assert_array_equal(decoded(path), expected)
+
+
+@pytest.mark.parametrize(("kind", "applied"), [("12.1", False), ("12.2", False), ("7.2", True)])
+def test_the_table_of_an_angiogram_is_not_for_display(tmp_path, kind, applied):
+    """It doubles what is stored; the window is of what is stored, but for secondary capture."""
+    table = Dataset()
+    table.LUTDescriptor = [256, 0, 16]
+    table.ModalityLUTType = "US"
+    table.LUTData = (np.arange(256, dtype="<u2") * 2).tobytes()
+    table["LUTData"].VR = "OW"
+    window = {"WindowCenter": 128, "WindowWidth": 256, "VOILUTFunction": "LINEAR_EXACT"}
+    path = made.native(
+        tmp_path / "a.dcm", made.greys(), SOPClassUID=f"1.2.840.10008.5.1.4.1.1.{kind}",
+        ModalityLUTSequence=[table], **window,
+    )  # fmt: skip
+    measured = made.greys() * (2.0 if applied else 1.0)
+    expected = np.round(np.clip(measured / 256, 0, 1) * 255)
+    np.testing.assert_array_equal(decoded(path), expected)
+
+
+def test_an_overlay_in_the_unused_bits_is_no_grey(tmp_path):
+    values = made.greys().astype(np.uint16) * 16
+    drawn = values | (np.arange(values.size).reshape(values.shape) % 2 << 15).astype(np.uint16)
+    bits = {"BitsStored": 12, "HighBit": 11, "WindowCenter": 2048, "WindowWidth": 4096}
+    dataset = made.header(drawn, uid.ExplicitVRLittleEndian, **bits)
+    for number, value in ((0x10, 48), (0x11, 64), (0x102, 15)):
+        dataset.add_new(0x60000000 + number, "US", value)
+    path = made.write(tmp_path / "a.dcm", dataset, drawn.tobytes())
+    expected = decoded(made.native(tmp_path / "b.dcm", values, **bits))
+    np.testing.assert_array_equal(decoded(path), expected)
+    assert [read_cine(tmp_path / name).overlays for name in ("a.dcm", "b.dcm")] == [True, False]
 
 
 def test_windows_are_those_of_the_standard():

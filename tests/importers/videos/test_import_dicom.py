@@ -76,6 +76,17 @@ def test_clips_have_every_picture_at_its_time(archive, capsys):
     assert [p for p in check(study, workers=1).found if p.severity == "error"] == []
 
 
+def test_overlays_are_told(archive, capsys):
+    dataset = made.header(made.greys(), "1.2.840.10008.1.2.1", **ANNA | {"SOPInstanceUID": "1.8"})
+    dataset.add_new(0x60020010, "US", 48)
+    made.write(archive / "ill" / "o.dcm", dataset, made.greys().tobytes())
+    _, said = imported(capsys, archive, "--label-from-folder")
+    assert (
+        "1 file(s) have overlays, graphics or text over the pictures, which are not drawn" in said
+    )
+    assert "not drawn: o.dcm" in said
+
+
 def test_columns_for_the_shortcut_check(archive, capsys):
     made.native(
         archive / "well" / "d.dcm", made.greys(), PatientID="MRN-3",

@@ -52,6 +52,11 @@ def video(syntax, codec, container):
     )
 
 
+def jpeg_of_12_bits(path, pictures, **tags):
+    whole = {"WindowCenter": 2048, "WindowWidth": 4096}
+    made.jpeg_of_12_bits(path, pictures[:, ::8, ::8, 0].astype(int) * 16, **whole, **tags)
+
+
 MAKERS = {
     "implicit": native(uid.ImplicitVRLittleEndian),
     "explicit": native(uid.ExplicitVRLittleEndian),
@@ -59,6 +64,7 @@ MAKERS = {
     "deflated": native(uid.DeflatedExplicitVRLittleEndian),
     "rle": by_pydicom(uid.RLELossless),
     "jpeg": jpeg(uid.JPEGBaseline8Bit, "mjpeg", qmin="1", qmax="1"),
+    "jpeg_12_bits": jpeg_of_12_bits,
     "jpeg_lossless": jpeg(uid.JPEGLosslessSV1, "ljpeg", pred="left"),
     "jpeg_ls": lambda path, p, **tags: made.by_ffmpeg(
         path, p, uid.JPEGLSLossless, "jpegls", "rgb24", PlanarConfiguration=0, **tags

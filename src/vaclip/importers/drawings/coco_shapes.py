@@ -21,6 +21,7 @@ from vaclip.importers.coco_pictures import (
     coco_key,
     coco_pictures,
     coco_rows,
+    named_pictures,
 )
 from vaclip.importers.drawings.brush import mask_key
 from vaclip.importers.drawings.coco_rle import decode_rle
@@ -30,6 +31,7 @@ from vaclip.importers.drawings.single_frames import SingleFrames, add_single_fra
 from vaclip.importers.poses.people import first_frame, frame_number, number_array
 from vaclip.importers.reading import SourceFile, parse_json, source_files
 from vaclip.importers.video_sizes import VideoSizes
+from vaclip.importers.video_template import add_video_options, templated
 from vaclip.maps.shapes import Key, Points
 
 
@@ -41,8 +43,9 @@ class CocoShapesImporter(Importer):
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         group = add_label_option(parser)
         add_single_frame_options(group)
-        group.add_argument("--video", metavar="NAME",
-                           help="the one video of the export (default: by the file)")  # fmt: skip
+        add_video_options(
+            group, "the one video of the export (default: by the file)", "what it is called there"
+        )
         group.add_argument("--first-frame", type=int, choices=(0, 1),
                            help="what the first frame is numbered")  # fmt: skip
 
@@ -72,7 +75,7 @@ class _Reader:
     def read(self, file: SourceFile) -> None:
         base, name = parse_json(file.read(), file.name), file.name
         labels = _labels(base, name)
-        pictures = coco_pictures(base, name)
+        pictures = named_pictures(coco_pictures(base, name), self.options, name)
         places = self._places(pictures, name)
         for number, row in enumerate(coco_rows(base, "annotations", name)):
             where = f"{name}: annotation {number}"
@@ -119,15 +122,14 @@ class _Reader:
         video = self.options.video
         if video and len(videos) > 1:
             raise VaclipError(f"{name}: --video names one video, but these are {len(videos)}")
-        if not video and "." in videos:
-            raise VaclipError(f"{name}: pictures do not name their video; say --video NAME")
         lowest = min(picture.number for picture in pictures.values())
         first = first_frame(lowest, self.options.first_frame, name)
         places: dict[int | str, tuple[str, int]] = {}
         taken: set[tuple[str, int]] = set()
         for key, picture in pictures.items():
             where = f"{name}: {picture.video}"
-            place = video or picture.video, frame_number(picture.number, where, first)
+            called = video or templated(self.options, picture.video) or picture.video
+            place = called, frame_number(picture.number, where, first)
             if place in taken:
                 raise VaclipError(f"{where}: two pictures are frame {picture.number}")
             taken.add(place)

@@ -48,6 +48,7 @@ from vaclip.importers.drawings.single_frames import SingleFrames, add_single_fra
 from vaclip.importers.drawings.spans import Spans, add_span_option
 from vaclip.importers.reading import SourceFile, source_files, xml_elements
 from vaclip.importers.video_sizes import VideoSizes
+from vaclip.importers.video_template import add_video_options
 from vaclip.maps.shapes import Key, Shapes, Track, shape_at
 
 _BACKUP = (".json", ".jsonl")
@@ -73,11 +74,9 @@ class CvatImporter(Importer):
         group.add_argument("--skeleton", metavar="LABEL",
                            help="the skeleton that is the patient: its joints become "
                            "keypoints")  # fmt: skip
-        group.add_argument("--video", metavar="NAME",
-                           help="which video, where a job is exported")  # fmt: skip
-        group.add_argument("--video-template", metavar="TEXT",
-                           help="the same for many jobs: a name with {name}, which stands for that "
-                           "of the export's file, such as {name}.mp4")  # fmt: skip
+        add_video_options(
+            group, "which video, where a job is exported", "that of the export's file"
+        )
 
     def read(self, sources: Sequence[Path], options: argparse.Namespace) -> Export:
         annotations: list[NewAnnotation] = []
@@ -87,13 +86,11 @@ class CvatImporter(Importer):
         videos = VideoSizes(options) if single.timed else None
         pictures = PictureNames(options)
         taken = _Taken(options, dropped, labels, Skeletons(options.skeleton), Spans(options))
-        if options.video_template and "{name}" not in options.video_template:
-            raise VaclipError(f"--video-template {options.video_template}: expected {{name}} in it")
         for source in sources:
             for video, task, drawn in _exported(source, pictures, taken):
                 tracks = single.extended(
                     drawn,
-                    [{track.label} for track in drawn],
+                    [taken.spans.labels(track) for track in drawn],
                     frame=task.step,
                     second=(videos.rate(video) if videos else None) or 1.0,
                     end=math.inf if task.whole else task.last + task.step,
@@ -159,22 +156,25 @@ def _exported(
     for folder in folders:
         where = f"{source.name}: {folder.strip('/') or 'task'}"
         backup = Backup(folder, files, where, taken.options, taken.dropped)
-        yield from _backed_up(backup, taken)
+        yield from _backed_up(backup, pictures, taken)
 
 
-def _backed_up(backup: Backup, taken: _Taken) -> Iterator[tuple[str, Task, list[Track]]]:
-    task, drawn = backup.task, []
+def _backed_up(
+    backup: Backup, pictures: PictureNames, taken: _Taken
+) -> Iterator[tuple[str, Task, list[Track]]]:
+    task = backup.task
+    drawn: dict[Task, list[Track]] = defaultdict(list)
     for element, where in backup.elements():
-        if task.video is None:
-            raise VaclipError(task.unnamed)
-        if element.tag == "tag":
-            drawn += taken.tag(element, _frame(element, task, where), task)
+        if element.tag == "image":
+            part, frame = _picture(element, task, pictures, where)
+            drawn[part] += _shapes(element, frame, part, where, taken)
+        elif element.tag == "tag":
+            drawn[task] += taken.tag(element, _frame(element, task, where), task)
         elif track := _track(element, task, where, taken):
-            drawn.append(track)
-    if task.video is not None and drawn:
-        yield task.video, task, drawn
-    else:
-        taken.dropped["tasks without any shape that is taken"] += 1
+            drawn[task].append(track)
+    found = [(part.video, part, own) for part, own in drawn.items() if part.video and own]
+    taken.dropped["tasks without any shape that is taken"] += not found
+    yield from found
 
 
 def _annotated(

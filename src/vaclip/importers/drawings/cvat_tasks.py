@@ -12,6 +12,7 @@ from vaclip.errors import VaclipError
 from vaclip.importers.base import MOST_FRAMES
 from vaclip.importers.drawings.cvat_shapes import whole_number
 from vaclip.importers.reading import SourceFile
+from vaclip.importers.video_template import templated
 
 STEP = re.compile(r"step\s*=\s*([0-9]{1,6})")
 """In a task's ``frame_filter``: every which frame it shows."""
@@ -51,8 +52,7 @@ class Task:
 def job_video(file: SourceFile, source: Path, options: argparse.Namespace) -> str | None:
     """Returns the video that an export of a job is of, as the user says it."""
     stem = source.stem if source.suffix.lower() == ".zip" else PurePosixPath(file.name).stem
-    template: str | None = options.video_template
-    return template.replace("{name}", stem) if template else options.video
+    return templated(options, stem) or options.video
 
 
 def read_tasks(

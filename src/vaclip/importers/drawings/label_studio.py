@@ -15,9 +15,7 @@ VideoRegion.js, VideoRectangleRegion.js, VideoCanvas.tsx, Rectangle.tsx and util
 - A span of a timeline has a first and a last ``frame`` of the same count (TimelineLabels); both
   belong to it, and nothing says the rate.
 - ``item_index`` is the page that a shape is on, where a task shows a list of pictures.
-- JSON-MIN (the exporter's converter.py) has one object an annotation: the task's data,
-  ``annotator``, and under the name of each tool a list of the results' values, without type, page
-  or the turn of a picture. Video rectangles, which have neither, are known by their ``sequence``.
+- JSON-MIN: see the module `label_studio_min`.
 """
 
 from __future__ import annotations
@@ -38,6 +36,7 @@ from vaclip.importers.drawings.common import (
     checked_shapes,
 )
 from vaclip.importers.drawings.label_studio_boxes import MOVING, moving_box, spans, video_clock
+from vaclip.importers.drawings.label_studio_min import SIZE, whole_task
 from vaclip.importers.drawings.label_studio_names import video_name
 from vaclip.importers.drawings.label_studio_stills import STILLS, still
 from vaclip.importers.drawings.label_studio_vectors import moving_vector
@@ -49,14 +48,11 @@ from vaclip.importers.reading import SourceFile, parse_json, source_files
 from vaclip.importers.video_sizes import VideoSizes
 from vaclip.maps.shapes import Shapes, Track
 
-_OFSTILLS = {"x", "points", "rle", "radiusX"}  # of the value of a result
-_SIZE = ("original_height", "original_width")
-
 
 class LabelStudioImporter(Importer):
     """Reads boxes, vectors and spans of videos, and shapes, points and masks of stills."""
 
-    summary = "Label Studio: the JSON export (of video rectangles JSON-MIN too)"
+    summary = "Label Studio: the exports JSON and JSON-MIN"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         group = add_label_option(parser)
@@ -86,7 +82,7 @@ class LabelStudioImporter(Importer):
                 NewAnnotation(m.video, options.annotator, m.content, m.where) for m in annotations
             ]
         lines = tuple(f"{count} {what}" for what, count in sorted(reader.dropped.items()))
-        return Export(annotations=tuple(annotations), dropped=lines)
+        return Export(annotations=tuple(annotations), dropped=lines, notes=reader.notes())
 
 
 class _Reader:
@@ -101,6 +97,16 @@ class _Reader:
         self._sizes = VideoSizes(options)
         self._pictures = PictureNames(options)
         self._on_pictures = PictureShapes()
+        self._maybe_turned = 0
+
+    def notes(self) -> tuple[str, ...]:
+        """Returns what may not be what was meant."""
+        if not self._maybe_turned:
+            return ()
+        return (
+            f"{self._maybe_turned} shapes of pictures are of JSON-MIN, which does not say whether "
+            "a picture was turned in Label Studio; if one was, export in the format JSON",
+        )
 
     def of_pictures(self) -> Iterator[NewAnnotation]:
         """Returns what was drawn on pictures that videos were made of, after all files."""
@@ -116,7 +122,9 @@ class _Reader:
                 case {"data": dict(), "annotations": list()}:
                     yield from self._task(task, where)
                 case {"annotation_id": _} | {"annotator": _}:
-                    yield from self._task(_whole_task(task, where), where)
+                    whole, stills = whole_task(task, self.options.video_field, where)
+                    self._maybe_turned += stills
+                    yield from self._task(whole, where)
                 case _:
                     raise VaclipError(
                         f"{file.name}: task {number} has no 'data' and 'annotations'; export in "
@@ -291,40 +299,6 @@ def _check_pages(results: Sequence[Any], where: str, *, several: bool) -> None:
         )
 
 
-def _whole_task(record: dict[str, Any], where: str) -> dict[str, Any]:
-    """Returns an annotation of JSON-MIN as the task that it is of.
-
-    Raises:
-        VaclipError: If it holds shapes of stills.
-    """
-    results = []
-    for name, values in record.items():
-        for value in values if isinstance(values, list) else ():
-            if not isinstance(value, dict):
-                continue
-            if _OFSTILLS & value.keys():
-                raise VaclipError(
-                    f"{where}: '{name}' holds shapes of pictures, and this is JSON-MIN, which does "
-                    "not say on which page they are or how the picture was turned; export in the "
-                    "format JSON"
-                )
-            kind = "timelinelabels" if "timelinelabels" in value else f"'{name}'"
-            kind = "videorectangle" if _is_moving_box(value) else kind
-            size = {side: value[side] for side in _SIZE if side in value}
-            results.append({"type": kind, "value": value, **size})
-    annotation = {
-        "id": record.get("annotation_id"),
-        "completed_by": record.get("annotator"),
-        "result": results,
-    }
-    return {"data": record, "annotations": [annotation]}
-
-
-def _is_moving_box(value: dict[str, Any]) -> bool:
-    keys = value.get("sequence")
-    return isinstance(keys, list) and all(isinstance(key, dict) and "width" in key for key in keys)
-
-
 def _annotator(completed_by: Any) -> str:
     person = completed_by if isinstance(completed_by, dict) else {"id": completed_by}
     for field in ("email", "username", "id"):
@@ -358,7 +332,7 @@ def _list(value: Any, where: str) -> list[Any]:
 
 
 def _stated_size(result: dict[str, Any], where: str) -> tuple[int, int] | None:
-    match [result.get(side) for side in _SIZE]:
+    match [result.get(side) for side in SIZE]:
         case [None, None]:
             return None
         case [int(height), int(width)] if height > 0 and width > 0:

@@ -6,8 +6,10 @@
 - Pupil Cloud's ``aoi_fixations.csv`` (documentation of Neon, "Areas of Interest"): ``aoi name``,
   ``recording id``; ``sections.csv`` beside it names the wearers.
 
-A region of a study holds for a whole clip: times are left out, and that is told. Where an area
-lies is not in these files; study.yaml says it (``--region``).
+A region of a study holds for a whole clip: times are left out, and that is told. A time for each
+area would be worth less than the gaze that it was made of, which the same export has with its time
+and place: who wants times imports that. Where an area lies is not in these files; study.yaml says
+it (``--region``).
 """
 
 from __future__ import annotations
@@ -58,7 +60,10 @@ def read_areas(
         found = list(_areas(as_pro_lab(table) or table, wearers, options))
         annotations += found
         if found:
-            dropped.append(f"{table.name}: when areas were looked at, as regions have no times")
+            dropped.append(
+                f"{table.name}: when areas were looked at, as regions have no times; the gaze "
+                "itself, without --aoi, has them"
+            )
         elif not is_events(table):
             dropped.append(f"{table.name}: not read, because nobody looked at an area in it")
     if not annotations:

@@ -23,6 +23,7 @@ from vaclip.importers.gaze.plain import is_plain, read_plain
 from vaclip.importers.gaze.pupil import PupilEvents, is_events, layout, read_events, read_pupil
 from vaclip.importers.gaze.screen import Setup, in_picture
 from vaclip.importers.gaze.tobii import is_tobii, read_tobii
+from vaclip.importers.gaze.tobii_mapped import is_mapped, read_mapped
 from vaclip.importers.gaze.tobii_studio import as_pro_lab
 from vaclip.importers.gaze.vendors import VENDORS, vendor_of
 from vaclip.importers.reading import SourceFile, decode_text, source_files
@@ -134,7 +135,7 @@ def _table_file(
     table = as_pro_lab(table) or table
     vendor = vendor_of(table)
     tests = {
-        "tobii": is_tobii(table),
+        "tobii": is_tobii(table) or is_mapped(table),
         "pupil": layout(table) is not None,
         **{name: name == vendor for name in VENDORS},
         "table": is_plain(table, options),
@@ -173,7 +174,7 @@ def _without_scene(
 ) -> tuple[list[_File], list[str]]:
     """Leaves out Pupil Labs' files of the scene camera's picture beside ones of a surface."""
     pupil = {
-        file.path: found.surface
+        file.path: found.surface or found.reference
         for file in files
         if file.kind == "pupil" and file.table and (found := layout(file.table))
     }
@@ -222,7 +223,8 @@ def _presentations(
     if file.table is None:
         return read_eyelink(file.text(), file.name, options, dropped)
     if file.kind == "tobii":
-        return read_tobii(file.table, options, dropped)
+        mapped = read_mapped(file.table, options, dropped)
+        return read_tobii(file.table, options, dropped) if mapped is None else mapped
     if found := layout(file.table) if file.kind == "pupil" else None:
         return read_pupil(file.table, found, events, options)
     table = VENDORS[file.kind](file.table, options) if file.kind in VENDORS else file.table

@@ -4,11 +4,14 @@
   ``annotations.csv``. Fractions of the surface from its lower left corner, seconds of Pupil time,
   durations in milliseconds; a fixation has a row in each frame of the scene video.
 - Pupil Cloud (Neon, Invisible): ``gaze.csv``, ``fixations.csv`` of the Marker Mapper in fractions
-  of the surface from its upper left corner, or those of the recording in pixels of the scene
-  video; ``events.csv``, ``sections.csv``. Nanoseconds since 1970.
+  of the surface from its upper left corner, of the Reference Image Mapper and the Manual Mapper in
+  pixels of a still picture, or those of the recording in pixels of the scene video; ``events.csv``,
+  ``sections.csv``. Nanoseconds since 1970. Fixations on a reference image and in the scene have the
+  same columns of places; ``fixation detected in reference image``, of the Manual Mapper ``fixation
+  status`` (True, False, Not mapped), tell them apart.
 
-Source: the documentation of Pupil Core ("Pupil Player"), of Neon ("Recording Format", "Marker
-Mapper"), and the exporter of Pupil Player's surface tracker.
+Source: the documentation of Pupil Core ("Pupil Player"), of Neon ("Recording Format", "Export
+formats" of the mappers), and the exporter of Pupil Player's surface tracker.
 """
 
 from __future__ import annotations
@@ -25,6 +28,12 @@ from vaclip.errors import VaclipError
 from vaclip.importers.gaze.clock import showings
 from vaclip.importers.gaze.columns import Cells, Column, GazeTable
 from vaclip.importers.gaze.fixations import Presentation, Rows
+
+_IN_IMAGE = (
+    "gaze detected in reference image",
+    "fixation detected in reference image",
+    "fixation status",
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,7 @@ class _Layout:
         x: Its place.
         y: Its place.
         surface: x and y are fractions of a surface; else pixels or fractions of the scene video.
+        reference: They are pixels of a reference image, and not of the scene video.
         core: It is a file of Pupil Player: y counts upwards.
         end: When a fixation ends.
         duration: Or how long it lasts.
@@ -65,6 +75,7 @@ class _Layout:
     duration: Column | None = None
     on: Column | None = None
     identity: Column | None = None
+    reference: bool = False
 
     @property
     def fixations(self) -> bool:
@@ -78,9 +89,11 @@ def layout(table: GazeTable) -> _Layout | None:
     core_at, core_start = find("gaze timestamp"), find("start timestamp", units=("",))
     duration, identity = find("duration"), find("fixation id", "id")
     on = find("gaze detected on surface", "fixation detected on surface", "on surf", "on srf")
+    in_image = find(*_IN_IMAGE)
     # Prefix of x and y, their units, whether they are on a surface, whether it is of Pupil Player.
     candidates = (
         (at, "gaze position on surface ", "norm", True, False),
+        (at, "gaze position in reference image ", "px", False, False),
         (at, "gaze ", "px", False, False),
         (start and end and start, "fixation position on surface ", "norm", True, False),
         (start and end and start, "fixation ", "norm", True, False),
@@ -94,10 +107,11 @@ def layout(table: GazeTable) -> _Layout | None:
         if begin and x and y:
             many = begin is core_start
             return _Layout(
-                begin, x, y, surface, core, on=on,
+                begin, x, y, surface, core, on=on or in_image,
                 end=end if begin is start else None,
                 duration=duration if many else None,
                 identity=identity if many else None,
+                reference=in_image is not None,
             )  # fmt: skip
     return None
 
@@ -186,7 +200,7 @@ def read_pupil(
         "blink": cells.texts(blink) != "",
         f"confidence below {options.min_confidence:g}": cells.numbers(confidence)
         < options.min_confidence,
-        "not on the surface": _says_no(cells, found.on),
+        f"not on the {'picture' if found.reference else 'surface'}": _says_no(cells, found.on),
     }
     recordings = cells.texts(recording)
     if found.identity:
@@ -245,11 +259,13 @@ def _unit(table: GazeTable, found: _Layout, options: argparse.Namespace) -> str:
                 "with the size of the surface in the same unit"
             )
         return "screen-fraction"
+    if found.reference:  # the picture is the video, or the screen on which it lay
+        return "video" if options.video_rect is None else "screen"
     if options.position_unit not in ("video", "video-fraction"):
         raise VaclipError(
             f"{table.name}: gaze in the scene camera's picture. Map it to the screen first "
-            "(surface tracker, Marker Mapper). Only where the study's video is the scene video "
-            "itself: --position-unit video"
+            "(surface tracker, Marker Mapper, Reference Image Mapper). Only where the study's "
+            "video is the scene video itself: --position-unit video"
         )
     return "video" if found.x.unit == "px" else "video-fraction"
 

@@ -75,7 +75,7 @@ def read_tobii(
     second = table.seconds(time, options)
     time_s, events = cells.numbers(time) * second, cells.texts(table.find("event"))
     rows = _rows(table, cells, time_s, options, scene=media is None and _of_glasses(table))
-    tracked = _tracked(cells, table.find("sensor"), events)
+    tracked = tracked_rows(cells, table.find("sensor"), events)
     recordings = cells.texts(table.find("recording name"))
     people = cells.texts(table.find("participant name", "recording name"))
     names, values = cells.texts(media), cells.texts(table.find("event value"))
@@ -94,7 +94,7 @@ def read_tobii(
         where = f"{table.name}:{first + 2}"
         spans = [(float(timed[0]), math.inf)]
         if media is None:
-            spans = showings(options, _told(part, time_s, events, values), second, where)
+            spans = showings(options, told_events(part, time_s, events, values), second, where)
         shown += [
             rows.shown(
                 seen, video=options.video or str(names[first]), annotator=str(people[first]),
@@ -129,7 +129,9 @@ def _of_glasses(table: GazeTable) -> bool:
     return table.find(*_GLASSES) is not None
 
 
-def _tracked(cells: Cells, sensor: Column | None, events: NDArray[np.object_]) -> NDArray[np.bool_]:
+def tracked_rows(
+    cells: Cells, sensor: Column | None, events: NDArray[np.object_]
+) -> NDArray[np.bool_]:
     """Returns the rows of the eye tracker: those of events and other sensors end no sample."""
     sensors = cells.texts(sensor)
     return (sensors == "Eye Tracker") if (sensors == "Eye Tracker").any() else (events == "")
@@ -156,7 +158,7 @@ def _rows(
     return Rows(np.column_stack([time_s, np.full(cells.count, np.nan), places]), bad, unit)
 
 
-def _told(
+def told_events(
     part: NDArray[np.intp],
     time_s: NDArray[np.float64],
     events: NDArray[np.object_],
@@ -189,9 +191,10 @@ def _places(
                 return x, y, units[unit], name == "fixations"
     if scene:
         raise VaclipError(
-            f"{table.name}: gaze of glasses in the scene camera's picture, not on a screen; where "
-            "the study's video is that picture itself, say --position-unit video, and where it is "
-            "a screen after all, --position-unit screen"
+            f"{table.name}: gaze of glasses in the scene camera's picture, not on a screen; map "
+            "it to a snapshot in Pro Lab and export 'Mapped fixation X' and Y. Where the study's "
+            "video is that picture itself, say --position-unit video, and where it is a screen "
+            "after all, --position-unit screen"
         )
     raise VaclipError(
         f"{table.name}: there are no {' or '.join(wanted)} of --eye {options.eye}; export 'Gaze "

@@ -21,6 +21,7 @@ from vaclip.importers.coco_pictures import (
     coco_key,
     coco_pictures,
     coco_rows,
+    named_pictures,
 )
 from vaclip.importers.poses.people import (
     Person,
@@ -75,9 +76,7 @@ def _videos(
     name = options.images.name if detections else file.name
     annotations = content if detections else coco_rows(base, "annotations", name)
     category, names = _category(base, options.category, name)
-    pictures = coco_pictures(base, name)
-    if not options.video and any(picture.video == "." for picture in pictures.values()):
-        raise VaclipError(f"{name}: pictures do not name their video; say --video NAME")
+    pictures = named_pictures(coco_pictures(base, name), options, file.name)
     lowest = min(picture.number for picture in pictures.values())
     first = first_frame(lowest, options.first_frame, name)
     videos, frames = _grouped(pictures, names, first, file.name)

@@ -43,6 +43,7 @@ from vaclip.importers.reading import (
     source_files,
 )
 from vaclip.importers.video_sizes import VideoSizes
+from vaclip.importers.video_template import templated
 
 LANDMARKS = tuple(
     "nose left_eye_inner left_eye left_eye_outer right_eye_inner right_eye right_eye_outer "
@@ -285,7 +286,7 @@ def _placed(found: _Found, sizes: VideoSizes, options: argparse.Namespace) -> Po
         first = first_frame(found.first, options.first_frame, found.where)
     people = np.stack(list(found.people.values())) if found.people else np.zeros((0, 33, 3))
     _check(people, found.where, options.keypoint_unit)
-    size = sizes.find(found.video)
+    size = sizes.find(templated(options, found.video) or found.video)
     height, width = size or (1, 1)
     scale = (1, 1) if options.keypoint_unit == "pixel" else (width, height)
     video = PoseVideo(found.video, LANDMARKS, found.where, open_ended=found.numbered)

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vaclip.errors import VaclipError
 from vaclip.importers.base import FARTHEST, MOST_FRAMES, Export, NewPose
+from vaclip.importers.video_template import add_video_options, templated
 
 _MOST_VALUES = 1 << 25  # frames times joints of a video
 
@@ -61,7 +62,8 @@ def add_pose_options(
 
     Args:
         parser: The parser.
-        video: Whether an export may be about one video, so that ``--video`` can name it.
+        video: Whether exports may not name their videos as the study does, so that ``--video`` or
+            ``--video-template`` can.
         first_frame: Whether files of the kind count frames from 0 or from 1.
     """
     group = parser.add_argument_group("poses")
@@ -69,8 +71,9 @@ def add_pose_options(
                        help="the patient: best (detected with the most confidence, default), "
                        "largest, or the name of a track or individual")  # fmt: skip
     if video:
-        group.add_argument("--video", metavar="NAME",
-                           help="the one video of the export (default: by the file)")  # fmt: skip
+        add_video_options(
+            group, "the one video of the export (default: by the file)", "what it is called there"
+        )
     if first_frame:
         group.add_argument("--first-frame", type=int, choices=(0, 1),
                            help="what the first frame is numbered")  # fmt: skip
@@ -97,6 +100,7 @@ def poses_export(
         videos[0].video = options.video
     poses = []
     for video in videos:
+        video.video = templated(options, video.video) or video.video
         if video.names != videos[0].names:
             raise VaclipError(
                 f"{video.where} has other joints ({', '.join(video.names)}) than "

@@ -266,6 +266,11 @@ def _notes(found: Sequence[tuple[Path, Cine]], options: argparse.Namespace) -> l
             f"{len(gaps)} series leave out numbers, so that pictures may be missing in between: "
             f"{', '.join(gaps[:5])}"
         )
+    if overlaid := [cine.path.name for _, cine in found if cine.overlays]:
+        notes.append(
+            f"{len(overlaid)} file(s) have overlays, graphics or text over the pictures, which are "
+            f"not drawn: {', '.join(overlaid[:5])}"
+        )
     if burned:
         notes.append(
             f"{len(burned)} file(s) say that names may stand in their pictures "

@@ -30,6 +30,10 @@ from vaclip.importers.videos.dicom_read import LARGEST_PICTURE, VIDEO, Cine, sil
 MOST_MEMORY = 4 << 30
 LIMIT_S = 3600.0
 _LONGEST_REASON = 200
+# Angiography, fluoroscopy, biplane: their table leads back to the beam's intensity and is not for
+# display, as DCMTK, dcm4che and fo-dicom have it too; nor is that of enhanced objects (PS3.17,
+# FFF.2.3.1.3.4, PixelIntensityRelationshipLUTSequence).
+_X_RAY = tuple(f"1.2.840.10008.5.1.4.1.1.12.{number}" for number in (1, 2, 3))
 _THIS = "vaclip.importers.videos.dicom_pictures"
 
 
@@ -142,10 +146,10 @@ def _eight_bits(
 def _share_of_white(
     values: NDArray[Any], facts: Any, ends: Callable[[], tuple[float, float]]
 ) -> NDArray[np.float64]:
-    from pydicom.pixels import apply_modality_lut, apply_voi
+    from pydicom.pixels import apply_voi
 
     bits = int(facts.BitsStored)
-    measured = apply_modality_lut(values, facts)
+    measured = _measured(values, facts)
     if facts.get("VOILUTSequence"):
         top = 2 ** int(facts.VOILUTSequence[0].LUTDescriptor[2]) - 1
         return apply_voi(measured, facts) / top
@@ -162,11 +166,18 @@ def _share_of_white(
 
 def _ends(paths: Sequence[Path]) -> tuple[float, float]:
     """Returns the least and the largest measured value of a cine."""
-    from pydicom.pixels import apply_modality_lut
-
-    measured = (apply_modality_lut(values, facts) for facts, values in _values(paths))
+    measured = (_measured(values, facts) for facts, values in _values(paths))
     ends = [(values.min(), values.max()) for values in measured]
     return float(min(end[0] for end in ends)), float(max(end[1] for end in ends))
+
+
+def _measured(values: NDArray[Any], facts: Any) -> NDArray[Any]:
+    """Returns stored values in the unit that a window is in."""
+    from pydicom.pixels import apply_modality_lut
+
+    if facts.get("ModalityLUTSequence") and str(facts.get("SOPClassUID")) in _X_RAY:
+        return values
+    return apply_modality_lut(values, facts)
 
 
 def windowed(

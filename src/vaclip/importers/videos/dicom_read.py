@@ -39,6 +39,7 @@ _TAGS = (
     "ImagerPixelSpacing", "NominalScannedPixelSpacing", "BurnedInAnnotation", "SeriesInstanceUID",
     "DirectoryRecordSequence", *GROUPS,
 )  # fmt: skip
+_OVERLAYS = tuple(0x60000010 + 0x20000 * number for number in range(16))  # OverlayRows of each
 _NO_CINES = ("RTDOSE", "SEG", "REG")  # planes and labels, not times
 _CENTIMETRES = 3  # of PhysicalUnitsXDirection
 _PICTURE_PLANE = 1  # of RegionSpatialFormat: a 2D picture, and no trace of motion or flow
@@ -63,6 +64,7 @@ class Cine:
         spacing_mm: Side of a pixel, or height and width where they differ; empty where unknown.
         region: (x0, y0, x1, y1) of the largest ultrasound picture, ends excluded; None for none.
         burned_in: What the file says of text in the pictures: YES, NO or nothing.
+        overlays: Whether it has graphics or text that lie over the pictures.
         files: Of a series: the file of each picture, in order.
         missing: Of a series: how many numbers are left out between those of its pictures.
     """
@@ -79,6 +81,7 @@ class Cine:
     spacing_mm: str
     region: tuple[int, int, int, int] | None
     burned_in: str
+    overlays: bool = False
     files: tuple[Path, ...] = ()
     missing: int = 0
 
@@ -126,7 +129,7 @@ def guarded(path: Path, tags: Sequence[str], understand: Callable[[Path, Any], T
     try:
         with silent():
             _check_inflated(path)
-            wanted = [*_TAGS, *tags]
+            wanted: list[Any] = [*_TAGS, *_OVERLAYS, *tags]
             header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=wanted)
             return understand(path, header)
     except (
@@ -215,6 +218,7 @@ def described(path: Path, header: Any, frames: int) -> Cine:
         str(header.get("Modality") or ""), device.strip(),
         f"{date[:4]}-{date[4:6]}" if date[:6].isdecimal() and len(date) == 8 else "",
         _spacing(header), region, str(header.get("BurnedInAnnotation") or "").upper(),
+        any(tag in header for tag in _OVERLAYS),
     )  # fmt: skip
 
 
