@@ -132,7 +132,7 @@ def test_other_machines_are_let_in_with_a_warning(folder, words, said):
     [
         ("--port 70000", "--port 70000 cannot be used"),
         ("--host 192.0.2.1", "--host 192.0.2.1 --port 0 cannot be used"),
-        ("--max-mb 0", "--max-mb 0: give a number above 0"),
+        ("--max-mb 0", "--max-mb 0: give a number above 0, below 1000000"),
         ("--timeout nan", "--timeout nan: give a number above 0"),
         ("--memory-mb -1", "--memory-mb -1: give a number above 0"),
         ("--queue -1", "--queue -1: give a number from 0 to 1000"),
@@ -151,6 +151,7 @@ def test_what_cannot_be_is_told(folder, capsys, words, said):
         ({"classes": []}, "lacks classes, mean or std; export the model again"),
         ({"classes": [1, 2]}, "lacks classes, mean or std"),
         ({"mean": [0.5]}, "lacks classes, mean or std"),
+        ({"std": ["a"] * 3}, "lacks classes, mean or std"),
         ({"std": None}, "lacks classes, mean or std"),
     ],
 )

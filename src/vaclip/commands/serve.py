@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _TOKEN: Final = "VACLIP_TOKEN"
 _PACKAGES: Final = ("starlette", "uvicorn", "onnxruntime")
-_LOOPBACK: Final = "127.0.0.1"
+_LOOPBACK: Final = "127.0.0.1"  # as in vaclip.web, which needs Starlette
 _ANYWHERE: Final = "0.0.0.0"
 
 
@@ -84,7 +84,7 @@ def _limits(options: argparse.Namespace) -> Limits:
     for name in ("max_mb", "timeout", "memory_mb"):
         if not 0 < getattr(options, name) < 1e6:
             given = f"--{name.replace('_', '-')} {getattr(options, name):g}"
-            raise VaclipError(f"{given}: give a number above 0")
+            raise VaclipError(f"{given}: give a number above 0, below 1000000")
     if not 0 <= options.queue <= 1000:
         raise VaclipError(f"--queue {options.queue}: give a number from 0 to 1000")
     upload, memory = (round(size * (1 << 20)) for size in (options.max_mb, options.memory_mb))

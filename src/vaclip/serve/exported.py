@@ -66,5 +66,6 @@ def _complete(settings: dict[str, Any]) -> bool:
     classes, scale = settings.get("classes"), [settings.get("mean"), settings.get("std")]
     named = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
     return bool(named and classes) and all(
-        isinstance(one, list) and [type(value) for value in one] == [float] * 3 for one in scale
+        isinstance(one, list) and len(one) == 3 and all(isinstance(v, int | float) for v in one)
+        for one in scale
     )
