@@ -17,6 +17,6 @@ RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch=
 
 USER vaclip
 WORKDIR /data
-ENV PYTHONUNBUFFERED=1
+ENV PYTHONUNBUFFERED=1 ORT_DISABLE_TELEMETRY=1
 ENTRYPOINT ["vaclip"]
 CMD ["--help"]

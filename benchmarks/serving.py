@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 
 Ask = Callable[[list[np.ndarray]], np.ndarray]
@@ -36,6 +36,9 @@ def torch_program(folder: Path, threads: int) -> Ask:
 
 
 def onnx_runtime(folder: Path, threads: int) -> Ask:
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else it reports its use
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options)

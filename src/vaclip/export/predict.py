@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,10 @@ from typing import Any
 
 import av
 import numpy as np
-import onnxruntime
 from av.video.reformatter import Interpolation, VideoReformatter
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else ONNX Runtime reports its use
+import onnxruntime
 
 SAFE = {"protocol_whitelist": "file", "max_pixels": "64000000"}  # a name is never an address
 SLACK_S = 1e-3  # time stamps are rounded to the container's time base
