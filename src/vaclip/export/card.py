@@ -33,7 +33,11 @@ from vaclip.reports.typeset import Table, interval_text, markdown, markdown_text
 CARD: Final = "MODEL_CARD.md"
 TODO: Final = "TODO-by-author"
 _SCORED: Final = (HEADLINE, "auroc_macro", "log_loss", "brier", "ece")
-_HUB_METRICS: Final = {HEADLINE: "balanced_accuracy", "auroc_macro": "roc_auc", "brier": "brier_score"}
+_HUB_METRICS: Final = {
+    HEADLINE: "balanced_accuracy",
+    "auroc_macro": "roc_auc",
+    "brier": "brier_score",
+}
 _OF_MODELS: Final = "95% interval, these models on new patients"
 _OF_TRAINING: Final = "95% interval, trained anew on such a cohort"
 
