@@ -71,7 +71,7 @@ def test_what_it_copies_and_installs_is_there(found):
     assert ignored[1] == "*"
     assert not any(fnmatch.fnmatch("tests", line.removeprefix("!")) for line in ignored[2:])
     (extras,) = re.findall(r"'\.\[(.*)\]'", dict(found)["RUN"])
-    assert set(extras.split(",")) - {"serve"} <= project["optional-dependencies"].keys()
+    assert set(extras.split(",")) <= project["optional-dependencies"].keys()
     assert json.loads(dict(found)["ENTRYPOINT"])[0] in project["scripts"]
 
 

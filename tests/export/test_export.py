@@ -21,7 +21,7 @@ from vaclip import VaclipError, keys
 from vaclip.evaluation.predictions import Predictions
 from vaclip.export import check, export_run
 from vaclip.export.check import Difference, load_runner
-from vaclip.export.programs import cell_shares
+from vaclip.export.programs import cell_shares, write_programs
 from vaclip.export.tokens import Rounding
 from vaclip.export.trained import open_fold
 
@@ -159,7 +159,11 @@ def test_a_changed_table_is_not_given_again(trained, tmp_path):
         ("P_prior", (), None),
         ("B3", UNTRAINED, True),
         ("P2", (*UNTRAINED, "data.frames=6", "data.stride=5"), None),
-        ("P2", (*UNTRAINED, "model.map_head=ridge", "model.map_crossfit=2"), None),
+        (
+            "P2",
+            (*UNTRAINED, "model.map_head=ridge", "model.map_crossfit=3", "model.lambda_map=0"),
+            None,
+        ),
         ("B0", (*UNTRAINED, "features.finetune=1", "data.size=[224,224]"), None),
     ],
 )
@@ -222,6 +226,17 @@ def test_rounding_alone_excuses_a_difference(exported_, of_torch, rounding, acce
 def test_a_logit_that_is_no_number_is_far_from_any():
     nothing = np.array([[np.nan, 0.0]], np.float32)
     assert check._apart(nothing, np.log([[0.5, 0.5]])) == np.inf
+
+
+def test_a_network_of_a_fixed_number_of_segments_is_told(tmp_path):
+    class Fixed(torch.nn.Module):
+        gives_map = False
+
+        def forward(self, video):
+            return (video.new_zeros(len(video), 2) + video.mean(),)
+
+    with pytest.raises(VaclipError, match=r"any number of segments: .*tensor\.shape\[0\]"):
+        write_programs(Fixed(), [torch.zeros(2, 3, 1, 4, 4)], tmp_path)
 
 
 @pytest.mark.parametrize(("size", "cells"), [(16, 4), (90, 7), (3, 5), (1, 4), (7, 7)])

@@ -10,7 +10,7 @@ from typing import Any
 from vaclip import keys
 from vaclip.errors import VaclipError
 
-_NEEDED = ("onnx", "onnxruntime", "onnxscript", "safetensors")
+_NEEDED = ("onnx", "onnx_ir", "onnxruntime", "onnxscript", "safetensors")
 
 
 def add_export_command(commands: Any) -> None:

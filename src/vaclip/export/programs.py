@@ -55,8 +55,11 @@ def write_programs(network: ExportedNetwork, inputs: Sequence[Tensor], folder: P
                 verbose=False,
             )
     except RuntimeError as error:  # also of Dynamo and of the translation to ONNX
-        reason = str(error).strip().splitlines()[0]
-        raise VaclipError(f"torch cannot export this network: {reason}") from error
+        reason = " ".join(str(error).split("\n")[:2])
+        raise VaclipError(
+            f"torch cannot export this network for any number of segments: {reason} (In a network "
+            "of your own, tensor.shape[0] stays open, and len(tensor) does not.)"
+        ) from error
     assert written is not None
     written.save(folder / ONNX, external_data=False)
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}

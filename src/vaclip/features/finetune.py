@@ -81,7 +81,7 @@ class FinetunedFeatures(FrozenFeatures):
         each = windows.transpose(1, 2).flatten(0, 1)
         alone = info.window == 1
         tokens = self.encoder(each[:, :, 0]).unsqueeze(2) if alone else self.encoder(each)
-        joined = tokens.unflatten(0, (len(video), -1)).transpose(1, 2).flatten(2, 3)
+        joined = tokens.unflatten(0, (video.shape[0], -1)).transpose(1, 2).flatten(2, 3)
         height, width = self.grid
         return F.adaptive_avg_pool3d(joined[:, :, :steps], (steps, height, width))
 
