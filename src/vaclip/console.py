@@ -41,6 +41,8 @@ def setup_logging() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     # Lightning 2.6 on torch 2.13; nothing that a user could change.
     warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
+    # On a login node of Slurm, where one process is enough.
+    warnings.filterwarnings("ignore", message=".*`srun` command is available on your system")
     # An encoder whose last block is trained along stays in it on purpose.
     warnings.filterwarnings("ignore", message=".*in eval mode at the start of training")
 
