@@ -71,6 +71,7 @@ def run(folder: Path, code: str, *words: str) -> subprocess.CompletedProcess[str
         ("features", "name the encoder: backbone=lite0"),
         ("features backbone=lite0 data=folder data.root=nowhere", "is this a study folder?"),
         ("train backbone=lite1", "Did you mean 'lite0'?"),
+        ("train trainer.num_nodes=2", "use srun --nodes=2 --ntasks-per-node=1, or torchrun"),
         (
             "study hydra/launcher=submitit_slurm hydra.launcher.tasks_per_node=2",
             "hydra.launcher.tasks_per_node is 2; a job of a study is one process",

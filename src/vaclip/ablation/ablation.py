@@ -100,11 +100,12 @@ def plan_study(settings: StudyRunConfig, compose: Compose) -> Ablation:
         VaclipError: For any mistake of the user.
     """
     config = _for_jobs(plain_config(settings))
-    if config.trainer.devices not in (1, "1"):
-        raise VaclipError(
-            f"trainer.devices is {config.trainer.devices}; a job of a study has one device. Use "
-            "study.jobs, or a launcher, to use several"
-        )
+    for key in ("devices", "num_nodes"):
+        if (value := getattr(config.trainer, key)) not in (1, "1"):
+            raise VaclipError(
+                f"trainer.{key} is {value}; a job of a study has one device. Use study.jobs, or a "
+                "launcher, to use several"
+            )
     study = check_settings(config)
     jobs = plan_jobs(
         settings.study,
@@ -290,7 +291,7 @@ def run_study(
         The jobs that are complete.
 
     Raises:
-        VaclipError: If a launcher fails.
+        VaclipError: If a launcher fails, or Slurm takes no jobs.
     """
     done = list(complete)
     left = [job for job in ablation.jobs if job not in done]

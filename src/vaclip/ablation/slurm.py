@@ -181,7 +181,6 @@ def _left_behind(study: Path, jobs: Sequence[Job]) -> dict[str, Job]:
 def _submitted(study: Path, jobs: Sequence[Job], settings: Mapping[str, Any]) -> dict[str, Job]:
     """Queues jobs as one array, and returns them by Slurm's number."""
     import submitit
-    from submitit.core.utils import FailedJobError
 
     given = {
         name if name in _OF_ALL_QUEUES else f"slurm_{name}": value
@@ -202,7 +201,7 @@ def _submitted(study: Path, jobs: Sequence[Job], settings: Mapping[str, Any]) ->
         executor.update_parameters(**given)
         with _as_if_in_no_job():
             queued = executor.submit_array([QueuedJob(study.resolve(), job.name) for job in jobs])
-    except (FailedJobError, RuntimeError) as error:
+    except RuntimeError as error:  # those of submitit are such
         raise VaclipError(f"Slurm takes no jobs: {error}") from error
     return {one.job_id: job for one, job in zip(queued, jobs, strict=True)}
 
