@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,6 +16,8 @@ import yaml
 from hypothesis import settings
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from slurm_cluster import Slurm, missing_programs, running_cluster
 
 # Two busy cores make the first example of a property slow, which says nothing of the code.
 settings.register_profile("vaclip", deadline=None)
@@ -224,3 +226,14 @@ class LiveBytes(TorchDispatchMode):
 def live_bytes() -> type[LiveBytes]:
     """Returns the context manager `LiveBytes`."""
     return LiveBytes
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[Slurm]:
+    """A Slurm of two nodes; tests that ask for it are skipped where it is not installed."""
+    if missing := missing_programs():
+        pytest.skip(
+            f"Slurm is not installed: {', '.join(missing)} (Debian: slurmctld slurmd munge)"
+        )
+    with running_cluster() as started:
+        yield started

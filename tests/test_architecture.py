@@ -20,6 +20,7 @@ TIERS = (
         "media",
         "keys",
         "seeds",
+        "processes",
         "signals",
         "console",
         "web",

@@ -172,6 +172,7 @@ class TrainerConfig:
     max_epochs: int = setting(30, POSITIVE)
     accelerator: str = "auto"
     devices: Any = 1
+    num_nodes: int = setting(1, POSITIVE)
     strategy: str = "auto"
     precision: str = setting("32-true", one_of("32-true", "bf16-mixed", "16-mixed"))
     accumulate_grad_batches: int = setting(1, POSITIVE)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Callable, Generator
@@ -14,6 +13,8 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from vaclip.processes import is_first_process
+
 console = Console(quiet=True)
 """Silent until a command speaks: used from Python, vaclip prints nothing unasked."""
 
@@ -22,8 +23,7 @@ def speak() -> Console:
     """Returns the console and lets it be heard, in the first process of a distributed run alone."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # what a terminal cannot show stops nothing
         sys.stdout.reconfigure(errors="replace")
-    # The launcher sets LOCAL_RANK in every process but the first.
-    console.quiet = os.environ.get("LOCAL_RANK", "0") != "0"
+    console.quiet = not is_first_process()
     return console
 
 
@@ -41,6 +41,10 @@ def setup_logging() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     # Lightning 2.6 on torch 2.13; nothing that a user could change.
     warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
+    # On a login node of Slurm, where one process is enough.
+    warnings.filterwarnings("ignore", message=".*`srun` command is available on your system")
+    # Metrics of a split are computed by every process from the rows of all.
+    warnings.filterwarnings("ignore", message=".*It is recommended to use `self.log")
     # An encoder whose last block is trained along stays in it on purpose.
     warnings.filterwarnings("ignore", message=".*in eval mode at the start of training")
 

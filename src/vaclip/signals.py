@@ -10,6 +10,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
+from vaclip.processes import is_first_process
+
 
 class Stopped(BaseException):
     """A signal came. No `Exception`, so that nothing on the way out takes it for a failure.
@@ -45,7 +47,7 @@ def stoppable(what_then: str) -> Generator[None]:
     try:
         yield
     except Stopped as stopped:
-        if os.environ.get("LOCAL_RANK", "0") == "0":  # the first process speaks for all
+        if is_first_process():
             print(f"stopped by {stopped}; {what_then}", file=sys.stderr)
         sys.exit(128 + stopped.number)
     finally:

@@ -284,8 +284,8 @@ def test_a_job_that_is_stopped_says_by_what(job, worker, tmp_path, monkeypatch):
 # A job that is stopped, as by a time limit, once it works.
 STOPS_ITSELF = """
 import os, signal, sys
-from vaclip.ablation import worker
-worker.run_job = lambda folder: os.kill(os.getpid(), signal.SIGTERM) or signal.pause()
+from vaclip.ablation import job, worker
+job.run_job = lambda folder: os.kill(os.getpid(), signal.SIGTERM) or signal.pause()
 sys.argv = sys.argv[1:]
 worker.main()
 """

@@ -78,6 +78,11 @@ def run(folder: Path, code: str, *words: str) -> subprocess.CompletedProcess[str
         ("features backbone=lite0 data=folder data.root=nowhere", "is this a study folder?"),
         ("train backbone=lite1", "Did you mean 'lite0'?"),
         ("serve nowhere", "name a folder that `vaclip export` wrote"),
+        ("train trainer.num_nodes=2", "use srun --nodes=2 --ntasks-per-node=1, or torchrun"),
+        (
+            "study hydra/launcher=submitit_slurm hydra.launcher.tasks_per_node=2",
+            "hydra.launcher.tasks_per_node is 2; a job of a study is one process",
+        ),
         ("cache --remove", "--remove needs --kind, --study or --source, or --all"),
         ("arms --config-dir nowhere", "nowhere"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,13 +20,13 @@ from vaclip.ablation.job import changes_since, is_complete
 from vaclip.ablation.plan import Compose, Job, plan_jobs
 from vaclip.ablation.pool import (
     alike_reason,
-    available_cores,
     launch_jobs,
     run_jobs,
     threads_each,
 )
 from vaclip.ablation.register import register_plan, study_plan, study_roles
-from vaclip.ablation.worker import job_folder
+from vaclip.ablation.slurm import run_in_slurm
+from vaclip.ablation.worker import available_cores, job_folder
 from vaclip.audit.data_card import data_card
 from vaclip.config import Config, StudyConfig, StudyRunConfig
 from vaclip.errors import VaclipError, counted
@@ -100,11 +100,12 @@ def plan_study(settings: StudyRunConfig, compose: Compose) -> Ablation:
         VaclipError: For any mistake of the user.
     """
     config = _for_jobs(plain_config(settings))
-    if config.trainer.devices not in (1, "1"):
-        raise VaclipError(
-            f"trainer.devices is {config.trainer.devices}; a job of a study has one device. Use "
-            "study.jobs, or a launcher, to use several"
-        )
+    for key in ("devices", "num_nodes"):
+        if (value := getattr(config.trainer, key)) not in (1, "1"):
+            raise VaclipError(
+                f"trainer.{key} is {value}; a job of a study has one device. Use study.jobs, or a "
+                "launcher, to use several"
+            )
     study = check_settings(config)
     jobs = plan_jobs(
         settings.study,
@@ -272,6 +273,7 @@ def run_study(
     complete: Sequence[Job],
     launcher: Sequence[str] = (),
     *,
+    slurm: Mapping[str, Any] | None = None,
     started: Callable[[Job], None],
     finished: Callable[[Job, bool], None],
 ) -> list[Job]:
@@ -281,14 +283,15 @@ def run_study(
         ablation: The study, with its folder opened.
         complete: Its jobs that need not be run.
         launcher: Of Hydra, see `launch_jobs`; without one the jobs are local processes.
-        started: Called when a job starts; not by a launcher.
-        finished: Called when a job ends, with whether it succeeded; not by a launcher.
+        slurm: ``hydra.launcher`` where it is Slurm's, see `run_in_slurm`.
+        started: Called when a job starts; not by another launcher.
+        finished: Called when a job ends, with whether it succeeded; not by another launcher.
 
     Returns:
         The jobs that are complete.
 
     Raises:
-        VaclipError: If a launcher fails.
+        VaclipError: If a launcher fails, or Slurm takes no jobs.
     """
     done = list(complete)
     left = [job for job in ablation.jobs if job not in done]
@@ -300,15 +303,19 @@ def run_study(
         ablation.collect(done)
         finished(job, succeeded)
 
-    if launcher and left:
+    told = {"started": started, "finished": collected}
+    if slurm is not None and left:
+        run_in_slurm(ablation.folder, left, slurm, **told)
+    elif launcher and left:
         at_once = ablation.study.jobs
         threads = threads_each(at_once) if at_once else None
-        launch_jobs(ablation.folder, left, launcher, threads)
-        done = ablation.complete()
-        ablation.collect(done)
+        try:
+            launch_jobs(ablation.folder, left, launcher, threads)
+        finally:  # what was done before a launcher failed counts too
+            done = ablation.complete()
+            ablation.collect(done)
     elif left:
-        at_once = jobs_at_once(ablation)
-        run_jobs(ablation.folder, left, at_once, started=started, finished=collected)
+        run_jobs(ablation.folder, left, jobs_at_once(ablation), **told)
     _write_gallery(ablation, done)
     return done
 

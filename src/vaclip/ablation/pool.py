@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import subprocess
 import sys
@@ -13,19 +12,12 @@ from typing import IO, cast
 
 from vaclip.ablation.job import save_job
 from vaclip.ablation.plan import Job
-from vaclip.ablation.worker import FAILED_FILE, Worker, job_folder
+from vaclip.ablation.worker import FAILED_FILE, Worker, available_cores, job_folder
 from vaclip.compose import quoted
 from vaclip.errors import VaclipError
 from vaclip.files import read_json
 
 _ALIKE = 3  # so many first jobs that fail for one reason say what the others would
-
-
-def available_cores() -> int:
-    """The CPU cores that this process may use, where the system can tell."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def threads_each(at_once: int) -> int:

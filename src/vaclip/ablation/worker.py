@@ -17,7 +17,6 @@ import threading
 from pathlib import Path
 from typing import IO, cast
 
-from vaclip.ablation.job import run_job
 from vaclip.console import setup_logging
 from vaclip.errors import VaclipError
 from vaclip.files import BusyError, write_json
@@ -30,6 +29,13 @@ _DONE = b"done\n"
 _JOBS_EACH = 25  # then a fresh process: what a library loses of memory goes with the old one
 _LONGEST_REASON = 500
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def available_cores() -> int:
+    """The CPU cores that this process may use, where the system can tell."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def job_folder(study: Path, name: str) -> Path:
@@ -160,6 +166,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m vaclip.ablation.worker", description=__doc__)
     parser.add_argument("study", type=Path)
     study = parser.parse_args().study
+    from vaclip.ablation.job import run_job  # slow: what starts a worker does without
+
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     named = _names()
     setup_logging()

@@ -18,8 +18,7 @@ from vaclip.signals import end_with_parent
 @hydra.main(version_base="1.3", config_path="pkg://vaclip.conf", config_name="launch")
 def _launch(composed: Any) -> None:
     """Runs one job; a failure is noted in its folder and does not stop the others."""
-    from vaclip.ablation.pool import available_cores
-    from vaclip.ablation.worker import Worker
+    from vaclip.ablation.worker import Worker, available_cores
 
     worker = Worker(Path(composed.folder), composed.threads or available_cores())
     try:

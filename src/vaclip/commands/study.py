@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
 
 from vaclip.ablation.arms import check_arms
 from vaclip.commands.main import user_errors
@@ -49,6 +51,7 @@ def _study(composed: Any) -> None:
     setup_logging()
     check_arms(settings.study, arm_names(own))
     _check_overrides(overrides, {*arm_names(), *settings.study.arms}, own)
+    slurm = _slurm_settings(hydra_config.launcher)
     # Imported here, so that a mistyped key answers at once, and a missing folder before torch.
     if settings.data.root:
         look_at_study(user_path(settings.data.root))
@@ -85,6 +88,7 @@ def _study(composed: Any) -> None:
         with JobProgress(ablation, complete) as progress:
             done = run_study(
                 ablation, complete, launcher,
+                slurm=slurm,
                 started=progress.started, finished=progress.finished,
             )  # fmt: skip
         if not done:
@@ -100,6 +104,24 @@ def _study(composed: Any) -> None:
             f"{ablation.folder}/jobs.csv, mend the cause and run the same command again. They "
             f"said: {why_not_done(ablation, done)}"
         )
+
+
+def _slurm_settings(settings: Any) -> dict[str, Any] | None:
+    """Returns the settings of Slurm's queue; None where jobs do not go there."""
+    if not settings._target_.endswith(".SlurmLauncher"):
+        return None
+    for name in ("nodes", "tasks_per_node"):
+        if settings[name] != 1:
+            raise VaclipError(
+                f"hydra.launcher.{name} is {settings[name]}; a job of a study is one process, so "
+                "leave it at 1"
+            )
+    if shutil.which("srun") is None:
+        raise VaclipError(
+            "hydra/launcher=submitit_slurm needs Slurm's commands, and there is no srun; start the "
+            "study on a machine of the cluster"
+        )
+    return cast(dict[str, Any], OmegaConf.to_container(settings, resolve=True))
 
 
 def _check_overrides(overrides: Sequence[str], arms: Iterable[str], own: str | None) -> None:

@@ -15,6 +15,7 @@ from vaclip.commands.words import look_at_study, words_for_hydra
 from vaclip.compose import explained
 from vaclip.config import typed_config
 from vaclip.files import user_path
+from vaclip.processes import launcher_of
 from vaclip.signals import stoppable
 
 
@@ -22,6 +23,7 @@ from vaclip.signals import stoppable
 def _train(composed: Any) -> None:
     config = typed_config(composed)
     # Imported here, so that a mistyped key answers at once, and a missing folder before torch.
+    launcher_of(config.trainer.num_nodes, config.trainer.devices)
     if config.data.root:
         look_at_study(user_path(config.data.root))
     from vaclip.console import console, say, setup_logging

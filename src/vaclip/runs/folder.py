@@ -6,11 +6,12 @@ import dataclasses
 import importlib.metadata
 import logging
 import os
+import pickle
 import platform
 import subprocess
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +23,8 @@ from vaclip import keys
 from vaclip.config import ABOUT, Config
 from vaclip.errors import VaclipError
 from vaclip.files import atomic_file, folder_lock, user_path, write_json
+from vaclip.processes import is_first_process
+from vaclip.runs.launched import first_process_first
 from vaclip.runs.tokens import frozen_encoder
 from vaclip.settings import flat_settings
 
@@ -48,9 +51,9 @@ NOT_COMPARED = ABOUT | frozenset(
 
 @contextmanager
 def open_run_folder(config: Config, *, go_on: bool = False) -> Generator[Path]:
-    """Makes a run folder, or finds the one to resume, and keeps it to this process.
+    """Makes a run folder, or finds the one to resume, and keeps it to this training.
 
-    The processes that a distributed launcher starts use the folder of the first.
+    Its further processes use the folder of the first.
 
     Args:
         config: The settings.
@@ -60,14 +63,21 @@ def open_run_folder(config: Config, *, go_on: bool = False) -> Generator[Path]:
         VaclipError: If the folder holds another run, another process runs it, or there is no run
             to resume.
     """
-    if os.environ.get("LOCAL_RANK", "0") != "0":
-        if _RUN_DIR_VARIABLE not in os.environ:
+    with ExitStack() as kept:
+        with first_process_first() as told:
+            if is_first_process():
+                told.append(kept.enter_context(_own_folder(config, go_on)))
+        if not told and _RUN_DIR_VARIABLE not in os.environ:
             raise VaclipError(
-                "several processes were started by another launcher; start one, with "
-                "trainer.devices=N trainer.strategy=ddp, and it starts the others"
+                "several processes were started by a launcher that vaclip does not know; use "
+                "torchrun or srun, or start one, which starts trainer.devices=N of this machine"
             )
-        yield Path(os.environ[_RUN_DIR_VARIABLE])
-        return
+        # Lightning started this process, unless it was told.
+        yield told[0] if told else Path(os.environ[_RUN_DIR_VARIABLE])
+
+
+@contextmanager
+def _own_folder(config: Config, go_on: bool) -> Generator[Path]:
     folder = _chosen_folder(config)
     with folder_lock(folder):
         begun = (folder / keys.CONFIG_FILE).exists()
@@ -92,6 +102,29 @@ def fold_folder(run_dir: Path, fold: int) -> Path:
 def checkpoint_path(fold_dir: Path, which: Literal["best", "last"]) -> Path:
     """Returns a checkpoint of a fold, whose folder is given."""
     return fold_dir / "checkpoints" / f"{which}.ckpt"
+
+
+def last_checkpoint(fold_dir: Path) -> Path | None:
+    """Returns the checkpoint that a fold resumes from; None where none can be read.
+
+    Raises:
+        VaclipError: If the run was moved: Lightning would forget which checkpoint was the best.
+    """
+    checkpoint = checkpoint_path(fold_dir, "last")
+    if not checkpoint.exists():
+        return None
+    try:
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
+        _LOG.warning("%s was cut off as it was written; the fold is trained anew", checkpoint.name)
+        checkpoint.unlink()
+        return None
+    for state in content["callbacks"].values():
+        if "dirpath" in state and Path(state["dirpath"]) != checkpoint.parent.resolve():
+            raise VaclipError(
+                f"the run was begun in {state['dirpath']} and moved; move it back to resume it"
+            )
+    return checkpoint
 
 
 def _chosen_folder(config: Config) -> Path:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
-import pickle
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -36,10 +34,12 @@ from vaclip.runs.folder import (
     checkpoint_path,
     compared_settings,
     fold_folder,
+    last_checkpoint,
     open_run_folder,
     read_config,
     write_yaml,
 )
+from vaclip.runs.launched import first_process_first, joined_processes
 from vaclip.runs.loggers import end_run
 from vaclip.runs.loss import build_loss, class_weights
 from vaclip.runs.prepare import (
@@ -70,7 +70,6 @@ OF_TRAINING = (
     "distill_temperature", "distill_crossfit",
 )  # fmt: skip
 """What is set beside the model and is none of its arguments."""
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def run(config: Config) -> RunResult:
 
 @contextmanager
 def open_run(config: Config, *, workers: int = -1, go_on: bool = False) -> Generator[OpenRun]:
-    """Checks all settings, prepares the study and opens the run folder, for this process alone.
+    """Checks all settings, prepares the study and opens the run folder, for this training alone.
 
     Args:
         config: The settings.
@@ -124,15 +123,18 @@ def open_run(config: Config, *, workers: int = -1, go_on: bool = False) -> Gener
     """
     L.seed_everything(config.seed, workers=True, verbose=False)
     keep_freed_memory()
-    study = check_settings(config)
-    plan = split_plan(config, study)
-    prepared = prepare_study(config.data, study, workers=workers)
-    prepared = with_tokens(config, prepared, workers=workers)
-    check_maps(config, prepared)
-    with open_run_folder(config, go_on=go_on) as folder:
-        say(f"Run folder: {folder}")
-        _save_origin(plan, prepared, folder)
-        yield OpenRun(config, folder, prepared, plan)
+    with joined_processes(config):
+        with first_process_first():
+            study = check_settings(config)
+            plan = split_plan(config, study)
+            prepared = prepare_study(config.data, study, workers=workers)
+            prepared = with_tokens(config, prepared, workers=workers)
+            check_maps(config, prepared)
+        with open_run_folder(config, go_on=go_on) as folder:
+            say(f"Run folder: {folder}")
+            with first_process_first():
+                _save_origin(plan, prepared, folder)
+            yield OpenRun(config, folder, prepared, plan)
 
 
 def check_settings(config: Config) -> Study:
@@ -363,7 +365,8 @@ def _trained_and_tested(
         The best epoch, and the metrics of validation and test.
     """
     trainer = fold_trainer(config, folder)
-    resumed = _last_checkpoint(checkpoint_path(folder, "last"))
+    with first_process_first():  # it throws a damaged one away
+        resumed = last_checkpoint(folder)
     try:
         trainer.fit(module, datamodule=batches, ckpt_path=resumed, weights_only=True)
         best_epoch = _load_best(module, folder)
@@ -375,25 +378,3 @@ def _trained_and_tested(
     finally:
         end_run(trainer.loggers)
     return best_epoch, dict(val), dict(test)
-
-
-def _last_checkpoint(checkpoint: Path) -> Path | None:
-    """Returns the checkpoint to resume from; None where there is none that can be read.
-
-    Raises:
-        VaclipError: If the run was moved: Lightning would forget which checkpoint was the best.
-    """
-    if not checkpoint.exists():
-        return None
-    try:
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
-        _LOG.warning("%s was cut off as it was written; the fold is trained anew", checkpoint.name)
-        checkpoint.unlink()
-        return None
-    for state in content["callbacks"].values():
-        if "dirpath" in state and Path(state["dirpath"]) != checkpoint.parent.resolve():
-            raise VaclipError(
-                f"the run was begun in {state['dirpath']} and moved; move it back to resume it"
-            )
-    return checkpoint

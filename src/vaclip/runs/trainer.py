@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import (
     RichProgressBar,
 )
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.plugins.environments import ClusterEnvironment, LightningEnvironment
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -23,22 +23,23 @@ from vaclip.config import Config
 from vaclip.errors import VaclipError
 from vaclip.files import without_folder
 from vaclip.runs.folder import checkpoint_path, compared_settings
+from vaclip.runs.launched import cluster_environment
 from vaclip.runs.loggers import further_loggers
 from vaclip.training.checkpoint import AtomicCheckpointIO
 from vaclip.training.module import MONITOR
 
 
-def _environment(config: Config) -> list[Any]:
-    """Returns what tells a run on one device that it is alone.
+def _environment(config: Config) -> ClusterEnvironment:
+    """Returns what started the processes of a run, and tells Lightning which one this is.
 
-    Lightning would ask the variables of Slurm or MPI, which speak of the job around it, of however
-    many tasks that may be.
+    By itself Lightning would ask the variables of Slurm or MPI, which speak of the job around it,
+    of however many tasks that may be.
     """
-    devices = config.trainer.devices
-    if str(devices) != "1" and not (isinstance(devices, list) and len(devices) == 1):
-        return []
-    rank_zero_only.rank = 0  # ty: ignore[missing-attribute]
-    return [LightningEnvironment()]
+    environment = cluster_environment(config)
+    alone = isinstance(environment, LightningEnvironment)
+    rank = environment.local_rank() if alone else environment.global_rank()
+    rank_zero_only.rank = rank  # ty: ignore[missing-attribute]
+    return environment
 
 
 def fold_trainer(config: Config, folder: Path) -> L.Trainer:
@@ -84,7 +85,7 @@ def fold_trainer(config: Config, folder: Path) -> L.Trainer:
     try:
         return L.Trainer(
             **settings,
-            plugins=[AtomicCheckpointIO(), *_environment(config)],
+            plugins=[AtomicCheckpointIO(), _environment(config)],
             default_root_dir=folder,
             callbacks=callbacks,
             logger=[csv, board, *more],
@@ -106,4 +107,4 @@ def silent_trainer(config: Config, **more: Any) -> L.Trainer:
     """Returns a trainer that leaves nothing behind."""
     settings = dataclasses.asdict(config.trainer) | more
     settings |= {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
-    return L.Trainer(**settings, plugins=_environment(config), use_distributed_sampler=False)
+    return L.Trainer(**settings, plugins=[_environment(config)], use_distributed_sampler=False)

@@ -1,0 +1,189 @@
+"""A study on a real Slurm: what its queue does to jobs, the study survives and tells."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from slurm_cluster import Slurm, wait_until
+from vaclip import keys
+from vaclip.ablation.worker import available_cores
+
+# Three trainings of some seconds, and a test of the second with other maps.
+SMALL = ["study=smoke", "study.arms=[B0,B3,K_withheld,B1]", "study.folds=[0]",
+         "study.noise_arms=[]", "study.look_clips=1", "trainer.accelerator=cpu",
+         "trainer.max_epochs=20"]  # fmt: skip
+QUEUE = ["hydra/launcher=submitit_slurm", "hydra.launcher.cpus_per_task=1",
+         "hydra.launcher.array_parallelism=1"]  # fmt: skip
+# Slurm warns a job 15 to 75 s after its start.
+SHORT = ["hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=45"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the commands run in; the cache lies there, too."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def start(home: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Returns ``start(environment, *words)``, which starts a command of vaclip."""
+    with ExitStack() as ending:
+
+        def start_command(environment: dict[str, str], *words: str) -> subprocess.Popen[str]:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "vaclip", *words],
+                cwd=home, env={**environment, "VACLIP_CACHE": str(home / "cache")},
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            )  # fmt: skip
+            ending.callback(process.kill)  # where a test fails before its end
+            return process
+
+        yield start_command
+
+
+@pytest.fixture(scope="module")
+def undisturbed(start, home) -> Path:
+    """A study on this machine, whose jobs have one thread as those in Slurm have."""
+    local = [*SMALL, f"study.jobs={available_cores()}", "run_dir=undisturbed"]
+    process = start(dict(os.environ), "study", *local)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    return home / "undisturbed"
+
+
+def worker_of(folder: Path) -> int | None:
+    """Returns the process in which a job of a study runs."""
+    listed = subprocess.run(
+        ["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True, check=True
+    )
+    found = re.search(rf"(\d+) \S+ -m vaclip.ablation.worker {folder}\n", listed.stdout)
+    return int(found.group(1)) if found else None
+
+
+def halt_worker(folder: Path, job: str) -> None:
+    """Waits until the first job trains, and makes it sleep, so that it stays in the queue."""
+    wait_until(lambda: worker_of(folder), "a job to start")
+    worker = worker_of(folder)
+    assert worker is not None
+    last = folder / "jobs" / job / "fold_0" / "checkpoints" / "last.ckpt"
+    wait_until(last.exists, f"{job} to train")
+    os.kill(worker, signal.SIGSTOP)
+
+
+def states(folder: Path) -> dict[str, tuple[str, str]]:
+    table = pd.read_csv(folder / keys.JOBS_FILE, keep_default_na=False)
+    return {row.arm: (row.state, row.reason) for row in table.itertuples()}
+
+
+def assert_same_study(start, one: Path, other: Path) -> None:
+    """Predictions and report are byte for byte those of another study."""
+    # The page says how long trainings took, and on which day the study was planned.
+    for name in (keys.JOBS_FILE, keys.STUDY_PLAN_FILE):
+        shutil.copy(other / name, one)
+    process = start(dict(os.environ), "report", str(one))
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    files = {p.relative_to(other) for p in (other / "report").rglob("*") if p.is_file()}
+    assert len(files) > 10
+    for file in files | {Path(keys.PREDICTIONS_FILE)}:
+        assert (one / file).read_bytes() == (other / file).read_bytes(), file
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_what_the_queue_ends_is_a_failed_row_and_the_same_command_goes_on(
+    slurm: Slurm, start, home, undisturbed
+):
+    folder = home / "queued"
+    words = ["study", *SMALL, *QUEUE, f"run_dir={folder}"]
+
+    # The second of three waits while the first one runs; both are cancelled.
+    process = start(slurm.environment, *words)
+    halt_worker(folder, "B0-fold0-seed0")
+    first, second, _ = sorted(slurm.jobs())
+    slurm.command("scancel", second)
+    slurm.command("scancel", first)
+    output, _ = process.communicate()
+    assert process.returncode == 1, output
+    assert "2 of 3 jobs are not done, and the report has holes" in output
+    assert "Traceback" not in output
+    assert (folder / "report" / "report.html").exists()
+    cancelled = ("failed", "cancelled in Slurm")
+    done = ("done", "")
+    assert states(folder) == {"B0": cancelled, "B3": cancelled, "K_withheld": cancelled, "B1": done}
+
+    # One job is at its time limit; the other has time enough, unless the machine is busy.
+    process = start(slurm.environment, *words, *SHORT)
+    halt_worker(folder, "B0-fold0-seed0")
+    output, _ = process.communicate()
+    assert process.returncode == 1, output
+    assert "Traceback" not in output
+    state, reason = states(folder)["B0"]
+    assert state == "failed"
+    assert reason.startswith("stopped by its time limit in Slurm")
+
+    # The same, but Slurm queues it again, and it goes on.
+    process = start(slurm.environment, *words, *SHORT, "hydra.launcher.max_num_timeout=5")
+    halt_worker(folder, "B0-fold0-seed0")
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert set(states(folder).values()) == {done}
+    log = next((folder / "launcher").glob("*/*_log.err"))
+    assert "Requeued job" in "".join(p.read_text() for p in log.parents[1].glob("*/*_log.*"))
+    assert_same_study(start, folder, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_study_that_is_stopped_or_killed_leaves_nothing_queued_twice(
+    slurm: Slurm, start, home, undisturbed
+):
+    folder = home / "stopped"
+    words = ["study", *SMALL, *QUEUE, f"run_dir={folder}"]
+    process = start(slurm.environment, *words)
+    wait_until(lambda: worker_of(folder), "a job to run")
+    process.terminate()
+    output, _ = process.communicate()
+    assert process.returncode == 143, output
+    assert "the same command goes on" in output
+    wait_until(lambda: not slurm.jobs() and not worker_of(folder), "the queue to be empty")
+
+    process = start(slurm.environment, *words)
+    wait_until(lambda: worker_of(folder), "a job to run")
+    process.kill()
+    process.wait()
+    queued = slurm.jobs()
+    assert len(queued) == 3
+    process = start(slurm.environment, *words)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert len(list((folder / "launcher").glob("*/*_submission.sh"))) == 2
+    assert_same_study(start, folder, undisturbed)
+
+
+@pytest.mark.slow
+def test_what_slurm_refuses_is_the_users_mistake(slurm: Slurm, start):
+    words = [*SMALL, *QUEUE, "hydra.launcher.partition=nowhere", "run_dir=refused"]
+    process = start(slurm.environment, "study", *words)
+    output, _ = process.communicate()
+    assert process.returncode == 1
+    assert re.search("Slurm takes no jobs: .*invalid partition", " ".join(output.split())), output
+    assert "Traceback" not in output
+
+
+def test_without_slurm_a_study_says_so(start):
+    process = start({"PATH": ""}, "study", *SMALL, *QUEUE)
+    output, _ = process.communicate()
+    assert process.returncode == 1
+    assert "needs Slurm's commands, and there is no srun" in output
