@@ -352,6 +352,78 @@ def test_a_box_that_is_moved_to_the_edge_keeps_its_form(driver, root):
     assert len(read_rows(root / "attention.csv")) == 1
 
 
+def test_a_clip_that_is_opened_twice_is_not_overwritten_by_the_older_page(driver, root):
+    with opened(driver, root) as page:
+        of(page, root)
+        older, address = driver.current_window_handle, driver.current_url
+        driver.switch_to.new_window("tab")
+        driver.get(address)
+        page.ready()
+        page.press((0.2, 0.2))
+        page.press((0.3, 0.3))
+        page.kept(2)
+        driver.close()
+        driver.switch_to.window(older)
+        page.press((0.7, 0.7))
+        wait(lambda: "opened once more" in find(driver, "#kept").text)
+        assert len(page.state["marks"]) == 2
+        assert driver.execute_script(LEAVING)  # what was not kept is not left without a word
+        with suppress_alert(driver):
+            driver.refresh()
+        page.ready()
+        page.press((0.7, 0.7))
+        page.kept(3)
+
+
+LEAVING = """
+    const leaving = new Event('beforeunload', { cancelable: true });
+    window.dispatchEvent(leaving);
+    return leaving.defaultPrevented"""
+
+
+@contextmanager
+def suppress_alert(driver):
+    from selenium.common.exceptions import NoAlertPresentException, UnexpectedAlertPresentException
+
+    with suppress(UnexpectedAlertPresentException):
+        yield
+    with suppress(NoAlertPresentException):
+        driver.switch_to.alert.accept()
+
+
+def test_a_disk_that_is_full_is_tried_again(driver, root, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device", "limping.mp4")
+
+    with opened(driver, root) as page:
+        of(page, root).press((0.5, 0.5))
+        page.kept(1)
+        with monkeypatch.context() as patched:
+            patched.setattr("vaclip.annotate.record.write_json", full)
+            page.press((0.6, 0.6))
+            wait(lambda: "Not kept" in find(driver, "#kept").text)
+            assert driver.execute_script(LEAVING)
+        page.kept(2)
+        with monkeypatch.context() as patched:
+            patched.setattr("vaclip.annotate.record.write_table", full)
+            click(driver, "#looked")
+            click(driver, "[name=diagnosis][value=limping]")
+            click(driver, "[name=confidence][value='4']")
+            click(driver, "#save")
+            wait(lambda: "Not kept" in find(driver, "#told").text)
+        before = driver.current_url
+        click(driver, "#save")
+        wait(lambda: driver.current_url != before)
+
+
+def test_a_film_that_does_not_play_is_said(driver, root, monkeypatch, tmp_path):
+    (tmp_path / "film.mp4").write_bytes(b"no film that a browser plays")
+    monkeypatch.setattr("vaclip.annotate.server.kept", lambda *_: tmp_path / "film.mp4")
+    monkeypatch.setattr(Page, "ready", lambda page: wait(lambda: "/show/" in driver.current_url))
+    with opened(driver, root):
+        wait(lambda: "use another browser" in find(driver, "#failed").text)
+
+
 def test_a_browser_that_is_gone_loses_nothing_that_was_done(root):
     with served(root, again=0) as (port, session):
         with chromium() as gone:

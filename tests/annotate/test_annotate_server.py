@@ -184,3 +184,16 @@ def test_a_clip_that_left_the_study_keeps_its_number(root):
         assert 'href="/show/3"' not in ask(port, "/")[2].decode()
         assert ask(port, "/show/3")[0] == 400
         assert "Clip 3 of" in ask(port, "/show/4")[2].decode()
+
+
+def test_a_study_that_cannot_be_written_to_is_told_without_a_name(root, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device", "/ward/limping.mp4")
+
+    with served(root) as (port, _):
+        begin(port)
+        with monkeypatch.context() as patched:
+            patched.setattr("vaclip.annotate.record.write_table", full)
+            status, _, body = ask(port, "/save/1", {"state": SAID})
+        assert (status, body) == (503, b"the study cannot be written to")
+        assert ask(port, "/save/1", {"state": SAID})[0] == 200

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import lru_cache
@@ -71,7 +72,7 @@ def annotate_app(
     return Starlette(
         routes=routes,
         middleware=guards(token, _COOKIE),
-        exception_handlers={VaclipError: _told},
+        exception_handlers={VaclipError: _told, OSError: _not_written},
     )
 
 
@@ -86,6 +87,12 @@ def _told(request: Request, error: Exception) -> Response:
     return PlainTextResponse(str(error), status_code=400)
 
 
+def _not_written(request: Request, error: Exception) -> Response:
+    """Of a disk that is full, or tables that somebody holds: the page tries again."""
+    _LOG.warning("%s", error)
+    return PlainTextResponse("the study cannot be written to", status_code=503)
+
+
 class _Annotate:
     def __init__(
         self, study: Study, session: Session, token: str, cache: Path, texts: dict[str, str]
@@ -94,6 +101,7 @@ class _Annotate:
         self.cache, self.texts = cache, texts
         self.record = Record(study.root, session)
         self.lock = Lock()
+        self.pages: dict[int, str] = {}  # by number the page that was opened last
         self.clips = {clip.clip_id: clip for clip in study.clips}
         # A clip that left the study since the session began is not shown, and keeps its number.
         self.numbers = [
@@ -127,8 +135,10 @@ class _Annotate:
         except _HiddenError as error:
             _LOG.warning("clip %d of %s: %s", number, self.session.annotator, error)
             scene = None
+        self.pages[number] = secrets.token_urlsafe(8)
         data = {
             "number": number,
+            "page": self.pages[number],
             "token": self.token,
             "protocol": asdict(protocol),
             "state": self.record.draft(number).said,
@@ -159,6 +169,7 @@ class _Annotate:
         if isinstance(sent, Response):
             return sent
         number, content = self._number(request), sent.get("state")
+        self._check_page(number, sent)
         read_said(content, self.study.classes)
         await run_in_threadpool(self._keep, number, content)
         return JSONResponse({"kept": True})
@@ -168,6 +179,7 @@ class _Annotate:
         if isinstance(sent, Response):
             return sent
         number, content = self._number(request), sent.get("state")
+        self._check_page(number, sent)
         said = read_said(content, self.study.classes)
         self._check(said)
         await run_in_threadpool(self._save, number, content, said)
@@ -179,6 +191,12 @@ class _Annotate:
 
     def script(self, request: Request) -> Response:
         return Response(source_text(self.templates, "annotate.js"), media_type="text/javascript")
+
+    def _check_page(self, number: int, sent: dict[str, Any]) -> None:
+        """Of two pages of one clip the older would overwrite what was done on the newer."""
+        opened = self.pages.get(number)
+        if sent.get("page", opened) != opened:
+            raise VaclipError(self.texts["elsewhere"])
 
     def _check(self, said: Said) -> None:
         if bool(said.marks) == said.nothing:

@@ -9,9 +9,11 @@ const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 async function send(address, body) {
   const answer = await fetch(address, {
     method: "POST", headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ token: data.token, ...body }),
+    body: JSON.stringify({ token: data.token, page: data.page, ...body }),
   });
-  if (!answer.ok) throw Object.assign(new Error(await answer.text()), { refused: true });
+  // What the server could not do, such as write to a full disk, is tried again.
+  const refused = answer.status < 500;
+  if (!answer.ok) throw Object.assign(new Error(await answer.text()), { refused });
   return answer.json();
 }
 
@@ -60,8 +62,8 @@ function show() {
       } catch (error) {
         $("kept").textContent = error.refused ? error.message : t.not_kept;
         $("kept").classList.add("wrong");
-        if (error.refused) break;
         waiting = true;
+        if (error.refused) break;
         await new Promise((done) => setTimeout(done, 1500));
       }
     }
@@ -93,6 +95,8 @@ function show() {
     if (film.paused) film.play(); else film.pause();
   };
   film.addEventListener("loadedmetadata", () => { film.playbackRate = protocol.speed; size(); });
+  film.addEventListener("error", () => { $("failed").hidden = false; });
+  if (film.error) $("failed").hidden = false;
   for (const name of ["timeupdate", "seeked", "play", "pause"]) film.addEventListener(name, refresh);
   $("back").addEventListener("click", () => step(-1));
   $("forward").addEventListener("click", () => step(1));
@@ -506,6 +510,7 @@ function show() {
       leaving = false;
       $("told").textContent = error.refused ? error.message : t.not_kept;
       $("save").disabled = false;
+      if (!error.refused) keep();
     }
   });
   size();
