@@ -242,12 +242,17 @@ def test_a_damaged_session_is_told(root, text):
         read_session(root / "annotate/anna")
 
 
-def test_a_changed_log_is_told(root):
+@pytest.mark.parametrize(
+    "change",
+    [{"annotations": "spoilt"}, {"showing": "3"}, {"showing": "0"}, {"seconds": "-1"},
+     {"seconds": "inf"}, {"diagnosis": "limping"}, {"diagnosis": "limping", "confidence": "9"}],
+)  # fmt: skip
+def test_a_changed_log_is_told(root, change):
     session = begun(root)
     content, said = sent()
     Record(root, session).save(1, content, said, [])
     rows = read_rows(root / "annotation_log.csv")
-    write_rows(root / "annotation_log.csv", [{**rows[0], "annotations": "spoilt"}])
+    write_rows(root / "annotation_log.csv", [{**rows[0], **change}])
     with pytest.raises(VaclipError, match=r"annotation_log\.csv:2: not as"):
         read_annotation_log(root)
 

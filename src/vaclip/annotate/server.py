@@ -10,6 +10,7 @@ import json
 import logging
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
@@ -151,7 +152,7 @@ class _Annotate:
             "showing.html.j2",
             data=data,
             place=self.numbers.index(number) + 1,
-            classes=self.study.classes if protocol.diagnosis else (),
+            classes=self.study.classes if protocol.diagnosis and scene else (),
             confidences=CONFIDENCE,
             protocol=protocol,
             shown=scene is not None,
@@ -181,7 +182,6 @@ class _Annotate:
         number, content = self._number(request), sent.get("state")
         self._check_page(number, sent)
         said = read_said(content, self.study.classes)
-        self._check(said)
         await run_in_threadpool(self._save, number, content, said)
         return JSONResponse({"next": self._next(number)})
 
@@ -198,10 +198,14 @@ class _Annotate:
         if sent.get("page", opened) != opened:
             raise VaclipError(self.texts["elsewhere"])
 
-    def _check(self, said: Said) -> None:
+    def _check(self, number: int, said: Said) -> None:
         if bool(said.marks) == said.nothing:
             raise VaclipError(self.texts["needs_mark"])
-        if self.session.protocol.diagnosis and not (said.diagnosis and said.confidence):
+        if not self.session.protocol.diagnosis or (said.diagnosis and said.confidence):
+            return
+        # Of a clip that cannot be seen nobody is made to guess.
+        with suppress(_HiddenError):
+            self.scene(number)
             raise VaclipError(self.texts["needs_diagnosis"])
 
     def _keep(self, number: int, content: Any) -> None:
@@ -209,11 +213,16 @@ class _Annotate:
             self.record.keep(number, content)
 
     def _save(self, number: int, content: Any, said: Said) -> None:
+        self._check(number, said)
         # Of a clip that cannot be read there is nothing to mark.
         made = annotation_of(said, self.session.protocol, self.scene(number)) if said.marks else []
         with self.lock:
             self.record.save(number, content, said, made)
-        if told := note_blinding(self.study.root):
+        try:
+            told = note_blinding(self.study.root)
+        except VaclipError as error:  # what was saved stays saved while study.yaml is being mended
+            told = f"study.yaml does not get what annotators knew: {error}"
+        if told:
             _LOG.warning("%s", told)
 
     async def _sent(self, request: Request) -> dict[str, Any] | Response:
@@ -237,7 +246,8 @@ class _Annotate:
     def _scene(self, number: int) -> Scene:
         clip = self.clips[self.session.showings[number - 1].clip_id]
         try:
-            return read_scene(self.study, clip)
+            regions = self.session.protocol.mode == "regions"
+            return read_scene(self.study, clip, regions=regions)
         except VaclipError as error:
             raise _HiddenError(str(error)) from error
 
