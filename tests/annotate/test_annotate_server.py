@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import av
 import numpy as np
@@ -88,6 +90,24 @@ def test_a_film_carries_no_name_of_its_own(root):
     with av.open(str(root / "film.mp4")) as film:
         assert not {"title", "comment", "artist", "location"} & film.metadata.keys()
         assert film.duration == pytest.approx(2_000_000, rel=0.1)
+
+
+def test_a_film_is_made_once_however_often_it_is_asked_for(root, monkeypatch):
+    made = []
+
+    def make(clip, target):
+        made.append(clip.clip_id)
+        time.sleep(0.3)
+        target.write_bytes(b"film")
+
+    monkeypatch.setattr("vaclip.view.kept._write_film", make)
+    with served(root) as (port, session), ThreadPoolExecutor() as asking:
+        begin(port)
+        answers = list(asking.map(lambda _: ask(port, "/film/1"), range(3)))
+        assert ask(port, "/film/2")[2] == b"film"
+    assert [body for _, _, body in answers] == [b"film"] * 3
+    assert made.count(session.showings[0].clip_id) == 1
+    assert made.count(session.showings[1].clip_id) == 1
 
 
 def test_a_session_from_its_first_question_to_its_last_clip(root):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -84,6 +85,16 @@ def test_annotations_of_another_origin_are_never_replaced(root):
     write_rows(root / "attention.csv", [row])
     with pytest.raises(VaclipError, match="annotations by 'anna' that were not made here"):
         begun(root)
+
+
+def test_a_session_that_is_gone_is_not_begun_again_beside_its_rows(root):
+    session = begun(root)
+    content, said = sent()
+    Record(root, session).save(1, content, said, [])
+    shutil.rmtree(root / "annotate/anna")
+    with pytest.raises(VaclipError, match=r"annotation_log\.csv has rows of 'anna'"):
+        begun(root)
+    begun(root, "ben")
 
 
 def test_regions_need_regions(root):

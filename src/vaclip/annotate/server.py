@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import secrets
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -102,6 +103,7 @@ class _Annotate:
         self.cache, self.texts = cache, texts
         self.record = Record(study.root, session)
         self.lock = Lock()
+        self.making: defaultdict[str, Lock] = defaultdict(Lock)  # by clip the making of its film
         self.pages: dict[int, str] = {}  # by number the page that was opened last
         self.clips = {clip.clip_id: clip for clip in study.clips}
         # A clip that left the study since the session began is not shown, and keeps its number.
@@ -253,8 +255,9 @@ class _Annotate:
 
     def _film(self, number: int) -> Path:
         clip = self.clips[self.session.showings[number - 1].clip_id]
-        try:
-            return kept(self.cache, self.study.name, clip, SHARP_FILM)
+        try:  # a browser asks for parts at once, and for what is being made ahead
+            with self.making[clip.clip_id]:
+                return kept(self.cache, self.study.name, clip, SHARP_FILM)
         except VaclipError as error:
             raise _HiddenError(str(error)) from error
 
