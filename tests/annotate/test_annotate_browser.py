@@ -375,6 +375,15 @@ def test_a_clip_that_is_opened_twice_is_not_overwritten_by_the_older_page(driver
         page.kept(3)
 
 
+def test_another_session_in_the_same_browser_stops_no_keeping(driver, root):
+    with opened(driver, root) as page:
+        of(page, root).press((0.2, 0.2))
+        page.kept(1)
+        driver.delete_all_cookies()  # cookies do not tell the ports of a machine apart
+        page.press((0.6, 0.6))
+        page.kept(2)
+
+
 LEAVING = """
     const leaving = new Event('beforeunload', { cancelable: true });
     window.dispatchEvent(leaving);

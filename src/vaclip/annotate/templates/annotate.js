@@ -7,8 +7,10 @@ const fill = (text, values) => text.replace(/\{(\w+)\}/g, (all, name) => values[
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 async function send(address, body) {
+  // The page of another session in this browser takes the cookie; what is done here is kept still.
+  const headers = { "Content-Type": "application/json", Authorization: `Bearer ${data.token}` };
   const answer = await fetch(address, {
-    method: "POST", headers: { "Content-Type": "application/json" },
+    method: "POST", headers,
     body: JSON.stringify({ token: data.token, page: data.page, ...body }),
   });
   // What the server could not do, such as write to a full disk, is tried again.
