@@ -288,6 +288,151 @@ def test_the_diagnosis_comes_after_the_looking(driver, root):
         assert len(page.state["marks"]) == 1
 
 
+def test_what_is_uncovered_on_a_standing_picture_is_covered_when_it_plays(driver, root):
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    alpha = """  // beside the cross
+        const c = document.getElementById('over'), box = c.getContext('2d');
+        return box.getImageData(c.width * 0.53, c.height * 0.53, 1, 1).data[3]"""
+    with opened(driver, root) as page:
+        of(page, root)
+        for key in (".", " "):
+            ActionChains(driver).key_down(Keys.ENTER).perform()
+            wait(lambda: driver.execute_script(alpha) == 255)
+            page.type(key)
+            wait(lambda: driver.execute_script(alpha) == 0)
+            ActionChains(driver).key_up(Keys.ENTER).perform()
+        page.kept(2)
+
+
+def test_marks_that_come_back_take_nothing_to_mark_back(driver, root):
+    with opened(driver, root) as page:
+        of(page, root).press((0.5, 0.5))
+        page.kept(1)
+        click(driver, "#clear")
+        click(driver, "#nothing")
+        wait(lambda: page.state.get("nothing"))
+        click(driver, "#undo")
+        page.kept(1)
+        page.save()
+    assert len(read_rows(root / "attention.csv")) == 1
+
+
+def test_a_polygon_that_is_not_closed_is_undone_by_corners_and_not_lost(driver, root):
+    with opened(driver, root, mode="draw") as page:
+        of(page, root).press((0.1, 0.1), (0.3, 0.3))
+        page.kept(1)
+        click(driver, "[value=polygon]")
+        for place in ((0.5, 0.5), (0.9, 0.5), (0.7, 0.9), (0.2, 0.9)):
+            page.press(place)
+        click(driver, "#undo")
+        page.save()
+        box, polygon = page_marks(root)
+        assert (box["type"], polygon["type"]) == ("box", "polygon")
+        corners = np.array(polygon["keys"][0]["points"])
+        assert corners == pytest.approx(np.array([[0.5, 0.5], [0.9, 0.5], [0.7, 0.9]]), abs=0.01)
+
+
+def page_marks(root):
+    return json.loads((root / "annotate/anna/00001.json").read_text())["said"]["marks"]
+
+
+def test_a_box_that_is_moved_to_the_edge_keeps_its_form(driver, root):
+    with opened(driver, root, mode="draw") as page:
+        of(page, root).press((0.2, 0.2), (0.4, 0.5))
+        page.kept(1)
+        click(driver, "[value=move]")
+        page.press((0.3, 0.35), (0.0, 0.35))
+        wait(lambda: page.state["marks"][0]["keys"][0]["points"][0][0] == 0)
+        moved = np.array(page.state["marks"][0]["keys"][0]["points"])
+        assert moved == pytest.approx(np.array([[0, 0.2], [0.2, 0.5]]), abs=0.01)
+        page.press((0.0, 0.2), (0.2, 0.2))  # a corner, onto the other side
+        page.save()
+    assert len(read_rows(root / "attention.csv")) == 1
+
+
+def test_a_clip_that_is_opened_twice_is_not_overwritten_by_the_older_page(driver, root):
+    with opened(driver, root) as page:
+        of(page, root)
+        older, address = driver.current_window_handle, driver.current_url
+        driver.switch_to.new_window("tab")
+        driver.get(address)
+        page.ready()
+        page.press((0.2, 0.2))
+        page.press((0.3, 0.3))
+        page.kept(2)
+        driver.close()
+        driver.switch_to.window(older)
+        page.press((0.7, 0.7))
+        wait(lambda: "opened once more" in find(driver, "#kept").text)
+        assert len(page.state["marks"]) == 2
+        assert driver.execute_script(LEAVING)  # what was not kept is not left without a word
+        with suppress_alert(driver):
+            driver.refresh()
+        page.ready()
+        page.press((0.7, 0.7))
+        page.kept(3)
+
+
+def test_another_session_in_the_same_browser_stops_no_keeping(driver, root):
+    with opened(driver, root) as page:
+        of(page, root).press((0.2, 0.2))
+        page.kept(1)
+        driver.delete_all_cookies()  # cookies do not tell the ports of a machine apart
+        page.press((0.6, 0.6))
+        page.kept(2)
+
+
+LEAVING = """
+    const leaving = new Event('beforeunload', { cancelable: true });
+    window.dispatchEvent(leaving);
+    return leaving.defaultPrevented"""
+
+
+@contextmanager
+def suppress_alert(driver):
+    from selenium.common.exceptions import NoAlertPresentException, UnexpectedAlertPresentException
+
+    with suppress(UnexpectedAlertPresentException):
+        yield
+    with suppress(NoAlertPresentException):
+        driver.switch_to.alert.accept()
+
+
+def test_a_disk_that_is_full_is_tried_again(driver, root, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device", "limping.mp4")
+
+    with opened(driver, root) as page:
+        of(page, root).press((0.5, 0.5))
+        page.kept(1)
+        with monkeypatch.context() as patched:
+            patched.setattr("vaclip.annotate.record.write_json", full)
+            page.press((0.6, 0.6))
+            wait(lambda: "Not kept" in find(driver, "#kept").text)
+            assert driver.execute_script(LEAVING)
+        page.kept(2)
+        with monkeypatch.context() as patched:
+            patched.setattr("vaclip.annotate.record.write_table", full)
+            click(driver, "#looked")
+            click(driver, "[name=diagnosis][value=limping]")
+            click(driver, "[name=confidence][value='4']")
+            click(driver, "#save")
+            wait(lambda: "Not kept" in find(driver, "#told").text)
+        before = driver.current_url
+        click(driver, "#save")
+        wait(lambda: driver.current_url != before)
+
+
+def test_a_film_that_does_not_play_is_said(driver, root, monkeypatch, tmp_path):
+    (tmp_path / "film.mp4").write_bytes(b"no film that a browser plays")
+    monkeypatch.setattr("vaclip.annotate.server.kept", lambda *_: tmp_path / "film.mp4")
+    monkeypatch.setattr(Page, "ready", lambda page: wait(lambda: "/show/" in driver.current_url))
+    with opened(driver, root):
+        wait(lambda: "use another browser" in find(driver, "#failed").text)
+
+
 def test_a_browser_that_is_gone_loses_nothing_that_was_done(root):
     with served(root, again=0) as (port, session):
         with chromium() as gone:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import av
+import numpy as np
 import pytest
 import yaml
 
@@ -16,6 +19,7 @@ from vaclip.study.annotation_log import read_annotation_log
 from vaclip.study.load import load_study
 
 BUBBLE = {"press": 1, "x": 0.5, "y": 0.5, "from": 0.5, "to": 1.0, "held": 0.3}
+CANNOT_BE_SHOWN = '<p role="alert">This clip cannot be shown'  # its words are on every page
 SAID = {"marks": [BUBBLE], "seconds": 3.0, "diagnosis": "limping", "confidence": 4}
 
 
@@ -86,6 +90,24 @@ def test_a_film_carries_no_name_of_its_own(root):
     with av.open(str(root / "film.mp4")) as film:
         assert not {"title", "comment", "artist", "location"} & film.metadata.keys()
         assert film.duration == pytest.approx(2_000_000, rel=0.1)
+
+
+def test_a_film_is_made_once_however_often_it_is_asked_for(root, monkeypatch):
+    made = []
+
+    def make(clip, target):
+        made.append(clip.clip_id)
+        time.sleep(0.3)
+        target.write_bytes(b"film")
+
+    monkeypatch.setattr("vaclip.view.kept._write_film", make)
+    with served(root) as (port, session), ThreadPoolExecutor() as asking:
+        begin(port)
+        answers = list(asking.map(lambda _: ask(port, "/film/1"), range(3)))
+        assert ask(port, "/film/2")[2] == b"film"
+    assert [body for _, _, body in answers] == [b"film"] * 3
+    assert made.count(session.showings[0].clip_id) == 1
+    assert made.count(session.showings[1].clip_id) == 1
 
 
 def test_a_session_from_its_first_question_to_its_last_clip(root):
@@ -166,12 +188,51 @@ def test_a_clip_that_cannot_be_read_is_said_so_and_can_be_passed(root, caplog):
         video.write_bytes(b"no video")
         shutil.rmtree(root.parent / "cache", ignore_errors=True)
         begin(port)
-        assert "This clip cannot be shown" in ask(port, "/show/1")[2].decode()
+        assert CANNOT_BE_SHOWN in ask(port, "/show/1")[2].decode()
         status, _, body = ask(port, "/film/1")
         assert (status, clip in body.decode()) == (500, False)
         said = {"marks": [], "nothing": True, "seconds": 1}
         assert ask(port, "/save/1", {"state": said})[0] == 200
     assert video.name in caplog.text  # whoever runs the study is told which
+
+
+def test_of_a_clip_that_cannot_be_seen_no_diagnosis_is_asked(root):
+    with served(root) as (port, _):
+        for clip in load_study(root, quiet=True).clips:
+            clip.video.write_bytes(b"no video")
+        begin(port)
+        assert 'name="diagnosis"' not in ask(port, "/show/1")[2].decode()
+        said = {"marks": [], "nothing": True, "seconds": 1}
+        assert ask(port, "/save/1", {"state": said})[0] == 200
+    assert read_annotation_log(root)[0].diagnosis == ""
+
+
+def test_keypoints_of_other_joints_hide_the_regions_and_nothing_else(root, caplog):
+    for path in (root / "keypoints").iterdir():
+        np.savez(path, **{name: value[:, :5] for name, value in np.load(path).items()})
+    with served(root, mode="regions") as (port, _):
+        begin(port)
+        assert CANNOT_BE_SHOWN in ask(port, "/show/1")[2].decode()
+        assert "5 joints, but the study has 17 joint names" in caplog.text
+    with served(root, "ben", mode="draw") as (port, _):
+        begin(port)
+        assert CANNOT_BE_SHOWN not in ask(port, "/show/1")[2].decode()
+
+
+def test_what_was_saved_stays_saved_while_study_yaml_is_being_mended(root, caplog):
+    with served(root) as (port, _):
+        begin(port)
+        head = (root / "study.yaml").read_text()
+        (root / "study.yaml").write_text(f"{head}\nclasses: [a, limping\n")
+        assert ask(port, "/save/1", {"state": SAID})[0] == 200
+    assert "cannot be read as YAML" in caplog.text
+    assert len(read_annotation_log(root)) == 1
+
+
+def test_an_annotator_may_have_any_name(root):
+    with served(root, "lock") as (port, _):
+        begin(port)
+        assert ask(port, "/save/1", {"state": SAID})[0] == 200
 
 
 def test_a_clip_that_left_the_study_keeps_its_number(root):
@@ -184,3 +245,16 @@ def test_a_clip_that_left_the_study_keeps_its_number(root):
         assert 'href="/show/3"' not in ask(port, "/")[2].decode()
         assert ask(port, "/show/3")[0] == 400
         assert "Clip 3 of" in ask(port, "/show/4")[2].decode()
+
+
+def test_a_study_that_cannot_be_written_to_is_told_without_a_name(root, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device", "/ward/limping.mp4")
+
+    with served(root) as (port, _):
+        begin(port)
+        with monkeypatch.context() as patched:
+            patched.setattr("vaclip.annotate.record.write_table", full)
+            status, _, body = ask(port, "/save/1", {"state": SAID})
+        assert (status, body) == (503, b"the study cannot be written to")
+        assert ask(port, "/save/1", {"state": SAID})[0] == 200

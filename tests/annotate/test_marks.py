@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vaclip.annotate.marks import Said, Scene, annotation_of, read_said
+from vaclip.annotate.scene import outlines
 from vaclip.annotate.session import Protocol
 from vaclip.errors import VaclipError
 from vaclip.maps.gaze import draw_fixations, parse_gaze
@@ -193,3 +196,22 @@ def test_any_json_gives_an_annotation_that_can_be_read_or_one_message(marks, mod
             assert content in REGIONS
         else:
             {"gaze": parse_gaze, "shapes": parse_shapes}[kind](content)
+
+
+def test_a_joint_that_was_not_found_lies_nowhere():
+    joints = JOINTS.copy()
+    joints[[0, 2]] = np.nan
+    scene = replace(SCENE, joints={"hips": (SCENE.joints["hips"][0], joints)})
+    mark = {"region": "hips", "confidence": 3, "from": 0.0, "to": 1.0}
+    said = read_said({"marks": [mark], "seconds": 1}, CLASSES)
+    ((_, content),) = annotation_of(said, Protocol(mode="regions"), scene)
+    keys = parse_shapes(content).tracks[0].keys
+    assert [(key.at, key.points, key.outside) for key in keys] == [
+        (2.0, (), True),
+        (2.1, ((40.0, 30.0),), False),
+        (2.2, (), True),
+        (2.3, ((80.0, 50.0),), False),
+        (3.0, (), True),
+    ]
+    (told,) = [one for one in outlines(scene) if one["name"] == "hips"]
+    assert told["joints"] == [[], [[0.2, 0.3]], [], [[0.4, 0.5]]]

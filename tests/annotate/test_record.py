@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -84,6 +85,16 @@ def test_annotations_of_another_origin_are_never_replaced(root):
     write_rows(root / "attention.csv", [row])
     with pytest.raises(VaclipError, match="annotations by 'anna' that were not made here"):
         begun(root)
+
+
+def test_a_session_that_is_gone_is_not_begun_again_beside_its_rows(root):
+    session = begun(root)
+    content, said = sent()
+    Record(root, session).save(1, content, said, [])
+    shutil.rmtree(root / "annotate/anna")
+    with pytest.raises(VaclipError, match=r"annotation_log\.csv has rows of 'anna'"):
+        begun(root)
+    begun(root, "ben")
 
 
 def test_regions_need_regions(root):
@@ -242,12 +253,17 @@ def test_a_damaged_session_is_told(root, text):
         read_session(root / "annotate/anna")
 
 
-def test_a_changed_log_is_told(root):
+@pytest.mark.parametrize(
+    "change",
+    [{"annotations": "spoilt"}, {"showing": "3"}, {"showing": "0"}, {"seconds": "-1"},
+     {"seconds": "inf"}, {"diagnosis": "limping"}, {"diagnosis": "limping", "confidence": "9"}],
+)  # fmt: skip
+def test_a_changed_log_is_told(root, change):
     session = begun(root)
     content, said = sent()
     Record(root, session).save(1, content, said, [])
     rows = read_rows(root / "annotation_log.csv")
-    write_rows(root / "annotation_log.csv", [{**rows[0], "annotations": "spoilt"}])
+    write_rows(root / "annotation_log.csv", [{**rows[0], **change}])
     with pytest.raises(VaclipError, match=r"annotation_log\.csv:2: not as"):
         read_annotation_log(root)
 

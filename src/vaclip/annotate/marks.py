@@ -39,7 +39,7 @@ class Scene:
         size: (height, width) of the video in pixels.
         regions: The named regions that this clip can show.
         joints: By region of joints where they are: times from the clip's first picture (S,), and
-            places (S, J, 2) in shares of the picture.
+            places (S, J, 2) in shares of the picture, NaN where a joint was not found.
     """
 
     start_s: float
@@ -158,9 +158,15 @@ def _region_tracks(name: str, span: tuple[float, float], scene: Scene) -> list[T
     times, places = scene.joints[name]
     inside = np.flatnonzero((times > span[0]) & (times < span[1]))
     first = max(0, int(np.searchsorted(times, span[0], side="right")) - 1)
-    keys = [Key(scene.start_s + span[0], _pixels(places[first], scene))]
-    keys += [Key(scene.start_s + float(times[n]), _pixels(places[n], scene)) for n in inside]
+    moments = [(span[0], places[first]), *((float(times[n]), places[n]) for n in inside)]
+    keys = [_joints_key(scene.start_s + at, joints, scene) for at, joints in moments]
     return [Track(name, "points", (*keys, outside))]
+
+
+def _joints_key(at: float, joints: NDArray[np.float64], scene: Scene) -> Key:
+    """The joints that were found; a joint that was not lies nowhere."""
+    found = joints[np.isfinite(joints[:, 0])]
+    return Key(at, _pixels(found, scene)) if len(found) else Key(at, outside=True)
 
 
 def _track(mark: dict[str, Any], scene: Scene) -> Track:

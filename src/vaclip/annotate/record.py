@@ -23,6 +23,7 @@ from vaclip.study.tables import Row, read_table, write_table
 
 _WAIT_S: Final = 60.0
 _ATTENTION: Final = "attention.csv"
+_LOCK: Final = ".lock"  # no annotator's name begins with a dot
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Record:
         showing = self.session.showings[number - 1]
         rows = [(kind, self._value(number, kind, value)) for kind, value in made]
         saved = self.draft(number).saved + 1
-        with FileLock(self.root / FOLDER / "lock", timeout=_WAIT_S):
+        with FileLock(self.root / FOLDER / _LOCK, timeout=_WAIT_S):
             if showing.time == 1:
                 self._annotate(showing.clip_id, rows)
             self._log(number, said, rows, saved)
@@ -164,7 +165,7 @@ def note_blinding(root: Path) -> str | None:
     Raises:
         VaclipError: If study.yaml cannot be read.
     """
-    with FileLock(root / FOLDER / "lock", timeout=_WAIT_S):
+    with FileLock(root / FOLDER / _LOCK, timeout=_WAIT_S):
         head = read_head(root)
         stated = read_blinding(head.get("annotation"))
         own = {path.parent.name: path for path in (root / FOLDER).glob("*/session.json")}

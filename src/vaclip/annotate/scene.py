@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import numpy as np
+
 from vaclip.annotate.marks import Scene
 from vaclip.data.video import decode_clip
+from vaclip.errors import VaclipError
 from vaclip.maps.keypoints import load_keypoints
 from vaclip.maps.source import map_source
 from vaclip.study.study import Clip, Study
@@ -14,8 +17,13 @@ _FPS: Final = 10.0  # joints a second: what moves faster is blurred anyway
 _SIZE: Final = (16, 16)
 
 
-def read_scene(study: Study, clip: Clip) -> Scene:
+def read_scene(study: Study, clip: Clip, *, regions: bool = True) -> Scene:
     """Looks at a clip.
+
+    Args:
+        study: The study.
+        clip: The clip.
+        regions: Whether its regions are looked for; else its keypoints are not opened.
 
     Raises:
         VaclipError: If it, or its keypoints, cannot be read.
@@ -24,18 +32,26 @@ def read_scene(study: Study, clip: Clip) -> Scene:
     times = decoded.time_s - clip.start_s
     height, width = decoded.source_size
     source, about = map_source("region"), study.annotated(clip)
-    regions = {n: r for n, r in study.regions.items() if source.problem(n, about) is None}
+    named = study.regions if regions else {}
+    shown = {n: r for n, r in named.items() if source.problem(n, about) is None}
     joints = {}
-    if clip.keypoints and any(region.keypoints for region in regions.values()):
+    if clip.keypoints and any(region.keypoints for region in shown.values()):
         keypoints = load_keypoints(clip.keypoints)
         decoded.grid(_SIZE).check_length(len(keypoints), clip.keypoints.name)
-        places = keypoints[decoded.frame_index, :, :2] / (width, height)
-        for name, region in regions.items():
+        if keypoints.shape[1] != len(study.keypoint_names):
+            raise VaclipError(
+                f"{clip.keypoints.name} has {keypoints.shape[1]} joints, but the study has "
+                f"{len(study.keypoint_names)} joint names; list them as 'keypoint_names' in "
+                "study.yaml"
+            )
+        found = keypoints[decoded.frame_index]
+        places = np.where(found[..., 2:] > 0, found[..., :2] / (width, height), np.nan)
+        for name, region in shown.items():
             own = [study.keypoint_names.index(joint) for joint in region.keypoints]
             if own:
                 joints[name] = times, places[:, own]
     seconds = len(times) * decoded.sample_s
-    return Scene(clip.start_s, seconds, decoded.source_size, regions, joints)
+    return Scene(clip.start_s, seconds, decoded.source_size, shown, joints)
 
 
 def outlines(scene: Scene) -> list[dict[str, Any]]:
@@ -46,6 +62,6 @@ def outlines(scene: Scene) -> list[dict[str, Any]]:
             found.append({"name": name, "box": list(region.box)})
         else:
             times, places = scene.joints[name]
-            where = {"times": times.round(2).tolist(), "joints": places.round(3).tolist()}
-            found.append({"name": name, **where})
+            seen = [moment[np.isfinite(moment[:, 0])].round(3).tolist() for moment in places]
+            found.append({"name": name, "times": times.round(2).tolist(), "joints": seen})
     return found

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
+from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
@@ -71,7 +74,7 @@ def annotate_app(
     return Starlette(
         routes=routes,
         middleware=guards(token, _COOKIE),
-        exception_handlers={VaclipError: _told},
+        exception_handlers={VaclipError: _told, OSError: _not_written},
     )
 
 
@@ -86,6 +89,12 @@ def _told(request: Request, error: Exception) -> Response:
     return PlainTextResponse(str(error), status_code=400)
 
 
+def _not_written(request: Request, error: Exception) -> Response:
+    """Of a disk that is full, or tables that somebody holds: the page tries again."""
+    _LOG.warning("%s", error)
+    return PlainTextResponse("the study cannot be written to", status_code=503)
+
+
 class _Annotate:
     def __init__(
         self, study: Study, session: Session, token: str, cache: Path, texts: dict[str, str]
@@ -94,6 +103,8 @@ class _Annotate:
         self.cache, self.texts = cache, texts
         self.record = Record(study.root, session)
         self.lock = Lock()
+        self.making: defaultdict[str, Lock] = defaultdict(Lock)  # by clip the making of its film
+        self.pages: dict[int, str] = {}  # by number the page that was opened last
         self.clips = {clip.clip_id: clip for clip in study.clips}
         # A clip that left the study since the session began is not shown, and keeps its number.
         self.numbers = [
@@ -127,8 +138,10 @@ class _Annotate:
         except _HiddenError as error:
             _LOG.warning("clip %d of %s: %s", number, self.session.annotator, error)
             scene = None
+        self.pages[number] = secrets.token_urlsafe(8)
         data = {
             "number": number,
+            "page": self.pages[number],
             "token": self.token,
             "protocol": asdict(protocol),
             "state": self.record.draft(number).said,
@@ -141,7 +154,7 @@ class _Annotate:
             "showing.html.j2",
             data=data,
             place=self.numbers.index(number) + 1,
-            classes=self.study.classes if protocol.diagnosis else (),
+            classes=self.study.classes if protocol.diagnosis and scene else (),
             confidences=CONFIDENCE,
             protocol=protocol,
             shown=scene is not None,
@@ -159,6 +172,7 @@ class _Annotate:
         if isinstance(sent, Response):
             return sent
         number, content = self._number(request), sent.get("state")
+        self._check_page(number, sent)
         read_said(content, self.study.classes)
         await run_in_threadpool(self._keep, number, content)
         return JSONResponse({"kept": True})
@@ -168,8 +182,8 @@ class _Annotate:
         if isinstance(sent, Response):
             return sent
         number, content = self._number(request), sent.get("state")
+        self._check_page(number, sent)
         said = read_said(content, self.study.classes)
-        self._check(said)
         await run_in_threadpool(self._save, number, content, said)
         return JSONResponse({"next": self._next(number)})
 
@@ -180,10 +194,20 @@ class _Annotate:
     def script(self, request: Request) -> Response:
         return Response(source_text(self.templates, "annotate.js"), media_type="text/javascript")
 
-    def _check(self, said: Said) -> None:
+    def _check_page(self, number: int, sent: dict[str, Any]) -> None:
+        """Of two pages of one clip the older would overwrite what was done on the newer."""
+        opened = self.pages.get(number)
+        if sent.get("page", opened) != opened:
+            raise VaclipError(self.texts["elsewhere"])
+
+    def _check(self, number: int, said: Said) -> None:
         if bool(said.marks) == said.nothing:
             raise VaclipError(self.texts["needs_mark"])
-        if self.session.protocol.diagnosis and not (said.diagnosis and said.confidence):
+        if not self.session.protocol.diagnosis or (said.diagnosis and said.confidence):
+            return
+        # Of a clip that cannot be seen nobody is made to guess.
+        with suppress(_HiddenError):
+            self.scene(number)
             raise VaclipError(self.texts["needs_diagnosis"])
 
     def _keep(self, number: int, content: Any) -> None:
@@ -191,11 +215,16 @@ class _Annotate:
             self.record.keep(number, content)
 
     def _save(self, number: int, content: Any, said: Said) -> None:
+        self._check(number, said)
         # Of a clip that cannot be read there is nothing to mark.
         made = annotation_of(said, self.session.protocol, self.scene(number)) if said.marks else []
         with self.lock:
             self.record.save(number, content, said, made)
-        if told := note_blinding(self.study.root):
+        try:
+            told = note_blinding(self.study.root)
+        except VaclipError as error:  # what was saved stays saved while study.yaml is being mended
+            told = f"study.yaml does not get what annotators knew: {error}"
+        if told:
             _LOG.warning("%s", told)
 
     async def _sent(self, request: Request) -> dict[str, Any] | Response:
@@ -219,14 +248,16 @@ class _Annotate:
     def _scene(self, number: int) -> Scene:
         clip = self.clips[self.session.showings[number - 1].clip_id]
         try:
-            return read_scene(self.study, clip)
+            regions = self.session.protocol.mode == "regions"
+            return read_scene(self.study, clip, regions=regions)
         except VaclipError as error:
             raise _HiddenError(str(error)) from error
 
     def _film(self, number: int) -> Path:
         clip = self.clips[self.session.showings[number - 1].clip_id]
-        try:
-            return kept(self.cache, self.study.name, clip, SHARP_FILM)
+        try:  # a browser asks for parts at once, and for what is being made ahead
+            with self.making[clip.clip_id]:
+                return kept(self.cache, self.study.name, clip, SHARP_FILM)
         except VaclipError as error:
             raise _HiddenError(str(error)) from error
 

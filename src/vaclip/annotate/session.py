@@ -13,6 +13,7 @@ from typing import Any, Final
 from vaclip.annotate.order import Showing, deal
 from vaclip.errors import VaclipError, did_you_mean
 from vaclip.files import read_json, write_json
+from vaclip.study.annotation_log import ANNOTATION_LOG, read_annotation_log
 from vaclip.study.study import Study
 
 FOLDER: Final = "annotate"
@@ -128,6 +129,11 @@ def open_session(
         raise VaclipError(
             f"attention.csv has annotations by '{annotator}' that were not made here; choose "
             "another --annotator"
+        )
+    if any(one.annotator == annotator for one in read_annotation_log(study.root)):
+        raise VaclipError(
+            f"{ANNOTATION_LOG} has rows of '{annotator}', but {FOLDER}/{annotator} is gone; take "
+            "it from a backup, delete the rows, or choose another --annotator"
         )
     protocol = Protocol(**wanted)
     if protocol.mode == "regions" and not study.regions:

@@ -59,10 +59,15 @@ def _reading(where: str, row: Row) -> Reading:
         said = [
             Annotation(row["annotator"], str(k), str(v)) for k, v in json.loads(row["annotations"])
         ]
+        showing, seconds = int(row["showing"]), float(row["seconds"])
         confidence = float(row["confidence"] or math.nan)
+        if showing not in (1, 2) or not 0 <= seconds < math.inf:
+            raise ValueError("showing is 1 or 2, and seconds are a number from 0")
+        if row["diagnosis"] and not 1 <= confidence <= 5:
+            raise ValueError("a diagnosis has a confidence from 1 to 5")
         return Reading(
-            row["annotator"], row["clip_id"], int(row["showing"]), tuple(said),
-            float(row["seconds"]), row["diagnosis"], confidence,
+            row["annotator"], row["clip_id"], showing, tuple(said), seconds, row["diagnosis"],
+            confidence,
         )  # fmt: skip
     except (ValueError, TypeError) as error:
         raise VaclipError(

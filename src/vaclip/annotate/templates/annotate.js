@@ -7,11 +7,15 @@ const fill = (text, values) => text.replace(/\{(\w+)\}/g, (all, name) => values[
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 async function send(address, body) {
+  // The page of another session in this browser takes the cookie; what is done here is kept still.
+  const headers = { "Content-Type": "application/json", Authorization: `Bearer ${data.token}` };
   const answer = await fetch(address, {
-    method: "POST", headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ token: data.token, ...body }),
+    method: "POST", headers,
+    body: JSON.stringify({ token: data.token, page: data.page, ...body }),
   });
-  if (!answer.ok) throw Object.assign(new Error(await answer.text()), { refused: true });
+  // What the server could not do, such as write to a full disk, is tried again.
+  const refused = answer.status < 500;
+  if (!answer.ok) throw Object.assign(new Error(await answer.text()), { refused });
   return answer.json();
 }
 
@@ -60,8 +64,8 @@ function show() {
       } catch (error) {
         $("kept").textContent = error.refused ? error.message : t.not_kept;
         $("kept").classList.add("wrong");
-        if (error.refused) break;
         waiting = true;
+        if (error.refused) break;
         await new Promise((done) => setTimeout(done, 1500));
       }
     }
@@ -83,11 +87,18 @@ function show() {
 
   // The film.
   const time = () => Math.min(film.currentTime, data.seconds);
-  const seek = (to) => { film.pause(); film.currentTime = clamp(to, 0, Math.max(0, data.seconds - 0.02)); };
+  // Whatever is held is let go before another picture comes: it was meant for this one.
+  const seek = (to) => { mode.up?.(); film.pause(); film.currentTime = clamp(to, 0, Math.max(0, data.seconds - 0.02)); };
   const step = (by) => seek((Math.round(time() / protocol.every_s) + by) * protocol.every_s);
   const may_play = Boolean($("play"));
-  const play = () => { if (may_play) (film.paused ? film.play() : film.pause()); };
+  const play = () => {
+    if (!may_play) return;
+    mode.up?.();
+    if (film.paused) film.play(); else film.pause();
+  };
   film.addEventListener("loadedmetadata", () => { film.playbackRate = protocol.speed; size(); });
+  film.addEventListener("error", () => { $("failed").hidden = false; });
+  if (film.error) $("failed").hidden = false;
   for (const name of ["timeupdate", "seeked", "play", "pause"]) film.addEventListener(name, refresh);
   $("back").addEventListener("click", () => step(-1));
   $("forward").addEventListener("click", () => step(1));
@@ -178,14 +189,15 @@ function show() {
     $("clock").textContent = `${time().toFixed(1)} / ${data.seconds.toFixed(1)} s`;
     $("nothing").checked = state.nothing;
     $("nothing").disabled = state.marks.length > 0;
-    $("undo").disabled = saying || !history.length;
+    $("undo").disabled = saying || !(history.length || mode.begun?.());
     $("clear").disabled = saying || !state.marks.length;
     $("finish").dataset.step = !$("looked") ? "all" : saying ? "say" : "look";
     mode.tell?.();
   }
   function undo() {
-    if (saying || !history.length) return;
+    if (saying || mode.undo?.() || !history.length) return;
     state.marks = history.pop();
+    if (state.marks.length) state.nothing = false;
     chosen = Math.min(chosen, state.marks.length - 1);
     after();
   }
@@ -228,6 +240,7 @@ function show() {
       requestAnimationFrame(loop);
     }
     film.addEventListener("ended", up);
+    window.addEventListener("blur", up);  // the key is let go elsewhere
     film.addEventListener("pause", () => { if (playing) up(); });
     function paint() {
       if (!pressed) return;
@@ -243,7 +256,7 @@ function show() {
       $("count").textContent = protocol.budget
         ? fill(t.bubbles_left, { left: protocol.budget - used() }) : fill(t.bubbles_used, { used: used() });
     };
-    return { down, move, up, paint, tell };
+    return { down, move, up, finish: up, paint, tell };
   }
 
   // The study's regions as buttons; each is shown where it is in the picture.
@@ -371,9 +384,17 @@ function show() {
         const [x, y] = points.at(-1);
         if (Math.hypot(x - where.x, y - where.y) > 0.004) points.push([where.x, where.y]);
       } else if (type === "move") {
-        const dx = where.x - pressed.start.x, dy = where.y - pressed.start.y;
-        pressed.points = pressed.before.map(([x, y], n) => (corner < 0 || corner === n
-          ? [clamp(x + dx, 0, 1), clamp(y + dy, 0, 1)] : [x, y]));
+        const by = [where.x - pressed.start.x, where.y - pressed.start.y];
+        // A whole shape keeps its form: it goes as far as it lies in the picture.
+        const taken = corner < 0 ? pressed.before : [pressed.before[corner]];
+        const [dx, dy] = by.map((way, axis) => {
+          const along = taken.map((point) => point[axis]);
+          return clamp(way, -Math.min(...along), 1 - Math.max(...along));
+        });
+        const points = pressed.before.map(([x, y], n) =>
+          (corner < 0 || corner === n ? [x + dx, y + dy] : [x, y]));
+        if (flat(state.marks[chosen].type, points)) return;
+        pressed.points = points;
         pressed.moved = true;
       } else pressed.points = [points[0], [where.x, where.y]];
       refresh();
@@ -384,9 +405,12 @@ function show() {
       pressed = null;
       if (type === "move") {
         if (moved) changed(state.marks.map((m, n) => (n === chosen ? put(n, { at: time(), points }) : m)));
-      } else if (type === "brush" || (points.length === 2 && points[0][0] !== points[1][0] && points[0][1] !== points[1][1])) add(type, points);
+      } else if (!flat(type, points)) add(type, points);
       refresh();
     }
+    // A box or ellipse without a height or width is none.
+    const flat = (type, points) => (type === "box" || type === "ellipse")
+      && !(points.length === 2 && points[0][0] !== points[1][0] && points[0][1] !== points[1][1]);
     function add(type, points) {
       chosen = state.marks.length;
       changed([...state.marks, { type, keys: [{ at: time(), points }] }]);
@@ -397,6 +421,15 @@ function show() {
       pressed = null;
       if (points.length > 2) add("polygon", points); else refresh();
     }
+    const begun = () => pressed?.type === "polygon";
+    function undo() {  // of a polygon that is not closed yet its last corner
+      if (!begun()) return false;
+      pressed.points.pop();
+      if (!pressed.points.length) pressed = null;
+      refresh();
+      return true;
+    }
+    for (const one of document.querySelectorAll("[name=tool]")) one.addEventListener("change", close);
     const enter = (where) => (pressed && pressed.type !== "polygon" ? (move(where), up()) : down(where));
     const with_chosen = (act) => () => { if (!saying && state.marks[chosen]) act(state.marks[chosen]); };
     const replace = (mark) => changed(state.marks.map((m, n) => (n === chosen ? mark : m)));
@@ -435,7 +468,7 @@ function show() {
       $("shape").textContent = mark ? fill(t.shape, { number: chosen + 1,
         moments: mark.keys.map((key) => key.at.toFixed(1)).join(", ") }) : t.no_shape;
     };
-    return { down, move, up, enter, paint, tell, key: (name) => { if (name === "c") close(); } };
+    return { down, move, up, enter, begun, undo, finish: close, paint, tell, key: (name) => { if (name === "c") close(); } };
   }
 
   // Saying: after the looking, which then stands still.
@@ -443,6 +476,7 @@ function show() {
   $("clear").addEventListener("click", () => { chosen = -1; changed([]); });
   $("nothing").addEventListener("change", () => { state.nothing = $("nothing").checked; after(); });
   $("looked")?.addEventListener("click", () => {
+    mode.finish?.();
     if (!state.marks.length && !state.nothing) { $("told").textContent = t.needs_mark; return; }
     saying = true;
     film.pause();
@@ -463,6 +497,7 @@ function show() {
   $("comment").addEventListener("change", () => { state.comment = $("comment").value; after(); });
   finish.addEventListener("submit", async (event) => {
     event.preventDefault();
+    mode.finish?.();
     state.comment = $("comment").value;
     tick();
     $("save").disabled = true;
@@ -477,6 +512,7 @@ function show() {
       leaving = false;
       $("told").textContent = error.refused ? error.message : t.not_kept;
       $("save").disabled = false;
+      if (!error.refused) keep();
     }
   });
   size();
