@@ -272,6 +272,23 @@ def test_polygon_brush_and_ellipse(driver, root):
         ]
 
 
+def test_what_was_saved_can_be_undone(driver, root):
+    with opened(driver, root) as page:
+        of(page, root).press((0.25, 0.25))
+        page.press((0.75, 0.75))
+        page.kept(2)
+        first = driver.current_url
+        page.save()
+        driver.get(first)
+        page.ready()
+        click(driver, "#again")
+        click(driver, "#undo")
+        page.kept(1)
+        page.save()
+        (row,) = read_rows(root / "annotation_log.csv")
+        assert (row["marks"], row["saved"]) == ("1", "2")
+
+
 def test_the_diagnosis_comes_after_the_looking(driver, root):
     with opened(driver, root) as page:
         of(page, root)

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vaclip.annotate.marks import Said, Scene, annotation_of, read_said
-from vaclip.annotate.scene import outlines
 from vaclip.annotate.session import Protocol
 from vaclip.errors import VaclipError
 from vaclip.maps.gaze import draw_fixations, parse_gaze
 from vaclip.maps.shapes import parse_shapes
-from vaclip.maps.source import Grid, Region
+from vaclip.maps.source import Grid
 
-REGIONS = {"hips": Region(keypoints=("left_hip",)), "floor": Region(box=(0.0, 0.5, 1.0, 1.0))}
-# The left hip goes from (0.1, 0.2) to (0.4, 0.5) of the picture within 0.3 s.
-JOINTS = np.array([[[0.1 * (n + 1), 0.1 * (n + 2)]] for n in range(4)])
-SCENE = Scene(
-    start_s=2.0,
-    seconds=4.0,
-    size=(100, 200),
-    regions=REGIONS,
-    joints={"hips": (np.array([0.0, 0.1, 0.2, 0.3]), JOINTS)},
-)
+REGIONS = ("hips", "floor")
+SCENE = Scene(start_s=2.0, seconds=4.0, size=(100, 200), regions=REGIONS)
 CLASSES = ("sick", "well")
 
 
@@ -85,23 +74,8 @@ def test_a_region_for_a_part_of_the_clip_is_there_then():
     assert kind == "shapes"
     (track,) = content["tracks"]
     assert (content["unit"], content["size"]) == ("second", [100, 200])
-    assert (track["label"], track["type"]) == ("floor", "box")
-    assert track["keys"] == [
-        {"at": 3.0, "points": [[0.0, 50.0], [200.0, 100.0]]},
-        {"at": 5.0, "outside": True},
-    ]
-
-
-def test_a_region_of_joints_follows_them_for_a_part_of_the_clip():
-    mark = {"region": "hips", "confidence": 1, "from": 0.15, "to": 0.25}
-    ((_, content),) = made([mark], mode="regions")
-    (track,) = content["tracks"]
-    assert track["type"] == "points"
-    assert track["keys"] == [
-        {"at": 2.15, "points": [[40.0, 30.0]]},
-        {"at": 2.2, "points": [[60.0, 40.0]]},
-        {"at": 2.25, "outside": True},
-    ]
+    assert (track["label"], track["type"]) == ("floor", "region")
+    assert track["keys"] == [{"at": 3.0}, {"at": 5.0, "outside": True}]
 
 
 def test_drawn_shapes_are_tracks_in_pixels():
@@ -196,22 +170,3 @@ def test_any_json_gives_an_annotation_that_can_be_read_or_one_message(marks, mod
             assert content in REGIONS
         else:
             {"gaze": parse_gaze, "shapes": parse_shapes}[kind](content)
-
-
-def test_a_joint_that_was_not_found_lies_nowhere():
-    joints = JOINTS.copy()
-    joints[[0, 2]] = np.nan
-    scene = replace(SCENE, joints={"hips": (SCENE.joints["hips"][0], joints)})
-    mark = {"region": "hips", "confidence": 3, "from": 0.0, "to": 1.0}
-    said = read_said({"marks": [mark], "seconds": 1}, CLASSES)
-    ((_, content),) = annotation_of(said, Protocol(mode="regions"), scene)
-    keys = parse_shapes(content).tracks[0].keys
-    assert [(key.at, key.points, key.outside) for key in keys] == [
-        (2.0, (), True),
-        (2.1, ((40.0, 30.0),), False),
-        (2.2, (), True),
-        (2.3, ((80.0, 50.0),), False),
-        (3.0, (), True),
-    ]
-    (told,) = [one for one in outlines(scene) if one["name"] == "hips"]
-    assert told["joints"] == [[], [[0.2, 0.3]], [], [[0.4, 0.5]]]

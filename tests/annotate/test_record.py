@@ -182,6 +182,14 @@ for number in range(1, len(session.showings) + 1):
 """
 
 
+def test_no_spreadsheet_takes_a_comment_for_a_formula(root):
+    session = begun(root, again=0)
+    content, said = sent(comment="=1+1")
+    Record(root, session).save(1, content, said, [])
+    assert read_rows(root / "annotation_log.csv")[0]["comment"] == "'=1+1"
+    assert Record(root, session).draft(1).said["comment"] == "=1+1"
+
+
 def test_two_annotators_at_once_lose_nothing(tmp_path):
     root = write_tiny_study(tmp_path / "study", 5)
     (root / "attention.csv").unlink()
@@ -221,6 +229,15 @@ def test_a_study_that_said_blinded_before_somebody_knew_is_told(root):
     note_blinding(root)
     keep_session(root, replace(begun(root, "ben"), knows=True))
     assert "ben knew diagnoses" in note_blinding(root)
+
+
+def test_a_study_that_said_not_blinded_and_has_none_but_blinded_is_told(root):
+    with (root / "study.yaml").open("a") as file:
+        file.write("annotation: {blinded: false}\n")
+    keep_session(root, replace(begun(root), knows=False))
+    assert "says not blinded" in note_blinding(root)
+    keep_session(root, replace(begun(root, "ben"), knows=True))
+    assert note_blinding(root) is None
 
 
 def test_of_annotations_from_elsewhere_nothing_is_said(root):

@@ -58,8 +58,9 @@ def test_time_accuracy_and_agreement_with_themself(root):
     apart = -((48 * 64) ** 0.5) / ((256 - 48) * (256 - 64)) ** 0.5
     assert again.cc_mean == pytest.approx((1 + apart) / 2, abs=1e-4)
     assert again.sim_mean == pytest.approx(0.5)
-    # Of different patients: trunk then, ground on the other; and trunk, trunk.
-    assert again.cc_chance == pytest.approx((1 + apart) / 2, abs=1e-4)
+    # Of different patients, on all three clips: trunk and trunk, and four times trunk and ground.
+    assert again.cc_chance == pytest.approx((2 + 4 * apart) / 6, abs=1e-4)
+    assert again.sim_chance == pytest.approx(1 / 3)
     assert (ben.clips, ben.again.clips, ben.patients) == (1, 0, 0)
     assert math.isnan(ben.accuracy)
 

@@ -17,8 +17,8 @@ from vaclip.annotate.session import Protocol
 from vaclip.errors import VaclipError
 from vaclip.maps.gaze import Gaze, gaze_json, parse_gaze
 from vaclip.maps.outlines import Key
-from vaclip.maps.shapes import Shapes, Track, parse_shapes, shapes_json
-from vaclip.maps.source import Region, is_number
+from vaclip.maps.shapes import REGION, Shapes, Track, parse_shapes, shapes_json
+from vaclip.maps.source import is_number
 
 CONFIDENCE: Final = (1, 2, 3, 4, 5)
 """How sure one is, from a guess to certain."""
@@ -38,15 +38,15 @@ class Scene:
         seconds: How long it lasts.
         size: (height, width) of the video in pixels.
         regions: The named regions that this clip can show.
-        joints: By region of joints where they are: times from the clip's first picture (S,), and
-            places (S, J, 2) in shares of the picture, NaN where a joint was not found.
+        outlines: The same in the study's order, as the page draws them: of a box its corners, of
+            joints where they are over time, in shares of the picture.
     """
 
     start_s: float
     seconds: float
     size: tuple[int, int]
-    regions: dict[str, Region]
-    joints: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
+    regions: tuple[str, ...]
+    outlines: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -144,29 +144,9 @@ def _regions(marks: Sequence[dict[str, Any]], scene: Scene) -> list[tuple[str, A
         if mark.get("from") is None and mark.get("to") is None:
             whole.append(("region", name))
         else:
-            tracks += _region_tracks(name, _span(mark, scene), scene)
+            begin, end = (scene.start_s + at for at in _span(mark, scene))
+            tracks.append(Track(name, REGION, (Key(begin), Key(end, outside=True))))
     return [*dict.fromkeys(whole), *(_shapes(tracks, scene) if tracks else [])]
-
-
-def _region_tracks(name: str, span: tuple[float, float], scene: Scene) -> list[Track]:
-    """A region for a part of the clip: kind ``region`` is there from its beginning to its end."""
-    height, width = scene.size
-    outside = Key(scene.start_s + span[1], outside=True)
-    if (box := scene.regions[name].box) is not None:
-        corners = ((box[0] * width, box[1] * height), (box[2] * width, box[3] * height))
-        return [Track(name, "box", (Key(scene.start_s + span[0], corners), outside))]
-    times, places = scene.joints[name]
-    inside = np.flatnonzero((times > span[0]) & (times < span[1]))
-    first = max(0, int(np.searchsorted(times, span[0], side="right")) - 1)
-    moments = [(span[0], places[first]), *((float(times[n]), places[n]) for n in inside)]
-    keys = [_joints_key(scene.start_s + at, joints, scene) for at, joints in moments]
-    return [Track(name, "points", (*keys, outside))]
-
-
-def _joints_key(at: float, joints: NDArray[np.float64], scene: Scene) -> Key:
-    """The joints that were found; a joint that was not lies nowhere."""
-    found = joints[np.isfinite(joints[:, 0])]
-    return Key(at, _pixels(found, scene)) if len(found) else Key(at, outside=True)
 
 
 def _track(mark: dict[str, Any], scene: Scene) -> Track:

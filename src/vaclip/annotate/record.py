@@ -129,7 +129,7 @@ class Record:
             "seconds": round(said.seconds, 1),
             "diagnosis": said.diagnosis or "",
             "confidence": said.confidence or "",
-            "comment": said.comment,
+            "comment": _as_text(said.comment),
             "saved_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "saved": saved,
             "returned": said.returned,
@@ -151,6 +151,11 @@ def _told(mark: Mapping[str, Any]) -> str:
     """A region as the log tells it: its name, how sure, and from when to when."""
     span = "" if mark.get("from") is None else f", {mark['from']:.1f} to {mark['to']:.1f} s"
     return f"{mark['region']} ({mark['confidence']}{span})"
+
+
+def _as_text(words: str) -> str:
+    """Keeps a spreadsheet from taking words for a formula."""
+    return f"'{words}" if words.startswith(("=", "+", "-", "@")) else words
 
 
 def note_blinding(root: Path) -> str | None:
@@ -175,6 +180,8 @@ def note_blinding(root: Path) -> str | None:
         if stated.blinded is not None:
             if stated.blinded and knew:
                 return f"study.yaml says blinded, but {', '.join(knew)} knew diagnoses: mend it"
+            if not stated.blinded and not knew and not others:
+                return "study.yaml says not blinded, but all its annotations are: mend it"
             return None
         if others:
             return f"study.yaml does not say whether {', '.join(others)} were blinded: write it"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vaclip.annotate.marks import Scene
-from vaclip.data.video import decode_clip
+from vaclip.data.video import DecodedClip, decode_clip
 from vaclip.errors import VaclipError
 from vaclip.maps.keypoints import load_keypoints
 from vaclip.maps.source import map_source
@@ -31,37 +32,32 @@ def read_scene(study: Study, clip: Clip, *, regions: bool = True) -> Scene:
     decoded = decode_clip(clip.video, fps=_FPS, size=_SIZE, start_s=clip.start_s, end_s=clip.end_s)
     times = decoded.time_s - clip.start_s
     height, width = decoded.source_size
+    seconds = len(times) * decoded.sample_s
     source, about = map_source("region"), study.annotated(clip)
     named = study.regions if regions else {}
     shown = {n: r for n, r in named.items() if source.problem(n, about) is None}
-    joints = {}
-    if clip.keypoints and any(region.keypoints for region in shown.values()):
-        keypoints = load_keypoints(clip.keypoints)
-        decoded.grid(_SIZE).check_length(len(keypoints), clip.keypoints.name)
-        if keypoints.shape[1] != len(study.keypoint_names):
-            raise VaclipError(
-                f"{clip.keypoints.name} has {keypoints.shape[1]} joints, but the study has "
-                f"{len(study.keypoint_names)} joint names; list them as 'keypoint_names' in "
-                "study.yaml"
-            )
-        found = keypoints[decoded.frame_index]
-        places = np.where(found[..., 2:] > 0, found[..., :2] / (width, height), np.nan)
-        for name, region in shown.items():
-            own = [study.keypoint_names.index(joint) for joint in region.keypoints]
-            if own:
-                joints[name] = times, places[:, own]
-    seconds = len(times) * decoded.sample_s
-    return Scene(clip.start_s, seconds, decoded.source_size, shown, joints)
+    outlines = []
+    keypoints = (
+        _keypoints(study, clip, decoded) if any(r.keypoints for r in shown.values()) else None
+    )
+    for name, region in shown.items():
+        if keypoints is None or not region.keypoints:
+            outlines.append({"name": name, "box": list(region.box or ())})
+            continue
+        own = keypoints[:, [study.keypoint_names.index(joint) for joint in region.keypoints]]
+        found = [(at[at[:, 2] > 0, :2] / (width, height)).round(3).tolist() for at in own]
+        outlines.append({"name": name, "times": times.round(2).tolist(), "joints": found})
+    return Scene(clip.start_s, seconds, decoded.source_size, tuple(shown), tuple(outlines))
 
 
-def outlines(scene: Scene) -> list[dict[str, Any]]:
-    """Returns the regions in the study's order, as the page draws them."""
-    found: list[dict[str, Any]] = []
-    for name, region in scene.regions.items():
-        if region.box is not None:
-            found.append({"name": name, "box": list(region.box)})
-        else:
-            times, places = scene.joints[name]
-            seen = [moment[np.isfinite(moment[:, 0])].round(3).tolist() for moment in places]
-            found.append({"name": name, "times": times.round(2).tolist(), "joints": seen})
-    return found
+def _keypoints(study: Study, clip: Clip, decoded: DecodedClip) -> NDArray[np.float32]:
+    """Returns (S, J, 3): x and y in pixels and confidence, at each sample."""
+    assert clip.keypoints is not None  # else a region of joints has a problem
+    keypoints = load_keypoints(clip.keypoints)
+    decoded.grid(_SIZE).check_length(len(keypoints), clip.keypoints.name)
+    if keypoints.shape[1] != len(study.keypoint_names):
+        raise VaclipError(
+            f"{clip.keypoints.name} has {keypoints.shape[1]} joints, but the study has "
+            f"{len(study.keypoint_names)} joint names; list them as 'keypoint_names' in study.yaml"
+        )
+    return keypoints[decoded.frame_index]

@@ -34,7 +34,7 @@ from starlette.routing import Route
 
 from vaclip.annotate.marks import CONFIDENCE, Said, Scene, annotation_of, read_said
 from vaclip.annotate.record import Record, note_blinding
-from vaclip.annotate.scene import outlines, read_scene
+from vaclip.annotate.scene import read_scene
 from vaclip.annotate.session import Session, keep_session
 from vaclip.errors import VaclipError
 from vaclip.reports.templating import page_templates, source_text
@@ -147,7 +147,7 @@ class _Annotate:
             "state": self.record.draft(number).said,
             "seconds": scene.seconds if scene else 0,
             "size": scene.size if scene else (1, 1),
-            "regions": outlines(scene) if scene and protocol.mode == "regions" else [],
+            "regions": scene.outlines if scene else [],
             "texts": self.texts,
         }
         return self._page(

@@ -51,22 +51,38 @@ def readers(study: Study, settings: SampleSettings, root: Path) -> Iterator[Read
 def _with_themself(
     study: Study, own: Sequence[Reading], settings: SampleSettings, root: Path
 ) -> Agreement:
-    """Compares the two showings of a clip, as if two had annotated it."""
-    name = own[0].annotator
-    names = name, f"{name} again"
-    annotations: dict[str, tuple[Annotation, ...]] = {}
+    """Compares the two showings of a clip, as if two had annotated it.
+
+    The chance level is that of all clips: few are shown twice.
+    """
+    names = own[0].annotator, f"{own[0].annotator} again"
+    both = replace(settings, annotators=names)
+    twice = replace(study, annotations=_annotations(study, own, names))
+    (pair,) = annotator_agreement(twice, both, root)
+    first = [one for one in own if one.showing == 1]
+    copied = [*first, *(replace(one, showing=2) for one in first)]
+    (every,) = annotator_agreement(
+        replace(study, annotations=_annotations(study, copied, names)), both, root
+    )
+    return agreement_of(replace(pair, cc_chance=every.cc_chance, sim_chance=every.sim_chance))
+
+
+def _annotations(
+    study: Study, readings: Sequence[Reading], names: tuple[str, str]
+) -> dict[str, tuple[Annotation, ...]]:
+    """Returns by clip what was left, by one name the first time and by another the second."""
     clips = {clip.clip_id: clip for clip in study.clips}
-    for one in own:
+    found: dict[str, tuple[Annotation, ...]] = {}
+    for one in readings:
+        about = study.annotated(clips[one.clip_id])
         for row in one.annotations:
-            about = study.annotated(clips[one.clip_id])
             if problem := map_source(row.kind).problem(row.value, about):
-                raise VaclipError(f"{ANNOTATION_LOG}: {name}, clip '{one.clip_id}': {problem}")
+                who = f"{one.annotator}, clip '{one.clip_id}'"
+                raise VaclipError(f"{ANNOTATION_LOG}: {who}: {problem}")
         left = tuple(replace(row, annotator=names[one.showing - 1]) for row in one.annotations)
         if left:  # of a clip with nothing to mark there is no map
-            annotations[one.clip_id] = (*annotations.get(one.clip_id, ()), *left)
-    twice = replace(study, annotations=annotations)
-    (pair,) = annotator_agreement(twice, replace(settings, annotators=names), root)
-    return agreement_of(pair)
+            found[one.clip_id] = (*found.get(one.clip_id, ()), *left)
+    return found
 
 
 def _accuracy(study: Study, first: Sequence[Reading]) -> tuple[int, float, float, float]:

@@ -35,8 +35,8 @@ function show() {
   const { protocol } = data;
   const film = $("film"), stage = $("stage"), over = $("over"), pen = over.getContext("2d");
   const state = { marks: [], seconds: 0, nothing: false, diagnosis: null, confidence: null,
-                  comment: "", returned: 0, ...data.state };
-  const history = [];
+                  comment: "", returned: 0, history: [], ...data.state };
+  const history = state.history;  // kept with the rest, so that what was saved can be undone too
   const cursor = { x: 0.5, y: 0.5, shown: false };
   let pressed = null;  // what the pointer is doing
   let chosen = -1;  // which shape
@@ -74,6 +74,7 @@ function show() {
   window.addEventListener("beforeunload", (event) => { if (waiting || busy) event.preventDefault(); });
   function changed(marks) {
     history.push(state.marks);
+    if (history.length > 10) history.shift();
     state.marks = marks;
     if (marks.length) state.nothing = false;
     after();
