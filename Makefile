@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 FUZZ_SECONDS ?= 60
 
-.PHONY: demo study test slow axe fuzz lint types docs check floors clean
+.PHONY: demo study test slow cluster axe fuzz lint types docs check floors clean
 
 demo: $(VENV)/.installed  ## Train and test the full method on the default cohort
 	$(BIN)/vaclip train backbone=lite0 experiment=B3
@@ -16,7 +16,10 @@ test: $(VENV)/.installed-dev  ## The tests, but for those that take long
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow"
 
 slow: $(VENV)/.installed-dev  ## Those that take long: trainings from end to end, benchmarks, examples
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "slow and not cluster"
+
+cluster: $(VENV)/.installed-dev  ## A quarter of an hour in the queue of a Slurm that the tests start
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster
 
 axe: $(VENV)/.installed-dev  ## Lets the test of the report ask axe-core; needs npm
 	npm install --silent --no-fund --no-audit --prefix $(VENV)/axe axe-core@4.14.1

@@ -101,6 +101,7 @@ def assert_same_study(start, one: Path, other: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.cluster
 @pytest.mark.timeout(1800)
 def test_what_the_queue_ends_is_a_failed_row_and_the_same_command_goes_on(
     slurm: Slurm, start, home, undisturbed
@@ -145,6 +146,7 @@ def test_what_the_queue_ends_is_a_failed_row_and_the_same_command_goes_on(
 
 
 @pytest.mark.slow
+@pytest.mark.cluster
 @pytest.mark.timeout(1800)
 def test_a_study_that_is_stopped_or_killed_leaves_nothing_queued_twice(
     slurm: Slurm, start, home, undisturbed
