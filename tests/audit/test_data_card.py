@@ -51,6 +51,7 @@ def test_everything_is_counted(tiny_study, tmp_path):
         "excluded": (),
         "samples_under_map": 1.0,
         "blinding": {"blinded": None, "saw": (), "when": "unknown"},
+        "readers": (),
         "content_hash": describe_study(prepared)["content_hash"],
     }
     assert {name: agreement[name] for name in ("first", "second", "clips")} == {
