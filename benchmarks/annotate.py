@@ -16,16 +16,13 @@ from __future__ import annotations
 import argparse
 import json
 import secrets
-import socket
 import subprocess
 import sys
-import threading
 import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import uvicorn
 from starlette.testclient import TestClient
 
 from vaclip.annotate.server import annotate_app
@@ -93,7 +90,6 @@ def state_of(looks: list[Look], said: tuple[str, int]) -> dict[str, Any]:
 
 def read_in_browser(address: str, plans: list[tuple[list[Look], tuple[str, int]]]) -> None:
     """Marks the next clips by mouse and keyboard."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
     from selenium.webdriver import ActionChains
     from selenium.webdriver.support.ui import WebDriverWait
 
@@ -151,18 +147,11 @@ def annotate(root: Path, cohort: GaitCohort, in_browser: int) -> None:
     token = secrets.token_urlsafe(24)
     app = annotate_app(study, session, token, clip_cache(None), page_texts())
     if in_browser:
-        with socket.socket() as listening:
-            listening.bind(("127.0.0.1", 0))
-            listening.listen()
-            server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
-            thread = threading.Thread(target=server.run, args=([listening],))
-            thread.start()
-            port = listening.getsockname()[1]
-            try:
-                read_in_browser(f"http://127.0.0.1:{port}/?token={token}", plans[:in_browser])
-            finally:
-                server.should_exit = True
-                thread.join()
+        sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+        from threaded import in_thread
+
+        with in_thread(app) as port:
+            read_in_browser(f"http://127.0.0.1:{port}/?token={token}", plans[:in_browser])
     client = TestClient(app, base_url="http://127.0.0.1", cookies={"vaclip_annotate": token})
     for number, plan in enumerate(plans[in_browser:], start=in_browser + 1):
         sent = {"token": token, "state": state_of(*plan)}

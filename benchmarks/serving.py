@@ -21,6 +21,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from vaclip.export.folder import load_runner
+
 Ask = Callable[[list[np.ndarray]], np.ndarray]
 
 
@@ -63,13 +65,6 @@ def runtimes(folder: Path, threads: int) -> dict[str, Ask]:
     if importlib.util.find_spec("openvino"):
         found["OpenVINO"] = open_vino
     return {name: make(folder, threads) for name, make in found.items()}
-
-
-def load_runner(folder: Path):
-    spec = importlib.util.spec_from_file_location("exported_predict", folder / "predict.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def seconds(ask: Callable[[], object]) -> float:

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
-import threading
 from contextlib import contextmanager
 
-import pytest
-
+from threaded import in_thread
+from vaclip.annotate.server import annotate_app
 from vaclip.annotate.session import keep_session, open_session
 from vaclip.commands.annotate import page_texts
 from vaclip.study.load import load_study
-
-uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is not installed")
-from vaclip.annotate.server import annotate_app  # noqa: E402
 
 TOKEN = "a-token-of-the-test"
 COOKIE = f"vaclip_annotate={TOKEN}"
@@ -28,17 +23,8 @@ def served(root, annotator="anna", **wanted):
     session = open_session(study, annotator, wanted)
     keep_session(root, session)
     app = annotate_app(study, session, TOKEN, root.parent / "cache", page_texts())
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen()
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
-        thread = threading.Thread(target=server.run, args=([listening],))
-        thread.start()
-        try:
-            yield listening.getsockname()[1], session
-        finally:
-            server.should_exit = True
-            thread.join()
+    with in_thread(app) as port:
+        yield port, session
 
 
 def ask(port, path, sent=None, *, cookie=COOKIE, token=TOKEN, raw=None):

@@ -61,6 +61,9 @@ LOSS_MAP: Final = "map"
 LOSS_DISTILL: Final = "distill"
 LOSS_TOTAL: Final = "loss"
 
+CONFIDENCE: Final = (1, 2, 3, 4, 5)
+"""How sure a reader is of a diagnosis or a region, from a guess to certain."""
+
 # What the CLIP term says of itself.
 CLIP_NEGATIVES: Final = "clip_negatives"
 """Effective negatives of a row: how many others it is told apart from."""

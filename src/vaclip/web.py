@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from vaclip.console import say
 from vaclip.errors import VaclipError
 
 LOOPBACK: Final = "127.0.0.1"
@@ -118,6 +119,17 @@ def guards(token: str | None, cookie: str, hosts: Sequence[str] = HOSTS) -> list
         Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
         Middleware(Guard, token=token, cookie=cookie),
     ]
+
+
+def serve_page(app: ASGIApp, token: str, port: int) -> None:
+    """Serves on this machine until Ctrl-C, and prints the address with its token.
+
+    Raises:
+        VaclipError: As `listening`.
+    """
+    with listening(LOOPBACK, port) as own:
+        say(f"http://{LOOPBACK}:{own.getsockname()[1]}/?token={token}")
+        quiet_server(app).run([own])
 
 
 def quiet_server(app: ASGIApp) -> uvicorn.Server:

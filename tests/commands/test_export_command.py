@@ -49,7 +49,9 @@ def test_a_model_that_there_is_not_is_told(study, tmp_path):
 
 
 def test_packages_that_are_missing_are_named(study, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(export, "find_spec", lambda name: None if name == "onnx" else name)
+    monkeypatch.setattr(
+        "vaclip.commands.extras.find_spec", lambda name: None if name == "onnx" else name
+    )
     words = ["export", str(study), "--arm", "P2", "--fold", "1", "--seed", "2"]
     with pytest.raises(SystemExit):
         main([*words, "--to", str(tmp_path / "x")])

@@ -19,8 +19,10 @@ import vaclip as vc
 from conftest import SMALL_RUN, write_tiny_study
 from vaclip import VaclipError, keys
 from vaclip.evaluation.predictions import Predictions
-from vaclip.export import check, export_run
-from vaclip.export.check import Difference, load_runner
+from vaclip.export import check
+from vaclip.export.check import Difference
+from vaclip.export.export import export_run
+from vaclip.export.folder import load_runner
 from vaclip.export.programs import cell_shares, write_programs
 from vaclip.export.tokens import Rounding
 from vaclip.export.trained import open_fold

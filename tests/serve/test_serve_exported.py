@@ -11,7 +11,7 @@ from conftest import SMALL_RUN, write_tiny_study
 from serving import served
 from vaclip import keys
 from vaclip.evaluation.predictions import Predictions
-from vaclip.export import export_run
+from vaclip.export.export import export_run
 
 
 def test_the_server_says_what_the_test_table_says(tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import io
 import re
-import socket
 import threading
 from contextlib import contextmanager
 from urllib.parse import urlencode
@@ -18,12 +17,11 @@ from PIL import Image
 import vaclip as vc
 from chromium import AXE, chromium, needs_browser
 from conftest import SMALL_RUN, read_rows, write_rows, write_tiny_study
+from threaded import in_thread
 from vaclip.errors import VaclipError
 from vaclip.study.load import load_study
 from vaclip.study.study import Problem
-
-uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is not installed")
-from vaclip.view.server import view_app  # noqa: E402
+from vaclip.view.server import view_app
 
 TOKEN = "a-token-of-the-test"
 
@@ -32,19 +30,8 @@ TOKEN = "a-token-of-the-test"
 def served(root, results=None, arm=None, **how):
     """Yields the port."""
     how.setdefault("cache_dir", str(root.parent / "cache"))
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen()
-        server = uvicorn.Server(
-            uvicorn.Config(view_app(root, TOKEN, results, arm, **how), log_level="error")
-        )
-        thread = threading.Thread(target=server.run, args=([listening],))
-        thread.start()
-        try:
-            yield listening.getsockname()[1]
-        finally:
-            server.should_exit = True
-            thread.join()
+    with in_thread(view_app(root, TOKEN, results, arm, **how)) as port:
+        yield port
 
 
 @pytest.fixture(scope="module")

@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 
 from vaclip.annotate.session import Protocol
 from vaclip.errors import VaclipError
+from vaclip.keys import CONFIDENCE
 from vaclip.maps.gaze import Gaze, gaze_json, parse_gaze
 from vaclip.maps.outlines import Key
 from vaclip.maps.shapes import REGION, Shapes, Track, parse_shapes, shapes_json
 from vaclip.maps.source import is_number
 
-CONFIDENCE: Final = (1, 2, 3, 4, 5)
-"""How sure one is, from a guess to certain."""
 MOST_MARKS: Final = 5_000
 _DRAWN: Final = {"box": "box", "ellipse": "ellipse", "polygon": "polygon", "brush": "polyline"}
 _LEAST_POINTS: Final = {"box": 2, "ellipse": 2, "polygon": 3, "brush": 1}
@@ -58,7 +57,7 @@ class Said:
         seconds: That the page was looked at.
         nothing: Whether they say that there is nothing to mark.
         diagnosis: A class of the study; None where it was not asked.
-        confidence: In the diagnosis, one of `CONFIDENCE`.
+        confidence: In the diagnosis, one of `vaclip.keys.CONFIDENCE`.
         comment: Free words.
         returned: How often they went back to looking after they were asked for the diagnosis.
     """

@@ -106,14 +106,9 @@ class Record:
         return path.relative_to(self.root).as_posix()
 
     def _annotate(self, clip_id: str, rows: Sequence[tuple[str, str]]) -> None:
-        annotator = self.session.annotator
-        header, kept = self._table(_ATTENTION, ANNOTATION_COLUMNS)
-        kept = [row for row in kept if (row["clip_id"], row["annotator"]) != (clip_id, annotator)]
-        new = [
-            dict(zip(ANNOTATION_COLUMNS, (clip_id, annotator, kind, value), strict=True))
-            for kind, value in rows
-        ]
-        write_table(self.root / _ATTENTION, header, [*kept, *new])
+        own = {"clip_id": clip_id, "annotator": self.session.annotator}
+        new = [{**own, "kind": kind, "value": value} for kind, value in rows]
+        self._put(_ATTENTION, ANNOTATION_COLUMNS, own, new)
 
     def _log(self, number: int, said: Said, rows: Sequence[tuple[str, str]], saved: int) -> None:
         session, showing = self.session, self.session.showings[number - 1]
@@ -134,17 +129,22 @@ class Record:
             "saved": saved,
             "returned": said.returned,
         }
-        header, kept = self._table(ANNOTATION_LOG, LOG_COLUMNS)
-        own = session.annotator, str(number)
-        kept = [one for one in kept if (one["annotator"], one["number"]) != own]
-        write_table(self.root / ANNOTATION_LOG, header, [*kept, row])
+        own = {"annotator": session.annotator, "number": str(number)}
+        self._put(ANNOTATION_LOG, LOG_COLUMNS, own, [row])
 
-    def _table(self, name: str, columns: Sequence[str]) -> tuple[Sequence[str], list[Row]]:
-        path = self.root / name
-        if not path.exists():
-            return columns, []
-        header, rows = read_table(path, columns)
-        return header, [row for _, row in rows]
+    def _put(
+        self,
+        name: str,
+        columns: Sequence[str],
+        own: Mapping[str, str],
+        new: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Puts rows into a table of the study, in place of those with the cells of ``own``."""
+        path, header, kept = self.root / name, columns, list[Row]()
+        if path.exists():
+            header, rows = read_table(path, columns)
+            kept = [row for _, row in rows if any(row[key] != own[key] for key in own)]
+        write_table(path, header, [*kept, *new])
 
 
 def _told(mark: Mapping[str, Any]) -> str:

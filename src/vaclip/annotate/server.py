@@ -11,7 +11,6 @@ import logging
 import secrets
 from collections import defaultdict
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any, Final
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import (
     FileResponse,
@@ -32,11 +32,12 @@ from starlette.responses import (
 )
 from starlette.routing import Route
 
-from vaclip.annotate.marks import CONFIDENCE, Said, Scene, annotation_of, read_said
+from vaclip.annotate.marks import Said, Scene, annotation_of, read_said
 from vaclip.annotate.record import Record, note_blinding
 from vaclip.annotate.scene import read_scene
 from vaclip.annotate.session import Session, keep_session
 from vaclip.errors import VaclipError
+from vaclip.keys import CONFIDENCE
 from vaclip.reports.templating import page_templates, source_text
 from vaclip.study.study import Study
 from vaclip.view.kept import SHARP_FILM, kept
@@ -122,8 +123,6 @@ class _Annotate:
 
     async def begin(self, request: Request) -> Response:
         sent = await self._sent(request)
-        if isinstance(sent, Response):
-            return sent
         self.session = replace(self.session, knows=sent.get("knows") is True)
         keep_session(self.study.root, self.session)
         return JSONResponse({"next": self._next(0)})
@@ -133,11 +132,7 @@ class _Annotate:
         if self.session.knows is None:
             return RedirectResponse("/", status_code=303)
         protocol = self.session.protocol
-        try:
-            scene = self.scene(number)
-        except _HiddenError as error:
-            _LOG.warning("clip %d of %s: %s", number, self.session.annotator, error)
-            scene = None
+        scene = self._seen(number)
         self.pages[number] = secrets.token_urlsafe(8)
         data = {
             "number": number,
@@ -168,22 +163,12 @@ class _Annotate:
         return FileResponse(path, media_type="video/mp4", background=ahead)
 
     async def keep(self, request: Request) -> Response:
-        sent = await self._sent(request)
-        if isinstance(sent, Response):
-            return sent
-        number, content = self._number(request), sent.get("state")
-        self._check_page(number, sent)
-        read_said(content, self.study.classes)
+        number, content, _ = await self._said(request)
         await run_in_threadpool(self._keep, number, content)
         return JSONResponse({"kept": True})
 
     async def save(self, request: Request) -> Response:
-        sent = await self._sent(request)
-        if isinstance(sent, Response):
-            return sent
-        number, content = self._number(request), sent.get("state")
-        self._check_page(number, sent)
-        said = read_said(content, self.study.classes)
+        number, content, said = await self._said(request)
         await run_in_threadpool(self._save, number, content, said)
         return JSONResponse({"next": self._next(number)})
 
@@ -194,20 +179,12 @@ class _Annotate:
     def script(self, request: Request) -> Response:
         return Response(source_text(self.templates, "annotate.js"), media_type="text/javascript")
 
-    def _check_page(self, number: int, sent: dict[str, Any]) -> None:
-        """Of two pages of one clip the older would overwrite what was done on the newer."""
-        opened = self.pages.get(number)
-        if sent.get("page", opened) != opened:
-            raise VaclipError(self.texts["elsewhere"])
-
     def _check(self, number: int, said: Said) -> None:
         if bool(said.marks) == said.nothing:
             raise VaclipError(self.texts["needs_mark"])
         if not self.session.protocol.diagnosis or (said.diagnosis and said.confidence):
             return
-        # Of a clip that cannot be seen nobody is made to guess.
-        with suppress(_HiddenError):
-            self.scene(number)
+        if self._seen(number):  # of a clip that cannot be seen nobody is made to guess
             raise VaclipError(self.texts["needs_diagnosis"])
 
     def _keep(self, number: int, content: Any) -> None:
@@ -227,16 +204,26 @@ class _Annotate:
         if told:
             _LOG.warning("%s", told)
 
-    async def _sent(self, request: Request) -> dict[str, Any] | Response:
+    async def _said(self, request: Request) -> tuple[int, Any, Said]:
+        """Returns the number of a clip, and what its page says of it, as sent and as read."""
+        sent = await self._sent(request)
+        number = self._number(request)
+        # Of two pages of one clip the older would overwrite what was done on the newer.
+        opened = self.pages.get(number)
+        if sent.get("page", opened) != opened:
+            raise VaclipError(self.texts["elsewhere"])
+        return number, sent.get("state"), read_said(sent.get("state"), self.study.classes)
+
+    async def _sent(self, request: Request) -> dict[str, Any]:
         body = await read_body(request, _MOST_BYTES)
         try:
             sent = json.loads(body or b"")
         except (ValueError, RecursionError):
             sent = None
-        if body is None or not isinstance(sent, dict):
-            return PlainTextResponse("not as the page sends it", status_code=413)
+        if not isinstance(sent, dict):
+            raise HTTPException(413, "not as the page sends it")
         if not is_token(str(sent.get("token", "")), self.token):
-            return PlainTextResponse(self.texts["gone"], status_code=403)
+            raise HTTPException(403, self.texts["gone"])
         return sent
 
     def _number(self, request: Request) -> int:
@@ -244,6 +231,14 @@ class _Annotate:
         if number not in self.numbers:
             raise VaclipError("there is no such clip")
         return number
+
+    def _seen(self, number: int) -> Scene | None:
+        """Returns what is known of a clip; None where it cannot be shown, which is told here."""
+        try:
+            return self.scene(number)
+        except _HiddenError as error:
+            _LOG.warning("clip %d of %s: %s", number, self.session.annotator, error)
+            return None
 
     def _scene(self, number: int) -> Scene:
         clip = self.clips[self.session.showings[number - 1].clip_id]

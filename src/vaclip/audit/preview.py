@@ -17,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from vaclip.data.video import decode_clip
+from vaclip.data.video import decode_clip, picture_size
 from vaclip.errors import VaclipError
 from vaclip.files import atomic_file
 from vaclip.fonts import font_families, warn_of_lacking
@@ -233,18 +233,16 @@ def _end_s(clip: Clip) -> float:
     return min(clip.start_s + _LONGEST_S, clip.end_s or np.inf)
 
 
-def picture_size(clip: Clip) -> tuple[int, int]:
-    """Returns (height, width) of a clip in the video's own pixels."""
-    return decode_clip(
-        clip.video, fps=1e-3, size=(16, 16), start_s=clip.start_s, end_s=_end_s(clip)
-    ).source_size
-
-
 def panel_size(clip: Clip, side: int = _SIDE) -> tuple[int, int]:
     """Returns (height, width) of a clip on a page: its aspect, the longer side ``side`` pixels."""
-    height, width = picture_size(clip)
-    scale = side / max(height, width)
-    return max(16, round(height * scale)), max(16, round(width * scale))
+    return fitted(picture_size(clip.video), side)
+
+
+def fitted(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """Returns (height, width) of the same aspect, the longer side ``side`` pixels."""
+    scale = side / max(size)
+    height, width = (max(16, round(pixels * scale)) for pixels in size)
+    return height, width
 
 
 def spread_over_classes(study: Study, count: int) -> list[Clip]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import secrets
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from vaclip.commands.extras import require_extra
 from vaclip.errors import VaclipError
 
 _OPTIONS = ("mode", "seed", "again", "uncover", "every_s", "blur", "radius", "budget", "speed")
@@ -71,8 +71,7 @@ def add_annotate_command(commands: Any) -> None:
 
 
 def _annotate(options: argparse.Namespace) -> int:
-    if find_spec("starlette") is None or find_spec("uvicorn") is None:
-        raise VaclipError("vaclip annotate needs more packages: pip install 'vaclip[view]'")
+    require_extra("annotate", "view", "starlette", "uvicorn")
     from vaclip.annotate.server import annotate_app
     from vaclip.annotate.session import (
         Session,
@@ -80,11 +79,11 @@ def _annotate(options: argparse.Namespace) -> int:
         open_session,
         session_folder,
     )
-    from vaclip.console import say, speak
+    from vaclip.console import speak
     from vaclip.data.cache import clip_cache
     from vaclip.files import folder_lock
     from vaclip.study.load import load_study
-    from vaclip.web import LOOPBACK, listening, quiet_server
+    from vaclip.web import serve_page
 
     speak()
     texts = page_texts(options.texts)
@@ -101,9 +100,7 @@ def _annotate(options: argparse.Namespace) -> int:
         keep_session(study.root, began := session())
         token = secrets.token_urlsafe(24)
         app = annotate_app(study, began, token, clip_cache(None), texts)
-        with listening(LOOPBACK, options.port) as socket:
-            say(f"http://{LOOPBACK}:{socket.getsockname()[1]}/?token={token}")
-            quiet_server(app).run([socket])
+        serve_page(app, token, options.port)
     return 0
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from vaclip import keys
+from vaclip.commands.extras import require_extra
 from vaclip.errors import VaclipError
 
 _NEEDED = ("onnx", "onnx_ir", "onnxruntime", "onnxscript", "safetensors")
@@ -46,11 +46,7 @@ def add_export_command(commands: Any) -> None:
 
 def _export(options: argparse.Namespace) -> int:
     run, study = _look_for(options)
-    if missing := [name for name in _NEEDED if find_spec(name) is None]:
-        raise VaclipError(
-            f"vaclip export needs more packages ({', '.join(missing)}): pip install "
-            "'vaclip[export]'"
-        )
+    require_extra("export", "export", *_NEEDED)
     from vaclip.console import progress_bar, say, speak
     from vaclip.export.export import export_run
 

@@ -7,10 +7,10 @@ import asyncio
 import logging
 import os
 import secrets
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from vaclip.commands.extras import require_extra
 from vaclip.errors import VaclipError
 from vaclip.serve.exported import read_exported
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _TOKEN: Final = "VACLIP_TOKEN"
-_PACKAGES: Final = ("starlette", "uvicorn", "onnxruntime")
 _LOOPBACK: Final = "127.0.0.1"  # as in vaclip.web, which needs Starlette
 _ANYWHERE: Final = "0.0.0.0"
 
@@ -68,8 +67,7 @@ def _serve(options: argparse.Namespace) -> int:
         )
     exported = read_exported(options.folder)
     limits = _limits(options)
-    if any(find_spec(name) is None for name in _PACKAGES):
-        raise VaclipError("vaclip serve needs more packages: pip install 'vaclip[serve]'")
+    require_extra("serve", "serve", "starlette", "uvicorn", "onnxruntime")
     from vaclip.console import setup_logging
 
     setup_logging()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import secrets
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vaclip.commands.extras import require_extra
 from vaclip.errors import VaclipError
 
 if TYPE_CHECKING:
@@ -46,20 +46,17 @@ def add_view_command(commands: Any) -> None:
 
 
 def _view(options: argparse.Namespace) -> int:
-    if find_spec("starlette") is None or find_spec("uvicorn") is None:
-        raise VaclipError("vaclip view needs more packages: pip install 'vaclip[view]'")
-    from vaclip.console import say, speak
+    require_extra("view", "view", "starlette", "uvicorn")
+    from vaclip.console import speak
     from vaclip.view.server import view_app
-    from vaclip.web import LOOPBACK, listening, quiet_server
+    from vaclip.web import serve_page
 
     speak()
     token = secrets.token_urlsafe(24)
     root, results, cache_dir = _opened(options.study, options.results)
     found = _findings(root) if options.check else None
     app = view_app(root, token, results, options.arm, findings=found, cache_dir=cache_dir)
-    with listening(LOOPBACK, options.port) as socket:
-        say(f"http://{LOOPBACK}:{socket.getsockname()[1]}/?token={token}")
-        quiet_server(app).run([socket])
+    serve_page(app, token, options.port)
     return 0
 
 

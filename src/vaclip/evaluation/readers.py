@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import pandas as pd
 
 from vaclip.evaluation.compare import HEADLINE, score_arm
 from vaclip.evaluation.inference import Interval
 from vaclip.evaluation.predictions import Predictions
-
-CERTAIN: Final = 5
-"""The highest confidence of a reader; 1 is a guess."""
+from vaclip.keys import CONFIDENCE
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,7 @@ class Diagnosed:
         session: Of which visit; empty where the study does not say.
         label: What the patient has.
         said: What the reader said.
-        confidence: From 1, a guess, to `CERTAIN`.
+        confidence: One of `vaclip.keys.CONFIDENCE`.
     """
 
     clip_id: str
@@ -65,7 +62,7 @@ def reader_score(said: Sequence[Diagnosed], classes: Sequence[str]) -> ReaderSco
     chance = 1 / len(classes)
     rows = []
     for one in said:
-        sure = chance + (1 - chance) * one.confidence / CERTAIN
+        sure = chance + (1 - chance) * one.confidence / CONFIDENCE[-1]
         rest = (1 - sure) / (len(classes) - 1)
         probs = {f"p {name}": sure if name == one.said else rest for name in classes}
         rows.append({**vars(one), "arm": "reader", **probs})

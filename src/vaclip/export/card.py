@@ -30,7 +30,6 @@ from vaclip.reports.record import card_facts
 from vaclip.reports.site_tables import site_tables
 from vaclip.reports.typeset import Table, interval_text, markdown, markdown_text, number
 
-CARD: Final = "MODEL_CARD.md"
 TODO: Final = "TODO-by-author"
 _SCORED: Final = (HEADLINE, "auroc_macro", "log_loss", "brier", "ece")
 _HUB_METRICS: Final = {

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -19,30 +17,13 @@ from vaclip import keys
 from vaclip.data.cache import cache_study, clip_cache
 from vaclip.errors import VaclipError
 from vaclip.evaluation.predictions import Predictions
+from vaclip.export.folder import load_runner
 from vaclip.export.tokens import TOLERANCE, Rounding, TokenCheck
 from vaclip.export.trained import TrainedFold
 from vaclip.runs.prepare import chosen_annotators, data_settings, open_study, sample_settings
 from vaclip.study.study import Clip
 
 _LEAST: Final = 1e-30  # a probability below has no logit in single precision
-
-
-class _Uncached(SourceFileLoader):
-    """Leaves no ``__pycache__`` in the folder that is handed on."""
-
-    def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
-        pass
-
-
-def load_runner(folder: Path) -> Any:
-    """Loads an exported folder's ``predict.py`` as a module."""
-    name = "vaclip_exported_predict"
-    loader = _Uncached(name, str(folder / "predict.py"))
-    spec = importlib.util.spec_from_loader(name, loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    return module
 
 
 @dataclass(frozen=True)

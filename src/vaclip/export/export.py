@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 
@@ -15,15 +15,13 @@ from vaclip import keys
 from vaclip.console import progress_bar
 from vaclip.data.transforms import MEAN, STD
 from vaclip.errors import VaclipError
-from vaclip.export.card import CARD, card_text, judged
+from vaclip.export.card import card_text, judged
 from vaclip.export.check import Difference, table_difference
-from vaclip.export.metadata import METADATA, bundle_metadata
-from vaclip.export.programs import ONNX, write_programs
+from vaclip.export.folder import CARD, METADATA, ONNX, RUNNER, SETTINGS
+from vaclip.export.metadata import bundle_metadata
+from vaclip.export.programs import write_programs
 from vaclip.export.trained import TrainedFold, open_fold
 from vaclip.files import atomic_folder, content_digest, read_json, write_json
-
-SETTINGS: Final = "model.json"
-RUNNER: Final = "predict.py"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from vaclip.evaluation.evaluate import Evaluation
 from vaclip.export.card import TODO
 from vaclip.export.trained import TrainedFold
 
-METADATA: Final = "metadata.json"
 _RUNS_ON: Final = ("onnxruntime", "av", "numpy")
 
 

@@ -18,12 +18,10 @@ from torch import Tensor
 from torch.export import Dim
 
 from vaclip.errors import VaclipError
+from vaclip.export.folder import ONNX, PROGRAM, WEIGHTS
 from vaclip.export.network import ATTN_MAP, LOGITS, PREDICTED_MAP, VIDEO, ExportedNetwork
 from vaclip.metrics.functional import FloatArray
 
-ONNX: Final = "model.onnx"
-PROGRAM: Final = "model.pt2"
-WEIGHTS: Final = "model.safetensors"
 _OP: Any = opset18  # its types know no tensor of onnx_ir
 
 

@@ -7,18 +7,21 @@ rounds up and the other down: by 5e-4 of the token.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 
+from vaclip.export.folder import ONNX
 from vaclip.export.network import ATTN_MAP, LOGITS, VIDEO, ExportedNetwork
-from vaclip.export.programs import ONNX
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else ONNX Runtime reports its use
+import onnxruntime
 
 TOLERANCE: Final = 1e-4
 """Of logits."""

@@ -8,10 +8,11 @@ from typing import Final
 
 import pandas as pd
 
-from vaclip.evaluation.data_card import DataCard
+from vaclip.evaluation.data_card import DataCard, Reader
+from vaclip.evaluation.inference import Interval
 from vaclip.reports.gather import Source
 from vaclip.reports.pseudonyms import Pseudonyms
-from vaclip.reports.typeset import NONE, Table, number
+from vaclip.reports.typeset import NONE, Table, interval_text, number
 
 _SHOWN: Final = 12
 """Pairs of fold and seed that are listed for a hole; the rest is counted."""
@@ -131,7 +132,7 @@ def reader_table(card: DataCard) -> Table | None:
             number(reader.again.sim_mean) + _spread(reader.again.sim_sd),
             number(reader.again.sim_chance),
             str(reader.patients),
-            number(reader.accuracy) + _interval(reader.low, reader.high),
+            reader_accuracy(reader, " ({})"),
         )
         for reader in card.readers
     )
@@ -151,8 +152,10 @@ def reader_table(card: DataCard) -> Table | None:
     ) if rows else None  # fmt: skip
 
 
-def _interval(low: float, high: float) -> str:
-    return "" if math.isnan(low) else f" ({number(low)} to {number(high)})"
+def reader_accuracy(reader: Reader, beside: str) -> str:
+    """Balanced accuracy of a reader, and where it is defined its interval, as ``beside`` says."""
+    interval = interval_text(Interval(reader.low, reader.high))
+    return number(reader.accuracy) + ("" if interval == NONE else beside.format(interval))
 
 
 def _spread(sd: float) -> str:

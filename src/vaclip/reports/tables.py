@@ -17,7 +17,7 @@ from vaclip.evaluation.inference import Interval
 from vaclip.evaluation.labels import ALIGNMENT, AMONG, METRICS, PLACES, SIDES, titled
 from vaclip.evaluation.roles import Roles
 from vaclip.reports.gather import Arm, Source
-from vaclip.reports.record import tuning_note
+from vaclip.reports.record import reader_accuracy, tuning_note
 from vaclip.reports.typeset import MINUS, NONE, Table, interval_text, number, p_text
 
 _DIAGNOSIS: Final = ("acc_macro", "acc_micro", "f1_macro", "auroc_macro", "auroc_micro")
@@ -117,10 +117,13 @@ def metric_tables(source: Source, results: Evaluation) -> list[Table]:
 
 def _reader_row(reader: Reader) -> tuple[str, ...]:
     """What an annotator said, as an arm: of a diagnosis alone there is one score."""
-    interval = interval_text(Interval(reader.low, reader.high))
-    score = number(reader.accuracy) + ("" if interval == NONE else f"\n{interval}")
     nothing = [NONE] * (len(_DIAGNOSIS) - 1)
-    return f"{reader.annotator} said", score, *nothing, str(reader.patients)
+    return (
+        f"{reader.annotator} said",
+        reader_accuracy(reader, "\n{}"),
+        *nothing,
+        str(reader.patients),
+    )
 
 
 def _metric_table(source: Source, results: Evaluation, unit: Unit, caption: str) -> Table:

@@ -6,14 +6,12 @@ kills it costs one upload: see `vaclip.serve.worker`.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import resource
 import socket
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Final
 
 import av
@@ -23,6 +21,7 @@ from PIL import Image
 
 from vaclip.data.video import picture_size
 from vaclip.errors import VaclipError
+from vaclip.export.folder import load_runner
 from vaclip.media import failure
 from vaclip.reports.pictures import movie
 from vaclip.serve.exported import Exported, read_exported
@@ -46,7 +45,7 @@ def main(folder: str, memory: str, descriptor: str) -> None:
     """
     end_with_parent()
     exported = read_exported(Path(folder))
-    code = load_code(exported.code)
+    code = load_runner(exported.folder)
     model = code.load(exported.folder)
     with socket.socket(fileno=int(descriptor)) as answers:
         _confine(int(memory))
@@ -58,16 +57,6 @@ def main(folder: str, memory: str, descriptor: str) -> None:
             [video] = videos
             _send(answers, _said(exported, code, model, video, json.loads(request)))
             os.close(video)
-
-
-def load_code(path: Path) -> ModuleType:
-    """Runs an exported predict.py, which has ``load`` and ``read``."""
-    spec = importlib.util.spec_from_file_location("exported_predict", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _confine(memory: int) -> None:
@@ -88,7 +77,7 @@ def _send(answers: socket.socket, value: dict[str, Any]) -> None:
 
 
 def _said(
-    exported: Exported, code: ModuleType, model: Any, video: int, wanted: dict[str, bool]
+    exported: Exported, code: Any, model: Any, video: int, wanted: dict[str, bool]
 ) -> dict[str, Any]:
     path = Path(f"/proc/self/fd/{video}")
     try:

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from vaclip.errors import VaclipError
+from vaclip.export.folder import CARD, ONNX, RUNNER, SETTINGS
 from vaclip.files import read_json
 
-_SETTINGS: Final = "model.json"
-_CARD: Final = "MODEL_CARD.md"
-_CODE: Final = "predict.py"
-_FILES: Final = ("model.onnx", _SETTINGS, _CODE, _CARD)
+_FILES: Final = (ONNX, SETTINGS, RUNNER, CARD)
 
 
 @dataclass(frozen=True)
@@ -31,11 +29,6 @@ class Exported:
     settings: dict[str, Any]
     card: str
 
-    @property
-    def code(self) -> Path:
-        """The file that reads videos and asks the model."""
-        return self.folder / _CODE
-
 
 def read_exported(folder: Path) -> Exported:
     """Reads what is known of an exported model, without loading it.
@@ -48,17 +41,15 @@ def read_exported(folder: Path) -> Exported:
         raise VaclipError(
             f"{folder} has no {', '.join(lacking)}; name a folder that `vaclip export` wrote"
         )
-    settings = read_json(folder / _SETTINGS, f"{folder / _SETTINGS}")
+    settings = read_json(folder / SETTINGS, f"{folder / SETTINGS}")
     if not isinstance(settings, dict) or not _complete(settings):
-        raise VaclipError(
-            f"{folder / _SETTINGS} lacks classes, mean or std; export the model again"
-        )
+        raise VaclipError(f"{folder / SETTINGS} lacks classes, mean or std; export the model again")
     if settings.get("needs_map"):
         raise VaclipError(
             f"the model in {folder} needs a clinician's map with each video (needs_map), and an "
-            f"upload has none; serve an arm without, such as P2 or B0, or call {folder / _CODE}"
+            f"upload has none; serve an arm without, such as P2 or B0, or call {folder / RUNNER}"
         )
-    card = (folder / _CARD).read_text("utf-8")
+    card = (folder / CARD).read_text("utf-8")
     return Exported(folder, tuple(settings["classes"]), settings, card)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from vaclip.errors import VaclipError
+from vaclip.keys import CONFIDENCE
 from vaclip.maps.source import Annotation
 from vaclip.study.tables import Row, read_table
 
@@ -63,7 +64,7 @@ def _reading(where: str, row: Row) -> Reading:
         confidence = float(row["confidence"] or math.nan)
         if showing not in (1, 2) or not 0 <= seconds < math.inf:
             raise ValueError("showing is 1 or 2, and seconds are a number from 0")
-        if row["diagnosis"] and not 1 <= confidence <= 5:
+        if row["diagnosis"] and confidence not in CONFIDENCE:
             raise ValueError("a diagnosis has a confidence from 1 to 5")
         return Reading(
             row["annotator"], row["clip_id"], showing, tuple(said), seconds, row["diagnosis"],

@@ -9,11 +9,11 @@ from typing import Final
 
 from PIL import Image
 
-from vaclip.audit.preview import frame_rate, panel_size, picture_size
+from vaclip.audit.preview import fitted, frame_rate, panel_size
 from vaclip.audit.reencode import encode
 from vaclip.data.cache import META, entry_path
 from vaclip.data.cache_content import VIEWS
-from vaclip.data.video import decode_clip
+from vaclip.data.video import decode_clip, picture_size
 from vaclip.errors import VaclipError
 from vaclip.files import atomic_folder
 from vaclip.study.study import Clip
@@ -65,8 +65,9 @@ def _write_thumbnail(clip: Clip, target: Path) -> None:
 
 def _write_film(clip: Clip, target: Path) -> None:
     what = target.name
-    side = min(_SIDE[what], max(_SIDE[FILM], *picture_size(clip)))
-    height, width = (pixels + pixels % 2 for pixels in panel_size(clip, side))
+    size = picture_size(clip.video)
+    side = min(_SIDE[what], max(_SIDE[FILM], *size))
+    height, width = (pixels + pixels % 2 for pixels in fitted(size, side))
     rate = Fraction(min(frame_rate(clip), _FASTEST)).limit_denominator(1001)
     span = clip.start_s, clip.end_s
     options = {"crf": _CRF[what], "preset": "veryfast"}
