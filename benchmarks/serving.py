@@ -82,10 +82,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     runner = load_runner(options.folder)
-    settings = runner.load(options.folder).settings
+    model = runner.load(options.folder)
+    settings = model.settings
 
     def read(video):
-        segments = runner.read(video, settings)
+        segments = model.read(video)
         if (shape := settings["map"]) is None:
             return [segments]
         blank = (len(segments), shape["channels"], settings["frames"], *shape["size"])

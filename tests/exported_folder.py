@@ -63,17 +63,23 @@ class Model:
         return self.session.run(None, {"segments": segments})
 
 
+    def pictures(self, shown):
+        return shown.reshape(-1, 8, 32, 32, 3)
+
+    def segments(self, shown):
+        pixels = (self.pictures(shown).astype(np.float32) / 255 - 0.5) / 0.25
+        return pixels.transpose(0, 4, 1, 2, 3).copy()
+
+
 def load(folder):
     return Model(folder)
 
 
-def read(path, settings):
+def samples(path, settings):
     with av.open(str(path)) as container:
         frames = [one.reformat(32, 32, "rgb24").to_ndarray() for one in container.decode(video=0)]
     spring(int(frames[0].mean()), settings)
-    frames = frames[: len(frames) // 8 * 8] or (frames * 8)[:8]
-    pixels = (np.stack(frames).astype(np.float32) / 255 - 0.5) / 0.25
-    return pixels.reshape(-1, 8, 32, 32, 3).transpose(0, 4, 1, 2, 3).copy()
+    return np.stack(frames[: len(frames) // 8 * 8] or (frames * 8)[:8])
 
 
 def spring(level, settings):
@@ -109,6 +115,7 @@ def write_exported(folder: Path, **settings: object) -> Path:
         "std": [STD] * 3,
         "temperature": 1.0,
         "needs_map": False,
+        "encoder": None,
         "traps": {level: name for name, level in TRAPS.items()},
         "nan": float((level - np.float32(MEAN)) / np.float32(STD)),
         "out": str(folder / "out"),

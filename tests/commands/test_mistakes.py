@@ -55,6 +55,7 @@ def run(folder: Path, code: str, *words: str) -> subprocess.CompletedProcess[str
         ),
         ("export nowhere --to there.mp4", "there.mp4 is there already; name a new folder"),
         ("export . --to x --data nowhere", "no such file in nowhere; is this a study folder?"),
+        ("export --encoder lite0 --to nowhere", "nowhere has no model.json"),
         ("train data=folder data.root=nowhere", "is this a study folder?"),
         ("train experiment=B33", "Did you mean 'B3'?"),
         ("train --epochs 5", "no flag --epochs. Settings are KEY=VALUE: trainer.max_epochs=5"),

@@ -17,15 +17,18 @@ from safetensors.torch import load_file
 
 import vaclip as vc
 from conftest import SMALL_RUN, write_tiny_study
+from encoder_models import ABOUT, Patches, save_model, save_program
 from vaclip import VaclipError, keys
 from vaclip.evaluation.predictions import Predictions
 from vaclip.export import check
 from vaclip.export.check import Difference
+from vaclip.export.encoder import add_encoder
 from vaclip.export.export import export_run
 from vaclip.export.folder import load_runner
 from vaclip.export.programs import cell_shares, write_programs
 from vaclip.export.tokens import Rounding
 from vaclip.export.trained import open_fold
+from vaclip.serve.exported import read_exported
 
 MIXED = (
     "model.map_source=mixed",
@@ -94,7 +97,7 @@ def test_the_folder_is_whole_and_gives_the_table_again(exported, trained, study)
     (clip,) = (clip for clip in study.clips if clip.clip_id == clip_id)
     runner = load_runner(found.folder)
     model = runner.load(found.folder)
-    segments = runner.read(clip.video, model.settings)
+    segments = model.read(clip.video)
     probs, maps = model.predict(segments)
     np.testing.assert_allclose(probs, rows[table.probs].mean(), atol=1e-5)
     assert maps.shape == (len(rows), 2, 4, 4)
@@ -186,10 +189,92 @@ def test_what_reads_no_video_or_a_control_is_refused(trained, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_weights_that_may_not_be_passed_on_stay(trained, tmp_path, monkeypatch):
+def first_clip_said(folder, run, study):
+    """Returns what an exported model, and the run's table, say of the first test clip."""
+    table = Predictions.load(run / "fold_0")
+    (clip_id, rows), *_ = table.test.groupby(keys.PRED_CLIP)
+    (clip,) = (clip for clip in study.clips if clip.clip_id == clip_id)
+    model = load_runner(folder).load(folder)
+    return model.predict(model.read(clip.video))[0], rows[table.probs].mean()
+
+
+@pytest.fixture
+def withheld(home, tmp_path):
+    """The source of an encoder whose weights may not be passed on."""
+    return save_program(tmp_path / "theirs.pt2", ABOUT | {"licence": "CC-BY-NC-4.0"})
+
+
+def on_tokens(source):
+    return ("model.clip_backbone=features", f"features.source={source}", "features.grid=[2,2]")
+
+
+def test_weights_that_may_not_be_passed_on_stay_until_they_are_added(
+    trained, study, withheld, tmp_path
+):
+    run, folder = trained("P2", *on_tokens(withheld)), tmp_path / "out"
+    found = export_run(run, folder)
+    assert found.difference.exported < 1e-4
+    assert found.lacks == "export:theirs.pt2 (CC-BY-NC-4.0)"
+    assert "CC-BY-NC-4.0" in (folder / "MODEL_CARD.md").read_text()
+    assert "not in this folder" in (folder / "MODEL_CARD.md").read_text()
+    theirs = {value.shape for value in Patches().state_dict().values()}
+    left = load_file(folder / "model.safetensors")
+    assert not theirs & {value.shape for value in left.values()}
+    done = subprocess.run(
+        [sys.executable, folder / "predict.py", study.clips[0].video],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "has no encoder.onnx: it holds the weights of export:theirs.pt2" in done.stderr
+    with pytest.raises(VaclipError, match=r"has no encoder\.onnx.*vaclip export --encoder"):
+        read_exported(folder)
+
+    torch.manual_seed(5)
+    other = save_program(tmp_path / "other.pt2", ABOUT, torch.nn.Conv2d(3, 6, 8, 8))
+    with pytest.raises(VaclipError, match="these are other weights"):
+        add_encoder(other, folder)
+    assert add_encoder(withheld, folder).name == "encoder.onnx"
+    own, stated = first_clip_said(folder, run, study)
+    np.testing.assert_allclose(own, stated, atol=1e-5)
+    assert read_exported(folder).settings["encoder"]["included"] is False
+
+
+def test_an_encoder_is_added_to_what_lacks_one_alone(exported):
+    with pytest.raises(VaclipError, match="needs no encoder beside it"):
+        add_encoder("lite0", exported("P2").folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["videomae", "vjepa2"])
+@pytest.mark.parametrize("arm", ["P2", "B3"])
+def test_an_encoder_of_windows_is_a_file_of_its_own(trained, study, tmp_path, kind, arm):
+    source = save_model(tmp_path / "model", kind, card="---\nlicense: mit\n---\n")
+    sampling = ("data.frames=8", "data.stride=6")  # segments begin within windows
+    run, folder = trained(arm, *on_tokens(source), *sampling), tmp_path / "out"
+    found = export_run(run, folder)
+    assert found.difference.exported < 1e-4
+    assert found.lacks is None
+    assert settings_of(found)["encoder"]["included"] is True
+    if arm == "P2":
+        own, stated = first_clip_said(folder, run, study)
+        np.testing.assert_allclose(own, stated, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_program_as_encoder_is_part_of_the_network(trained, tmp_path):
+    source = save_program(tmp_path / "own.pt2", ABOUT | {"licence": "MIT"})
+    found = export_run(trained("P2", *on_tokens(source)), tmp_path / "out")
+    assert found.difference.torch < 1e-4
+    assert found.difference.exported < 1e-3
+    assert settings_of(found)["encoder"]["file"] is None
+
+
+def test_weights_that_were_trained_along_stay(trained, tmp_path, monkeypatch):
     monkeypatch.setattr("vaclip.export.trained.PASSED_ON", ("MIT",))
+    run = trained("B0", *UNTRAINED, "features.finetune=1", "data.size=[224,224]")
     with pytest.raises(VaclipError, match=r"random:lite0 \(hash .*'none, untrained'"):
-        export_run(trained("B0", *UNTRAINED), tmp_path / "out")
+        export_run(run, tmp_path / "out")
 
 
 def test_a_folder_that_is_there_is_left_alone(trained, tmp_path):
@@ -232,13 +317,11 @@ def test_a_logit_that_is_no_number_is_far_from_any():
 
 def test_a_network_of_a_fixed_number_of_segments_is_told(tmp_path):
     class Fixed(torch.nn.Module):
-        gives_map = False
-
         def forward(self, video):
             return (video.new_zeros(len(video), 2) + video.mean(),)
 
     with pytest.raises(VaclipError, match=r"any number of segments: .*tensor\.shape\[0\]"):
-        write_programs(Fixed(), [torch.zeros(2, 3, 1, 4, 4)], tmp_path)
+        write_programs(Fixed(), {"video": torch.zeros(2, 3, 1, 4, 4)}, ["logits"], tmp_path)
 
 
 @pytest.mark.parametrize(("size", "cells"), [(16, 4), (90, 7), (3, 5), (1, 4), (7, 7)])

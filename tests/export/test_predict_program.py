@@ -17,7 +17,7 @@ from vaclip.data.video import decode_clip
 from vaclip.export import predict
 
 SETTINGS = {
-    "fps": 10.0, "frames": 4, "stride": 3, "every": 1, "size": [24, 32],
+    "fps": 10.0, "frames": 4, "stride": 3, "every": 1, "step": 1, "size": [24, 32],
     "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.4],
 }  # fmt: skip
 
@@ -35,8 +35,8 @@ class Session:
 
 
 def model(**more):
-    settings = SETTINGS | {"temperature": 1.0, "map": None, "needs_map": False} | more
-    return predict.Model(settings, Session())
+    told = {"temperature": 1.0, "map": None, "needs_map": False, "encoder": None}
+    return predict.Model(SETTINGS | told | more, Session())
 
 
 def colours(count=20):
@@ -88,7 +88,7 @@ def test_segments_start_as_planned(count, frames, stride):
 @pytest.mark.parametrize("every", [1, 2])
 def test_segments_hold_the_planned_pictures(tmp_path, count, every):
     film = write_video(tmp_path / "grey.mkv", grey_pictures(range(count), 24, 32))
-    own = predict.read(film, SETTINGS | {"every": every})
+    own = model(every=every, step=every).read(film)
     mean, std = (np.array(SETTINGS[key])[:, None, None, None] for key in ("mean", "std"))
     levels = np.rint((own * std + mean) * 255)[:, :, :, 5, 5]
     steps = -(-count // every)
@@ -149,4 +149,4 @@ def test_a_file_that_is_no_video_is_an_error(tmp_path, content):
     path = tmp_path / "film.mp4"
     path.write_bytes(content)
     with pytest.raises((OSError, ValueError), match="Invalid data"):
-        predict.read(path, SETTINGS)
+        model().read(path)

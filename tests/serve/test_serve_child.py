@@ -18,7 +18,6 @@ from vaclip.errors import VaclipError
 from vaclip.serve.child import pictures
 from vaclip.serve.worker import Limits, RefusedError, Worker
 
-SETTINGS = {"mean": [0.5] * 3, "std": [0.25] * 3}
 NOTHING = {"map": False, "pictures": False}
 
 
@@ -30,19 +29,14 @@ def _layers(drawn):
 
 
 def _grey(levels):
-    """Segments (S, 3, T, 8, 8), one level (S, T) of grey a picture."""
-    pixels = np.broadcast_to(np.asarray(levels)[:, None, :, None, None], (*_shape(levels), 8, 8))
-    return ((pixels / 255 - 0.5) / 0.25).astype(np.float32)
-
-
-def _shape(levels):
-    segments, length = np.shape(levels)
-    return segments, 3, length
+    """Segments (S, T, 8, 8, 3), one level (S, T) of grey a picture."""
+    levels = np.asarray(levels, np.uint8)
+    return np.broadcast_to(levels[..., None, None, None], (*levels.shape, 8, 8, 3))
 
 
 def test_pictures_stand_in_the_order_of_segments_and_times():
     levels = np.arange(12).reshape(3, 4) * 20
-    drawn = pictures(_grey(levels), None, SETTINGS, (40, 40))
+    drawn = pictures(_grey(levels), None, (40, 40))
     [frames] = _layers(drawn)
     assert drawn["count"] == 12
     assert frames.shape == (224, 12 * 224, 3)
@@ -55,7 +49,7 @@ def test_each_picture_has_the_map_of_its_time():
     where = [(0, 0), (0, 1), (1, 0), (1, 1)]
     for number, (row, column) in enumerate(where):
         maps[number // 2, number % 2, row, column] = 1
-    drawn = pictures(_grey(np.zeros((2, 4))), maps, SETTINGS, (40, 40))
+    drawn = pictures(_grey(np.zeros((2, 4))), maps, (40, 40))
     attn = _layers(drawn)[1]
     side = attn.shape[0]
     assert attn.shape[1] == 8 * side
@@ -70,7 +64,7 @@ def test_each_picture_has_the_map_of_its_time():
 @pytest.mark.parametrize(("segments", "count"), [(1, 16), (10, 160), (11, 160), (40, 160)])
 def test_of_a_long_video_the_first_pictures_are_drawn(segments, count):
     maps = np.ones((segments, 4, 2, 2), np.float32)
-    drawn = pictures(_grey(np.zeros((segments, 16))), maps, SETTINGS, (16, 16))
+    drawn = pictures(_grey(np.zeros((segments, 16))), maps, (16, 16))
     assert drawn["count"] == count
     frames, attn = _layers(drawn)
     assert frames.shape[1] == count * 224
@@ -79,7 +73,7 @@ def test_of_a_long_video_the_first_pictures_are_drawn(segments, count):
 
 @pytest.mark.parametrize(("size", "shown"), [((480, 640), (168, 224)), ((300, 100), (224, 75))])
 def test_the_aspect_is_the_videos(size, shown):
-    [frames] = _layers(pictures(_grey([[0]]), None, SETTINGS, size))
+    [frames] = _layers(pictures(_grey([[0]]), None, size))
     assert frames.shape[:2] == shown
 
 

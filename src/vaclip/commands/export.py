@@ -23,14 +23,26 @@ def add_export_command(commands: Any) -> None:
         "numpy alone, and a model card. It is refused unless that gives the run's test table "
         "again, from the video files on.",
     )
-    export.add_argument(
+    what = export.add_mutually_exclusive_group(required=True)
+    what.add_argument(
         "folder",
+        nargs="?",
         type=Path,
         metavar="RUN",
         help="what `vaclip train` wrote, or `vaclip study`: then with --arm",
     )
+    what.add_argument(
+        "--encoder",
+        metavar="SOURCE",
+        help="add to an exported FOLDER the encoder whose weights could not be passed on with it; "
+        "SOURCE as features.source names it, such as hf:FOLDER",
+    )
     export.add_argument(
-        "--to", type=Path, required=True, metavar="FOLDER", help="a new folder to write"
+        "--to",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="a new folder to write; with --encoder, the folder that lacks one",
     )
     export.add_argument("--fold", type=int, help="whose model (default: the only one)")
     export.add_argument("--arm", help="of a study: which arm, such as P2")
@@ -45,6 +57,8 @@ def add_export_command(commands: Any) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
+    if options.encoder is not None:
+        return _add_encoder(options.encoder, options.to)
     run, study = _look_for(options)
     require_extra("export", "export", *_NEEDED)
     from vaclip.console import progress_bar, say, speak
@@ -58,6 +72,23 @@ def _export(options: argparse.Namespace) -> int:
         )
     say(str(found.difference))
     say(f"Exported: {found.folder}")
+    if found.lacks is not None:
+        say(
+            f"Without the weights of {found.lacks}, which may not be passed on. Who has them runs: "
+            f"vaclip export --encoder SOURCE --to {found.folder}"
+        )
+    return 0
+
+
+def _add_encoder(source: str, folder: Path) -> int:
+    if not (folder / "model.json").is_file():
+        raise VaclipError(f"{folder} has no model.json; name a folder that `vaclip export` wrote")
+    require_extra("export", "export", *_NEEDED)
+    from vaclip.console import say, speak
+    from vaclip.export.encoder import add_encoder
+
+    speak()
+    say(f"Added: {add_encoder(source, folder)}")
     return 0
 
 

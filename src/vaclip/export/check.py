@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import log_softmax
+from torch import Tensor
 
 from vaclip import keys
 from vaclip.data.cache import cache_study, clip_cache
 from vaclip.errors import VaclipError
 from vaclip.evaluation.predictions import Predictions
-from vaclip.export.folder import load_runner
-from vaclip.export.tokens import TOLERANCE, Rounding, TokenCheck
+from vaclip.export.folder import ONNX, load_runner
+from vaclip.export.network import VIDEO, ExportedNetwork
+from vaclip.export.tokens import TOLERANCE, Rounding, session_with_tokens
 from vaclip.export.trained import TrainedFold
 from vaclip.runs.prepare import chosen_annotators, data_settings, open_study, sample_settings
 from vaclip.study.study import Clip
@@ -81,28 +83,35 @@ def table_difference(
     """
     runner = load_runner(folder)
     model = runner.load(folder)
+    apart = trained.apart and _Torch(trained.apart)
+    by_torch = runner.Model(model.settings, _Torch(trained.network), apart)
+    halves = None
+    if trained.predictor.encoder is not None:
+        halves = _Halves(trained.network, folder, runner, model.settings)
     table = _test_table(trained)
-    tokens = TokenCheck(trained.network, folder) if trained.network.encoder else None
     exported, of_torch, where = 0.0, 0.0, ""
+    rounding = None if halves is None else Rounding()
     for done, (clip, drawn) in enumerate(_test_clips(trained, set(table), root), start=1):
-        segments = runner.read(clip.video, model.settings, clip.start_s, clip.end_s)
+        shown = runner.samples(clip.video, model.settings, clip.start_s, clip.end_s)
+        segments = model.segments(shown)
+        seen = segments if apart is None else by_torch.segments(shown)
         stated = table[clip.clip_id]
         if len(segments) != len(stated):
             raise VaclipError(
                 f"clip '{clip.clip_id}' has {len(segments)} segments, and {len(stated)} in the "
                 "test table; the video is another one now"
             )
-        maps = None
-        if trained.network.reads_map:
-            maps = runner.read_maps(drawn, model.settings) if drawn else _blank(trained, segments)
+        maps = runner.read_maps(drawn, model.settings) if drawn else None
+        if maps is None and model.settings["needs_map"]:
+            maps = _blank(trained, segments)
         logits = model.run(segments, maps)[0]
         if (found := _apart(logits, stated)) >= exported:
             exported, where = found, clip.clip_id
-        of_torch = max(_apart(_said_by_torch(trained, segments, maps), stated), of_torch)
-        if tokens is not None:
-            tokens.add(segments, maps)
+        of_torch = max(_apart(by_torch.run(seen, maps)[0], stated), of_torch)
+        if halves is not None and rounding is not None:
+            rounding = rounding.and_of(*halves(segments, seen, maps, logits))
         progress(done, len(table))
-    difference = Difference(exported, of_torch, None if tokens is None else tokens.found)
+    difference = Difference(exported, of_torch, rounding)
     if not difference.accepted:
         raise VaclipError(
             f"nothing was exported: the test table is not given again. In clip '{where}' the "
@@ -112,6 +121,53 @@ def table_difference(
             "videos or maps, differ so: test the run again on a CPU, with the study as it is now"
         )
     return difference
+
+
+class _Torch:
+    """A network of torch, as predict.py calls one of ONNX Runtime."""
+
+    def __init__(self, network: Callable[..., Tensor | tuple[Tensor, ...]]) -> None:
+        self._network = network
+
+    @torch.inference_mode()
+    def run(
+        self, names: None, inputs: Mapping[str, NDArray[np.float32]]
+    ) -> list[NDArray[np.float32]]:
+        found = self._network(*map(torch.from_numpy, inputs.values()))
+        return [own.numpy() for own in ((found,) if isinstance(found, Tensor) else found)]
+
+
+class _Halves:
+    """What ONNX Runtime and torch make of clips before and behind the tokens of an encoder."""
+
+    def __init__(self, network: ExportedNetwork, folder: Path, runner: Any, settings: Any) -> None:
+        self._tokens = _Torch(network.tokens)
+        self._head = runner.Model(settings, _Torch(network.read))
+        # An encoder apart has shown its tokens already.
+        session = session_with_tokens(folder / ONNX) if network.encoder is not None else None
+        self._probe = session and runner.Model(settings, session)
+
+    def __call__(
+        self,
+        segments: NDArray[np.float32],
+        seen: NDArray[np.float32],
+        maps: NDArray[np.float32] | None,
+        logits: NDArray[np.float32],
+    ) -> tuple[NDArray[np.float32], ...]:
+        """Returns the arguments of `Rounding.and_of`.
+
+        Args:
+            segments: What the exported network sees.
+            seen: What torch's does: other tokens, where they are made before.
+            maps: Of the segments.
+            logits: Of the exported network.
+        """
+        if self._probe:
+            logits, *_, rows = self._probe.run(segments, maps)
+            (seen,) = self._tokens.run(None, {VIDEO: segments})
+            each = rows.reshape(len(segments), -1, *rows.shape[1:])
+            segments = np.ascontiguousarray(each.swapaxes(1, 2))
+        return segments, seen, logits, self._head.run(segments, maps)[0]
 
 
 def _test_table(trained: TrainedFold) -> dict[str, NDArray[np.float64]]:
@@ -148,14 +204,6 @@ def _blank(trained: TrainedFold, segments: NDArray[np.float32]) -> NDArray[np.fl
     data = trained.predictor.data
     shape = (len(segments), trained.predictor.channels, data["frames"], *data["size"])
     return np.zeros(shape, np.float32)
-
-
-@torch.inference_mode()
-def _said_by_torch(
-    trained: TrainedFold, segments: NDArray[np.float32], maps: NDArray[np.float32] | None
-) -> NDArray[np.float32]:
-    inputs = [torch.from_numpy(own) for own in (segments, maps) if own is not None]
-    return trained.network(*inputs)[0].numpy()
 
 
 def _apart(logits: NDArray[np.float32], stated: NDArray[np.float64]) -> float:

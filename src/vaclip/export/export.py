@@ -17,10 +17,13 @@ from vaclip.data.transforms import MEAN, STD
 from vaclip.errors import VaclipError
 from vaclip.export.card import card_text, judged
 from vaclip.export.check import Difference, table_difference
-from vaclip.export.folder import CARD, METADATA, ONNX, RUNNER, SETTINGS
+from vaclip.export.encoder import write_encoder
+from vaclip.export.folder import CARD, ENCODER, METADATA, ONNX, RUNNER, SETTINGS
 from vaclip.export.metadata import bundle_metadata
+from vaclip.export.network import ATTN_MAP, LOGITS, PREDICTED_MAP, VIDEO, VIDEO_TOKENS
 from vaclip.export.programs import write_programs
 from vaclip.export.trained import TrainedFold, open_fold
+from vaclip.features import EncoderInfo
 from vaclip.files import atomic_folder, content_digest, read_json, write_json
 
 
@@ -31,10 +34,12 @@ class Exported:
     Attributes:
         folder: Where it lies.
         difference: How far its logits are from those of the run's test table.
+        lacks: The encoder that is not in it, for its licence, in words; None for none.
     """
 
     folder: Path
     difference: Difference
+    lacks: str | None = None
 
 
 def export_run(
@@ -65,13 +70,20 @@ def export_run(
         raise VaclipError(f"{to} is there already; name a new folder with --to")
     trained = open_fold(run, fold)
     with atomic_folder(to) as folder:
-        write_programs(trained.network, _example(trained), folder)
+        outputs = [LOGITS, PREDICTED_MAP][: 1 + trained.network.gives_map]
+        write_programs(trained.network, _example(trained), outputs, folder)
+        if trained.apart is not None:
+            assert trained.encoder is not None
+            write_encoder(trained.apart, trained.encoder, folder / ENCODER)
         settings = model_settings(trained, content_digest(folder / ONNX))
         write_json(folder / SETTINGS, settings)
         shutil.copyfile(Path(__file__).with_name(RUNNER), folder / RUNNER)
         difference = table_difference(trained, folder, root, progress)
+        if trained.withheld:
+            (folder / ENCODER).unlink()
         write_papers(trained, settings, difference, folder, study)
-    return Exported(to, difference)
+    lacks = trained.encoder.told if trained.encoder and trained.withheld else None
+    return Exported(to, difference, lacks)
 
 
 def write_papers(
@@ -106,7 +118,6 @@ def model_settings(trained: TrainedFold, digest: str) -> dict[str, Any]:
     """
     data, predictor, network = trained.predictor.data, trained.predictor, trained.network
     frozen = predictor.encoder.info if predictor.encoder else None
-    encoder = trained.encoder
     return {
         "vaclip": vaclip.__version__,
         "study": read_json(trained.run / keys.STUDY_FILE, keys.STUDY_FILE)["name"],
@@ -118,6 +129,7 @@ def model_settings(trained: TrainedFold, digest: str) -> dict[str, Any]:
         "frames": data["frames"],
         "stride": data["stride"],
         "every": trained.every,
+        "step": trained.step,
         "size": frozen.size if frozen else data["size"],
         "mean": [float(own) for own in frozen.mean] if frozen else [MEAN] * 3,
         "std": [float(own) for own in frozen.std] if frozen else [STD] * 3,
@@ -130,18 +142,38 @@ def model_settings(trained: TrainedFold, digest: str) -> dict[str, Any]:
         if network.reads_map
         else None,
         "predicted_map": network.gives_map,
-        "encoder": encoder
-        and {"source": encoder.name, "licence": encoder.licence, "hash": encoder.weights},
-        "licences": {"predict.py": "Apache-2.0", "encoder": encoder and encoder.licence},
+        "encoder": trained.encoder and _encoder_settings(trained, trained.encoder),
+        "licences": {
+            "predict.py": "Apache-2.0",
+            "encoder": trained.encoder and trained.encoder.licence,
+        },
         "onnx_sha256": digest,
     }
 
 
-def _example(trained: TrainedFold) -> list[torch.Tensor]:
+def _encoder_settings(trained: TrainedFold, encoder: EncoderInfo) -> dict[str, Any]:
+    apart = trained.apart
+    return {
+        "source": encoder.name,
+        "licence": encoder.licence,
+        "hash": encoder.weights,
+        "file": apart and ENCODER,
+        "included": not trained.withheld,
+        "window": encoder.window,
+        "channels": encoder.channels,
+        "grid": apart and list(apart.grid),
+    }
+
+
+def _example(trained: TrainedFold) -> dict[str, torch.Tensor]:
     """Returns two blank segments, as the network is called."""
     settings = model_settings(trained, "")
-    pictures = settings["frames"] // settings["every"]
-    inputs = [torch.zeros(2, 3, pictures, *settings["size"])]
+    length = settings["frames"] // settings["step"]
+    if trained.apart is None:
+        inputs = {VIDEO: torch.zeros(2, 3, length, *settings["size"])}
+    else:
+        channels = settings["encoder"]["channels"]
+        inputs = {VIDEO_TOKENS: torch.zeros(2, channels, length, *trained.apart.grid)}
     if shape := settings["map"]:
-        inputs.append(torch.zeros(2, shape["channels"], settings["frames"], *shape["size"]))
+        inputs[ATTN_MAP] = torch.zeros(2, shape["channels"], settings["frames"], *shape["size"])
     return inputs

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 ONNX: Final = "model.onnx"
+ENCODER: Final = "encoder.onnx"
 PROGRAM: Final = "model.pt2"
 WEIGHTS: Final = "model.safetensors"
 SETTINGS: Final = "model.json"

@@ -25,14 +25,19 @@ def bundle_metadata(
     """
     scores = results.scores["patient"][trained.arm].scores
     classes = dict(enumerate(settings["classes"]))
-    shown = settings["frames"] // settings["every"]
-    inputs = {"video": _array("video", 3, [shown, *settings["size"]], ["red", "green", "blue"])}
+    length, encoder = settings["frames"] // settings["step"], settings["encoder"]
+    if encoder and encoder["file"]:
+        sides = [length, *encoder["grid"]]
+        inputs = {"video_tokens": _array("feature map", encoder["channels"], sides)}
+    else:
+        colours = ["red", "green", "blue"]
+        inputs = {"video": _array("video", 3, [length, *settings["size"]], colours)}
     if (shape := settings["map"]) is not None:
         sides = [settings["frames"], *shape["size"]]
-        inputs["attn_map"] = _array("attention map", shape["channels"], sides, None, (0, 1))
+        inputs["attn_map"] = _array("attention map", shape["channels"], sides, values=(0, 1))
     outputs = {"logits": _array("logits", len(classes), [], list(classes.values()))}
     if settings["predicted_map"]:
-        outputs["predicted_map"] = _array("attention map", 1, ["*", "*", "*"], None, (0, 1))
+        outputs["predicted_map"] = _array("attention map", 1, ["*", "*", "*"], values=(0, 1))
     return {
         "version": settings["vaclip"],
         "changelog": {settings["vaclip"]: "exported by vaclip"},
@@ -60,7 +65,7 @@ def _array(
     kind: str,
     channels: int,
     sides: list[Any],
-    names: list[str] | None,
+    names: list[str] | None = None,
     values: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
     return {

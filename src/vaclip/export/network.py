@@ -1,4 +1,4 @@
-"""The network that leaves: from normalised pictures, and a map where one is read, to logits."""
+"""The networks that leave: from normalised pictures, and a map where one is read, to logits."""
 
 from __future__ import annotations
 
@@ -10,33 +10,60 @@ from torch import Tensor, nn
 
 from vaclip import keys
 from vaclip.errors import VaclipError
-from vaclip.features import EncoderInfo
+from vaclip.features import EncoderInfo, FrozenEncoder
 from vaclip.features.finetune import FinetunedFeatures
 
 if TYPE_CHECKING:
     from vaclip.runs.predict import Predictor
 
-VIDEO, ATTN_MAP = "video", "attn_map"
+VIDEO, VIDEO_TOKENS, ATTN_MAP, PICTURES = "video", "video_tokens", "attn_map", "pictures"
 """Names of the inputs."""
-LOGITS, PREDICTED_MAP = "logits", "predicted_map"
+LOGITS, PREDICTED_MAP, TOKENS = "logits", "predicted_map", "tokens"
 """Names of the outputs."""
 
 
+class TokenEncoder(nn.Module):
+    """A frozen encoder whose tokens are as `vaclip.features.cache` keeps them.
+
+    Args:
+        encoder: Which one; its weights are loaded.
+        grid: (H', W') that tokens are averaged to.
+    """
+
+    def __init__(self, encoder: FrozenEncoder, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.network, self.window, self.grid = encoder.network(), encoder.info.window, grid
+        self.training = False  # as the network is; an exported one cannot be asked to
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Encodes pictures (N, 3, H, W), or windows (N, 3, window, H, W), normalised.
+
+        Returns:
+            (M, D, H', W') in the order of time, rounded to float16.
+        """
+        tokens = self.network(pictures)
+        if self.window > 1:
+            tokens = tokens.transpose(1, 2).flatten(0, 1)
+        return F.adaptive_avg_pool2d(tokens, self.grid).half().float()
+
+
 class ExportedNetwork(nn.Module):
-    """Encoder, guidance and diagnosis in one.
+    """Guidance and diagnosis, and before them the encoder, unless it stays apart.
 
     A mean map that the model was trained to be guided by is part of it.
 
     Args:
         predictor: The trained model.
+        encoder: Frozen, of single pictures; None where the model reads pixels, or tokens that
+            are made elsewhere.
 
     Raises:
-        VaclipError: If it reads no video, or tokens that no segment's pictures alone make.
+        VaclipError: If it reads no video.
     """
 
     prior: Tensor | None
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, predictor: Predictor, encoder: TokenEncoder | None = None) -> None:
         super().__init__()
         self.model = predictor.model
         if self.model.classifier_source == "attn":
@@ -44,25 +71,15 @@ class ExportedNetwork(nn.Module):
                 f"{predictor.checkpoint} diagnoses from the clinician's map alone, which is a "
                 "control of a study and reads no video; export an arm that does"
             )
-        self.encoder: nn.Module | None = None
-        self.grid: tuple[int, int] | None = None
-        if predictor.encoder is not None and predictor.tokens is not None:
-            info = predictor.encoder.info
-            if info.window > 1:
-                raise VaclipError(
-                    f"{info.name} sees {info.window} samples at a time, counted from the start of "
-                    "a clip and not of a segment, so that no network of a segment gives the same; "
-                    "export a run on an encoder of single pictures, such as lite0"
-                )
-            self.encoder = predictor.encoder.network()
-            self.grid = predictor.tokens.grid or info.grid
+        self.encoder = encoder
         prior = None
         if predictor.map_choices == ("prior",):
             assert predictor.prior is not None
             still = torch.tensor(predictor.prior)[None, :, None].float() / 255
             prior = still.repeat(1, 1, predictor.data["frames"], 1, 1)
         self.register_buffer("prior", prior)
-        self.eval()
+        self.model.eval()
+        self.training = False
 
     @property
     def reads_map(self) -> bool:
@@ -79,7 +96,7 @@ class ExportedNetwork(nn.Module):
         """Runs segments.
 
         Args:
-            video: (S, 3, T, H, W), normalised.
+            video: (S, 3, T, H, W), normalised; tokens (S, D, T', H', W') of an encoder apart.
             attn_map: (S, C, T, H, W) in [0, 1]; blank where a segment has none.
 
         Returns:
@@ -99,12 +116,10 @@ class ExportedNetwork(nn.Module):
         return outputs[keys.LOGITS], outputs[keys.PREDICTED_MAP][:, 0]
 
     def tokens(self, video: Tensor) -> Tensor:
-        """Returns (S, D, T', H', W'), as `vaclip.features.cache` makes them and rounds them."""
+        """Returns (S, D, T', H', W') of the encoder within."""
         assert self.encoder is not None
-        assert self.grid is not None
         tokens = self.encoder(video.transpose(1, 2).flatten(0, 1))
-        kept = F.adaptive_avg_pool2d(tokens, self.grid).half().float()
-        return kept.unflatten(0, (-1, video.shape[2])).transpose(1, 2)
+        return tokens.unflatten(0, (-1, video.shape[2])).transpose(1, 2)
 
 
 def encoder_info(predictor: Predictor) -> EncoderInfo | None:

@@ -24,13 +24,48 @@ import onnxruntime
 SAFE = {"protocol_whitelist": "file", "max_pixels": "64000000"}  # a name is never an address
 SLACK_S = 1e-3  # time stamps are rounded to the container's time base
 AT_ONCE = 8  # segments that the network sees together
+PICTURES = 32  # that an encoder sees together
 
 
 class Model:
-    """A network, and ``settings``: what model.json says of it."""
+    """A network, and ``settings``: what model.json says of it.
 
-    def __init__(self, settings: dict[str, Any], session: onnxruntime.InferenceSession) -> None:
-        self.settings, self.session = settings, session
+    It sees pictures, or the tokens that a frozen encoder in a file of its own makes of them.
+    """
+
+    def __init__(self, settings: dict[str, Any], session: Any, encoder: Any = None) -> None:
+        self.settings, self.session, self.encoder = settings, session, encoder
+
+    def read(
+        self, path: Path | str, start_s: float = 0.0, end_s: float | None = None
+    ) -> np.ndarray:
+        """Returns the segments of a video, or of a span of it, (S, C, T, H, W) float32."""
+        return self.segments(samples(path, self.settings, start_s, end_s))
+
+    def segments(self, shown: np.ndarray) -> np.ndarray:
+        """Returns the segments of (N, H, W, 3) `samples`, as `read` does."""
+        if self.encoder is None:
+            return _normalised(self.pictures(shown), self.settings)
+        tokens = cut(self._tokens(shown), len(shown), self.settings, self.settings["step"])
+        return np.ascontiguousarray(tokens.swapaxes(1, 2))
+
+    def pictures(self, shown: np.ndarray) -> np.ndarray:
+        """Returns what of (N, H, W, 3) `samples` lies in each segment, (S, T, H, W, 3)."""
+        every = self.settings["every"]
+        return cut(shown[::every], len(shown), self.settings, every)
+
+    def _tokens(self, shown: np.ndarray) -> np.ndarray:
+        """Shows a clip to the encoder, window by window; the last one holds the last picture."""
+        kept, window = shown[:: self.settings["every"]], self.settings["encoder"]["window"]
+        windows, at_once = -(-len(kept) // window), max(1, PICTURES // window)
+        found = []
+        for first in range(0, windows, at_once):
+            wanted = np.arange(first * window, min(first + at_once, windows) * window)
+            pictures = kept[np.minimum(wanted, len(kept) - 1)].reshape(-1, window, *kept.shape[1:])
+            pixels = _normalised(pictures, self.settings)
+            pixels = pixels if window > 1 else np.ascontiguousarray(pixels[:, :, 0])
+            found += self.encoder.run(None, {"pictures": pixels})
+        return np.concatenate(found)[: -(-len(shown) // self.settings["step"])]
 
     def predict(
         self, segments: np.ndarray, maps: np.ndarray | None = None
@@ -38,7 +73,7 @@ class Model:
         """Returns (K,) probabilities of a clip, and (S, T', H', W') where it would look, or None.
 
         Args:
-            segments: (S, 3, T, H, W), of `read`.
+            segments: (S, C, T, H, W), of `read`.
             maps: (S, C, T, H, W), of `read_maps`.
         """
         logits, *predicted = self.run(segments, maps)
@@ -53,7 +88,8 @@ class Model:
 
     def run(self, segments: np.ndarray, maps: np.ndarray | None = None) -> list[np.ndarray]:
         """Returns (S, K) logits, and predicted maps where there are any."""
-        wanted, inputs = self.settings["map"], {"video": segments}
+        seen = "video" if self.encoder is None else "video_tokens"
+        wanted, inputs = self.settings["map"], {seen: segments}
         if maps is None and self.settings["needs_map"]:
             raise ValueError("the diagnosis needs a clinician's map of the clip: give --maps")
         if maps is not None and not wanted:
@@ -73,19 +109,36 @@ class Model:
 def load(folder: Path) -> Model:
     """Loads the model of an exported folder."""
     settings = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    return Model(settings, onnxruntime.InferenceSession(str(folder / "model.onnx")))
+    encoder, own = settings["encoder"], None
+    if encoder and encoder["file"]:
+        if not (folder / encoder["file"]).is_file():
+            raise ValueError(
+                f"{folder} has no {encoder['file']}: it holds the weights of {encoder['source']} "
+                f"({encoder['licence']}), which may not be passed on. MODEL_CARD.md says how "
+                "those who have them add it"
+            )
+        own = onnxruntime.InferenceSession(str(folder / encoder["file"]))
+    return Model(settings, onnxruntime.InferenceSession(str(folder / "model.onnx")), own)
 
 
-def read(
-    path: Path | str, settings: dict[str, Any], start_s: float = 0.0, end_s: float | None = None
-) -> np.ndarray:
-    """Returns the segments of a video, or of a span of it, (S, 3, T, H, W) normalised."""
-    shown, every = samples(path, settings, start_s, end_s), settings["every"]
-    kept, length = shown[::every], settings["frames"] // every
-    cut = [_window(start // every, length, len(kept)) for start in starts(len(shown), settings)]
-    pixels = (kept[cut].astype(np.float32) / 255 - np.float32(settings["mean"])) / np.float32(
-        settings["std"]
-    )
+def cut(rows: np.ndarray, count: int, settings: dict[str, Any], covers: int) -> np.ndarray:
+    """Returns the rows of each segment, (S, T, ...), of a clip of so many samples.
+
+    Args:
+        rows: (N, ...), one for every so many samples.
+        count: Samples of the clip.
+        settings: Of the model.
+        covers: Samples that a row stands for.
+    """
+    length, step = settings["frames"] // covers, settings["step"]
+    firsts = (start - start % step for start in starts(count, settings))
+    return rows[[_window(first // covers, length, len(rows)) for first in firsts]]
+
+
+def _normalised(pictures: np.ndarray, settings: dict[str, Any]) -> np.ndarray:
+    """Turns (S, T, H, W, 3) of bytes to (S, 3, T, H, W) as the network was trained."""
+    mean, std = np.float32(settings["mean"]), np.float32(settings["std"])
+    pixels = (pictures.astype(np.float32) / 255 - mean) / std
     return np.ascontiguousarray(pixels.transpose(0, 4, 1, 2, 3))
 
 
@@ -97,9 +150,8 @@ def read_maps(path: Path | str, settings: dict[str, Any]) -> np.ndarray:
         settings: Of the model.
     """
     shown = np.load(path, allow_pickle=False).astype(np.float32) / 255
-    firsts = (start - start % settings["every"] for start in starts(shown.shape[1], settings))
-    cut = [_window(first, settings["frames"], shown.shape[1]) for first in firsts]
-    return np.ascontiguousarray(shown[:, cut].transpose(1, 0, 2, 3, 4))
+    kept = cut(shown.swapaxes(0, 1), shown.shape[1], settings, 1)
+    return np.ascontiguousarray(kept.swapaxes(1, 2))
 
 
 def starts(count: int, settings: dict[str, Any]) -> list[int]:
@@ -172,10 +224,14 @@ def main() -> int:
     maps = options.maps or [None] * len(options.videos)
     if len(maps) != len(options.videos):
         parser.error(f"{len(maps)} maps for {len(options.videos)} videos")
-    model, failed = load(Path(__file__).parent), 0
+    failed = 0
+    try:
+        model = load(Path(__file__).parent)
+    except ValueError as error:
+        sys.exit(str(error))
     for video, drawn in zip(options.videos, maps, strict=True):
         try:
-            segments = read(video, model.settings)
+            segments = model.read(video)
             probs, _ = model.predict(segments, drawn and read_maps(drawn, model.settings))
         except (OSError, ValueError, av.FFmpegError) as error:
             print(f"{video}: {error}", file=sys.stderr)

@@ -1,10 +1,10 @@
-"""The files that hold the network: ONNX, `torch.export`, and the weights as safetensors."""
+"""The files that hold a network: ONNX, `torch.export`, and the weights as safetensors."""
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -14,41 +14,57 @@ import onnx_ir
 import torch
 from onnxscript import opset18
 from safetensors.torch import save_file
-from torch import Tensor
-from torch.export import Dim
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
 
 from vaclip.errors import VaclipError
 from vaclip.export.folder import ONNX, PROGRAM, WEIGHTS
-from vaclip.export.network import ATTN_MAP, LOGITS, PREDICTED_MAP, VIDEO, ExportedNetwork
 from vaclip.metrics.functional import FloatArray
 
 _OP: Any = opset18  # its types know no tensor of onnx_ir
 
 
-@torch.no_grad()
-def write_programs(network: ExportedNetwork, inputs: Sequence[Tensor], folder: Path) -> None:
+def write_programs(
+    network: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], folder: Path
+) -> None:
     """Writes the three files; the programs take any number of segments.
 
     Args:
         network: What is written.
-        inputs: Two segments or more, as the network is called.
+        inputs: By name, in the order in which the network takes them; two segments or more.
+        outputs: Names of what it gives.
         folder: Where to.
 
     Raises:
         VaclipError: If torch cannot export the network, as it may one of a package.
     """
-    segments = Dim("segments", min=1, max=4096)
+    torch.export.save(write_onnx(network, inputs, outputs, folder / ONNX), folder / PROGRAM)
+    weights = {name: value.contiguous() for name, value in network.state_dict().items()}
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / WEIGHTS).chmod(0o644)  # it is written for its owner alone
+
+
+@torch.no_grad()
+def write_onnx(
+    network: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], path: Path
+) -> ExportedProgram:
+    """Writes a network as ONNX alone; see `write_programs`.
+
+    Returns:
+        What `torch.export` made of it on the way.
+    """
     try:
         with _quiet():
             program = torch.export.export(
-                network, tuple(inputs), dynamic_shapes=tuple({0: segments} for _ in inputs)
+                network,
+                tuple(inputs.values()),
+                dynamic_shapes=tuple({0: Dim.DYNAMIC} for _ in inputs),
             )
-            torch.export.save(program, folder / PROGRAM)
             written = torch.onnx.export(
                 program,
                 dynamo=True,
-                input_names=[VIDEO, ATTN_MAP][: len(inputs)],
-                output_names=[LOGITS, PREDICTED_MAP][: 1 + network.gives_map],
+                input_names=list(inputs),
+                output_names=list(outputs),
                 custom_translation_table=_TRANSLATED,
                 verbose=False,
             )
@@ -59,10 +75,8 @@ def write_programs(network: ExportedNetwork, inputs: Sequence[Tensor], folder: P
             "of your own, tensor.shape[0] stays open, and len(tensor) does not.)"
         ) from error
     assert written is not None
-    written.save(folder / ONNX, external_data=False)
-    weights = {name: value.contiguous() for name, value in network.state_dict().items()}
-    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
-    (folder / WEIGHTS).chmod(0o644)  # it is written for its owner alone
+    written.save(path, external_data=False)
+    return program
 
 
 @contextmanager

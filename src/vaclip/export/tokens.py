@@ -10,15 +10,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import onnx
-import torch
 from numpy.typing import NDArray
 
-from vaclip.export.folder import ONNX
-from vaclip.export.network import ATTN_MAP, LOGITS, VIDEO, ExportedNetwork
+from vaclip.export.network import TOKENS
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else ONNX Runtime reports its use
 import onnxruntime
@@ -29,7 +27,6 @@ _NOISE: Final = 1e-5
 """Of a clip's largest token: what single precision may differ by."""
 _HALF_STEP: Final = 2.0**-10
 """Of a number: the farthest neighbour in float16."""
-_TOKENS: Final = "tokens"
 
 
 @dataclass(frozen=True)
@@ -41,51 +38,57 @@ class Rounding:
         neighbours: Whether each of these is that of torch, or its neighbour in float16.
     """
 
-    on_tokens: float
-    neighbours: bool
+    on_tokens: float = 0.0
+    neighbours: bool = True
 
     @property
     def alone(self) -> bool:
         """Whether rounding alone makes a difference."""
         return self.neighbours and self.on_tokens < TOLERANCE
 
+    def and_of(
+        self,
+        tokens: NDArray[np.float32],
+        by_torch: NDArray[np.float32],
+        logits: NDArray[np.float32],
+        read_by_torch: NDArray[np.float32],
+    ) -> Rounding:
+        """Returns what is left with a further clip.
 
-class TokenCheck:
-    """Compares the halves of an exported network with torch's, before and behind its tokens.
-
-    Args:
-        network: With a frozen encoder.
-        folder: The exported folder.
-    """
-
-    def __init__(self, network: ExportedNetwork, folder: Path) -> None:
-        self.network = network
-        self.found = Rounding(0.0, neighbours=True)
-        model = onnx.load(folder / ONNX)
-        (rounded,) = (
-            node.output[0]
-            for node in model.graph.node
-            if node.op_type == "Cast" and node.attribute[0].i == onnx.TensorProto.FLOAT16
+        Args:
+            tokens: (S, D, T', H', W') of the exported encoder.
+            by_torch: The same of torch's.
+            logits: (S, K) that the exported network gives of ``tokens``.
+            read_by_torch: The same of torch's.
+        """
+        apart = np.abs(read_by_torch - logits).max()
+        return Rounding(
+            float(np.maximum(self.on_tokens, apart)),  # NaN stays
+            self.neighbours and neighbours(tokens, by_torch),
         )
-        model.graph.node.append(onnx.helper.make_node("Identity", [rounded], [_TOKENS]))
-        model.graph.output.append(
-            onnx.helper.make_tensor_value_info(_TOKENS, onnx.TensorProto.FLOAT16, None)
-        )
-        self._session = onnxruntime.InferenceSession(model.SerializeToString())
 
-    @torch.inference_mode()
-    def add(self, segments: NDArray[np.float32], maps: NDArray[np.float32] | None) -> None:
-        """Compares a clip's segments, (S, 3, T, H, W) and maps (S, C, T, H, W)."""
-        inputs = {VIDEO: segments} | ({} if maps is None else {ATTN_MAP: maps})
-        logits, tokens = self._session.run([LOGITS, _TOKENS], inputs)
-        each = torch.from_numpy(tokens).float()  # (S T', D, H', W')
-        own = self.network.tokens(torch.from_numpy(segments))
-        given = each.unflatten(0, (len(segments), -1)).transpose(1, 2)
-        near = torch.allclose(given, own, rtol=_HALF_STEP, atol=_NOISE * float(own.abs().max()))
-        drawn = None if maps is None else torch.from_numpy(maps)
-        read = self.network.read(given, drawn)[0].numpy()
-        apart = np.abs(read - logits).max()
-        self.found = Rounding(
-            float(np.maximum(self.found.on_tokens, apart)),  # NaN stays
-            self.found.neighbours and near,
-        )
+
+def neighbours(found: NDArray[np.float32], own: NDArray[np.float32]) -> bool:
+    """Whether tokens are others', or their neighbours in float16."""
+    return np.allclose(found, own, rtol=_HALF_STEP, atol=_NOISE * float(np.abs(own).max()))
+
+
+def onnx_session(path: Path) -> Any:
+    """Opens an ONNX file."""
+    return onnxruntime.InferenceSession(str(path))
+
+
+def session_with_tokens(path: Path) -> Any:
+    """Opens a network that holds its encoder; the tokens (S T', D, H', W') are its last output."""
+    model = onnx.load(path)
+    (rounded,) = (
+        node.output[0]
+        for node in model.graph.node
+        if node.op_type == "Cast" and node.attribute[0].i == onnx.TensorProto.FLOAT16
+    )
+    to_float = onnx.helper.make_node("Cast", [rounded], [TOKENS], to=onnx.TensorProto.FLOAT)
+    model.graph.node.append(to_float)
+    model.graph.output.append(
+        onnx.helper.make_tensor_value_info(TOKENS, onnx.TensorProto.FLOAT, None)
+    )
+    return onnxruntime.InferenceSession(model.SerializeToString())

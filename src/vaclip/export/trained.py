@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from vaclip import keys
 from vaclip.errors import VaclipError
-from vaclip.export.network import ExportedNetwork, encoder_info
+from vaclip.export.network import ExportedNetwork, TokenEncoder, encoder_info
 from vaclip.features import EncoderInfo
 from vaclip.features.base import UNTRAINED
 from vaclip.runs.folder import checkpoint_path, fold_folder, read_config
@@ -31,6 +31,8 @@ class TrainedFold:
         predictor: Its chosen checkpoint.
         network: What is exported of it.
         encoder: Whose weights it takes over; None for nobody's.
+        apart: The frozen encoder, where it is a file of its own; None where there is none, or
+            the network holds it.
     """
 
     run: Path
@@ -39,6 +41,12 @@ class TrainedFold:
     predictor: Predictor
     network: ExportedNetwork
     encoder: EncoderInfo | None
+    apart: TokenEncoder | None = None
+
+    @property
+    def withheld(self) -> bool:
+        """Whether the weights of the frozen encoder must not be passed on."""
+        return self.encoder is not None and not may_be_passed_on(self.encoder)
 
     @property
     def folder(self) -> Path:
@@ -55,6 +63,12 @@ class TrainedFold:
         """The network sees every so many samples."""
         return self.predictor.tokens.every if self.predictor.tokens else 1
 
+    @property
+    def step(self) -> int:
+        """What the network sees first covers so many samples: a picture, or a token."""
+        tokens, frozen = self.predictor.tokens, self.predictor.encoder
+        return tokens.step(frozen.info) if tokens and frozen else 1
+
 
 def open_fold(run: Path, fold: int | None = None) -> TrainedFold:
     """Opens a finished fold.
@@ -65,7 +79,8 @@ def open_fold(run: Path, fold: int | None = None) -> TrainedFold:
 
     Raises:
         VaclipError: If there is no such fold, or its model cannot leave: it was trained or tested
-            with control maps, reads no video, or holds weights that may not be passed on.
+            with control maps, reads no video, or trained along the weights of an encoder that
+            may not be passed on.
     """
     config, fold = read_config(run), chosen_fold(run, fold)
     data = config["data"]
@@ -77,9 +92,24 @@ def open_fold(run: Path, fold: int | None = None) -> TrainedFold:
         )
     predictor = load_predictor(checkpoint_path(fold_folder(run, fold), "best"))
     encoder = encoder_info(predictor)
-    if encoder is not None:
-        _may_be_passed_on(encoder)
-    return TrainedFold(run, fold, config, predictor, ExportedNetwork(predictor), encoder)
+    if encoder is None or predictor.encoder is None:
+        if encoder is not None and not may_be_passed_on(encoder):
+            raise VaclipError(
+                f"the model trained the weights of {encoder.name} (hash {encoder.weights}) along, "
+                f"whose licence is '{encoder.licence}': they are passed on only under one of "
+                f"{', '.join(PASSED_ON)}. State the licence where the encoder says it "
+                "(docs/features.md), or export a run with features.finetune=0, whose encoder "
+                "stays apart"
+            )
+        return TrainedFold(run, fold, config, predictor, ExportedNetwork(predictor), encoder)
+    assert predictor.tokens is not None
+    tokens = TokenEncoder(predictor.encoder, predictor.tokens.grid or encoder.grid)
+    # Windows of several samples count from the start of a clip, and a segment may begin in one.
+    if may_be_passed_on(encoder) and encoder.window == 1:
+        return TrainedFold(
+            run, fold, config, predictor, ExportedNetwork(predictor, tokens), encoder
+        )
+    return TrainedFold(run, fold, config, predictor, ExportedNetwork(predictor), encoder, tokens)
 
 
 def chosen_fold(run: Path, fold: int | None) -> int:
@@ -105,11 +135,6 @@ def chosen_fold(run: Path, fold: int | None) -> int:
     return finished[0] if fold is None else fold
 
 
-def _may_be_passed_on(encoder: EncoderInfo) -> None:
-    if encoder.licence.lower() not in {name.lower() for name in PASSED_ON}:
-        raise VaclipError(
-            f"the model holds the weights of {encoder.name} (hash {encoder.weights}), whose "
-            f"licence is '{encoder.licence}': they are passed on only under one of "
-            f"{', '.join(PASSED_ON)}. State the licence where the encoder says it "
-            "(docs/features.md), or export a run on another encoder, such as lite0"
-        )
+def may_be_passed_on(encoder: EncoderInfo) -> bool:
+    """Whether the weights of an encoder are copied into an exported folder, see `PASSED_ON`."""
+    return encoder.licence.lower() in {name.lower() for name in PASSED_ON}

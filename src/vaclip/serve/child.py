@@ -32,7 +32,6 @@ _LONGEST_REQUEST: Final = 1024
 _MOST_PICTURES: Final = 160  # of one film; it is wide as all of them
 _SIDE: Final = 224  # pixels, the longer one of a picture
 _UPLOAD: Final = "the upload"
-_SCALE: Final = ("mean", "std")
 
 
 def main(folder: str, memory: str, descriptor: str) -> None:
@@ -82,7 +81,8 @@ def _said(
     path = Path(f"/proc/self/fd/{video}")
     try:
         size = picture_size(path)  # refuses what is no video before `read` meets it
-        segments = code.read(path, model.settings)
+        shown = code.samples(path, model.settings)
+        segments = model.segments(shown)
         probabilities, maps = model.predict(segments)
         if not np.isfinite(probabilities).all():
             raise VaclipError("the model gives no numbers for it")
@@ -94,7 +94,7 @@ def _said(
         if wanted["map"]:
             answer["map"] = None if maps is None else np.asarray(maps, float).round(6).tolist()
         if wanted["pictures"]:
-            answer["pictures"] = pictures(segments, maps, exported.settings, size)
+            answer["pictures"] = pictures(model.pictures(shown), maps, size)
         return {"answer": answer}
     except av.FFmpegError as error:
         return {"refused": str(failure(_UPLOAD, error))}
@@ -106,27 +106,22 @@ def _said(
 
 
 def pictures(
-    segments: NDArray[np.float32],
+    segments: NDArray[np.uint8],
     maps: NDArray[np.floating] | None,
-    settings: dict[str, Any],
     size: tuple[int, int],
 ) -> dict[str, Any]:
     """Draws what the model saw, and its map, as the page plays it.
 
     Args:
-        segments: (S, 3, T, H, W), normalised.
+        segments: (S, T, H, W, 3).
         maps: (S, T', H', W'), each segment summing to 1, or None.
-        settings: Whose ``mean`` and ``std`` normalised.
         size: (height, width) of the video, for its aspect.
 
     Returns:
         ``count``, of the first pictures, and ``layers``: title, alt and uri, the video first.
     """
-    length, shown = segments.shape[2], _MOST_PICTURES
-    mean, std = (np.asarray(settings[key], np.float32).reshape(3, 1, 1, 1) for key in _SCALE)
-    seen = segments[: -(-shown // length)] * std + mean
-    pixels = np.rint(255 * seen.clip(0, 1)).astype(np.uint8)
-    flat = pixels.transpose(0, 2, 3, 4, 1).reshape(-1, *pixels.shape[3:], 3)[:shown]
+    length = segments.shape[1]
+    flat = segments.reshape(-1, *segments.shape[2:])[:_MOST_PICTURES]
     scale = _SIDE / max(size)
     height, width = (max(16, round(scale * side)) for side in size)
     frames = np.stack([np.asarray(Image.fromarray(one).resize((width, height))) for one in flat])
