@@ -58,6 +58,14 @@ def test_a_model_that_predicts_no_map_has_its_gate_and_grad_cam(home, study):
     assert all(maps.min() >= 0 and maps.max() <= 1 for maps in looks.maps.values())
 
 
+def test_a_model_of_the_map_alone_looks_nowhere_and_says_why(home, study):
+    _, models = trained(home, study, "K_map_only")
+    clip = next(one for one in study.clips if models.tested(one.clip_id))
+    looks = models.looks(study, clip)
+    assert not looks.maps
+    assert looks.why_none == "its diagnosis reads the attention map and not the video"
+
+
 def test_controls_are_told_and_a_lost_checkpoint_too(home, study):
     run, models = trained(home, study, "K_shuffled")
     clip = next(one for one in study.clips if models.tested(one.clip_id))

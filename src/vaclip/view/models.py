@@ -56,10 +56,12 @@ class Looks:
         maps: By name of `vaclip.evaluation.labels.LOOK_MAPS` (S, H', W') in [0, 1], 1 at the
             largest value.
         fps: How many of these S there are a second, from the start of the clip on.
+        why_none: Why there is no map at all; empty where there is one.
     """
 
     maps: dict[str, NDArray[np.float32]]
     fps: float
+    why_none: str = ""
 
 
 class ArmModels:
@@ -142,6 +144,7 @@ def _looks(predictor: Predictor, study: Study, clip: Clip) -> Looks:
     annotators = model_annotators(predictor, study)
     segments = clip_segments(predictor, study, clip, annotators, root, predictor.map_choices[0])
     found: dict[str, list[torch.Tensor]] = {}
+    no_place = why_no_place(model)
     for segment in segments:
         inputs = segment_inputs(segment, predictor.device)
         with torch.no_grad():
@@ -150,7 +153,7 @@ def _looks(predictor: Predictor, study: Study, clip: Clip) -> Looks:
             "predicted": outputs.get(keys.PREDICTED_MAP),
             "gate": model.place_gate(inputs, outputs),
         }
-        if not why_no_place(model):
+        if not no_place:
             maps["gradcam"] = gradcam(model, inputs, outputs[keys.LOGITS].argmax(dim=1))
         for name, own in maps.items():
             if own is not None:
@@ -162,7 +165,7 @@ def _looks(predictor: Predictor, study: Study, clip: Clip) -> Looks:
         )
         for name, own in found.items()
     }
-    return Looks(over_samples, data["fps"])
+    return Looks(over_samples, data["fps"], "" if over_samples else no_place)
 
 
 def _ranked(ids: list[str], cosine: NDArray[np.floating], count: int) -> list[Near]:

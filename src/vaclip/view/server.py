@@ -130,6 +130,8 @@ class _View:
             looks = models.looks(study, clip) if models and model else None
         except VaclipError as error:  # such as a control arm, which nobody may predict with
             failures.append(str(error))
+        if models and looks and looks.why_none:
+            failures.append(f"Where {models.arm} looks cannot be shown: {looks.why_none}.")
         try:
             movie = clip_movie(study, clip, looks)
         except VaclipError as error:
@@ -146,7 +148,7 @@ class _View:
             failures=dict.fromkeys(failures),
             annotations=study.annotations.get(clip.clip_id, ()),
             others=others,
-            model=model if looks else None,
+            model=model if looks and looks.maps else None,
             nearby=models.nearby(clip.clip_id) if models else None,
             token=self.token,
             longest=_LONGEST_REASON,
