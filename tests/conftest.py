@@ -6,6 +6,7 @@ import csv
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 
 import av
@@ -17,7 +18,10 @@ from hypothesis import settings
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import vaclip as vc
 from slurm_cluster import Slurm, missing_programs, running_cluster
+from vaclip.runs.finished import Run
+from vaclip.study.study import Study
 
 # Two busy cores make the first example of a property slow, which says nothing of the code.
 settings.register_profile("vaclip", deadline=None)
@@ -226,6 +230,38 @@ class LiveBytes(TorchDispatchMode):
 def live_bytes() -> type[LiveBytes]:
     """Returns the context manager `LiveBytes`."""
     return LiveBytes
+
+
+class TinyRuns:
+    """Trained runs on the tiny study, each made once a session; tests leave them as they are.
+
+    Attributes:
+        root: Of the study.
+        cache: Of its clips.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.root, self.cache = write_tiny_study(home / "my_study"), home / "cache"
+        self._home, self._made = home, dict[tuple[str, ...], Run]()
+
+    @cached_property
+    def study(self) -> Study:
+        return vc.load_study(self.root)
+
+    def __call__(self, arm: str, *overrides: str) -> Run:
+        """Returns the run of an arm, with `SMALL_RUN` and further settings."""
+        key = (arm, *overrides)
+        if key not in self._made:
+            settings = [*SMALL_RUN, f"data.cache_dir={self.cache}", *overrides]
+            folder = self._home / f"run_{len(self._made)}"
+            self._made[key] = vc.train(self.study, arm=arm, overrides=settings, folder=folder)
+        return self._made[key]
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> TinyRuns:
+    """Returns ``trained(arm, *overrides)``, see `TinyRuns`."""
+    return TinyRuns(tmp_path_factory.mktemp("trained"))
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,6 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-import vaclip as vc
-from conftest import write_tiny_study
 from vaclip import VaclipError, keys
 from vaclip.commands.explain import agreement_table, explain_videos
 from vaclip.commands.main import main
@@ -19,36 +17,21 @@ from vaclip.explain.measures import correlation
 from vaclip.files import read_arrays
 from vaclip.runs.predict import load_predictor, predict_videos
 
-SMALL = [
-    "debug=smoke", "trainer.max_epochs=1", "trainer.accelerator=cpu", "split.folds=3",
-    "data.frames=8", "data.size=[32,32]",
-]  # fmt: skip
 MAPS = {"predicted", "gradcam", "integrated_gradients", "occlusion"}
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("home")
+@pytest.fixture
+def run(trained):
+    return trained("P2")
 
 
-@pytest.fixture(scope="module")
-def study(home):
-    return vc.load_study(write_tiny_study(home / "my_study"))
-
-
-@pytest.fixture(scope="module")
-def trained(home, study):
-    settings = [*SMALL, f"data.cache_dir={home / 'cache'}"]
-    return vc.train(study, arm="P2", overrides=settings, folder=home / "run")
-
-
-def test_maps_without_a_study_are_those_with_one(trained, study, home, tmp_path):
+def test_maps_without_a_study_are_those_with_one(run, trained, tmp_path):
     """And the predictions are those of predict."""
-    predictor = load_predictor(trained.checkpoint())
-    clip = study.clips[0]
+    predictor = load_predictor(run.checkpoint())
+    clip = trained.study.clips[0]
     copied = shutil.copy(clip.video, tmp_path)
     bare = explain_videos(predictor, [copied])
-    named = explain_videos(predictor, [clip.video], attention=home / "my_study")
+    named = explain_videos(predictor, [clip.video], attention=trained.root)
     (alone,), (beside,) = bare.looks, named.looks
     assert set(alone) == MAPS
     assert set(beside) == MAPS | {keys.LOOK_CLINICIANS}
@@ -64,11 +47,11 @@ def test_maps_without_a_study_are_those_with_one(trained, study, home, tmp_path)
     assert table.loc["gradcam", "cc"] == pytest.approx(pd.Series(expected).mean(), nan_ok=True)
 
 
-def test_the_command_writes_arrays_a_sheet_and_videos(trained, study, home, tmp_path, capsys):
-    video, out = study.clips[0].video, tmp_path / "out"
-    words = ["explain", "--checkpoint", str(trained.checkpoint()), str(video), "--out", str(out)]
+def test_the_command_writes_arrays_a_sheet_and_videos(run, trained, tmp_path, capsys):
+    video, out = trained.study.clips[0].video, tmp_path / "out"
+    words = ["explain", "--checkpoint", str(run.checkpoint()), str(video), "--out", str(out)]
     with pytest.raises(SystemExit) as done:
-        main([*words, "--attention", str(home / "my_study")])
+        main([*words, "--attention", str(trained.root)])
     assert done.value.code == 0
     said = capsys.readouterr().out
     assert "Agreement with the clinicians' map" in said
@@ -86,8 +69,7 @@ def test_the_command_writes_arrays_a_sheet_and_videos(trained, study, home, tmp_
     assert set(agreed["map"]) == MAPS
 
 
-def test_a_model_that_keeps_no_place_is_refused(home, study):
-    settings = [*SMALL, f"data.cache_dir={home / 'cache'}", "model.clip_backbone=2dcnn"]
-    run = vc.train(study, arm="B0", overrides=settings, folder=home / "flat")
+def test_a_model_that_keeps_no_place_is_refused(trained):
+    run = trained("B0", "model.clip_backbone=2dcnn")
     with pytest.raises(VaclipError, match=r"looks cannot be told: its video encoder keeps no"):
-        explain_videos(load_predictor(run.checkpoint()), [study.clips[0].video])
+        explain_videos(load_predictor(run.checkpoint()), [trained.study.clips[0].video])

@@ -10,8 +10,6 @@ import pandas as pd
 import pytest
 import yaml
 
-import vaclip as vc
-from conftest import SMALL_RUN, write_tiny_study
 from vaclip import VaclipError, keys
 from vaclip.evaluation.data_card import (
     AnnotatorCount,
@@ -35,25 +33,21 @@ DIFFERENCE = Difference(1e-6, 1e-6)
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    home = tmp_path_factory.mktemp("home")
-    study = vc.load_study(write_tiny_study(home / "my_study"))
-    settings = [*SMALL_RUN, f"data.cache_dir={home / 'cache'}"]
-    vc.train(study, arm="P2", overrides=settings, folder=home / "run")
-    return open_fold(home / "run")
+def fold(trained):
+    return open_fold(trained("P2").folder)
 
 
 @pytest.fixture
-def study(tmp_path, trained):
+def study(tmp_path, fold):
     """A folder as of `vaclip study`: the run's arm, and one that guesses better at random."""
     folder = tmp_path / "study"
     folder.mkdir()
-    table = pd.read_parquet(trained.run / keys.PREDICTIONS_FILE)
+    table = pd.read_parquet(fold.run / keys.PREDICTIONS_FILE)
     probs = [name for name in table if name.startswith(keys.PRED_PROB_PREFIX)]
     drawn = np.random.default_rng(0).dirichlet(np.ones(3), len(table))
     parts = [table, table.assign(**{keys.PRED_ARM: "B0"} | dict(zip(probs, drawn.T, strict=True)))]
     pd.concat(parts).to_parquet(folder / keys.PREDICTIONS_FILE, index=False)
-    shutil.copy(trained.run / keys.CONFIG_FILE, folder)
+    shutil.copy(fold.run / keys.CONFIG_FILE, folder)
     roles = {"baseline": "B0", "method": "P2", "controls": [], "pairs": [], "margin": 0.05}
     write_json(folder / keys.ARMS_FILE, {"roles": roles, "arms": [{"arm": "P2", "method": "x|y"}]})
     card = DataCard(
@@ -79,14 +73,14 @@ def study(tmp_path, trained):
     return folder
 
 
-def card_of(trained, study=None):
-    source, results = judged(trained, study)
-    settings = model_settings(trained, "0")
-    return card_text(trained, settings, DIFFERENCE, source, results), source, results
+def card_of(fold, study=None):
+    source, results = judged(fold, study)
+    settings = model_settings(fold, "0")
+    return card_text(fold, settings, DIFFERENCE, source, results), source, results
 
 
-def test_a_run_by_itself_has_its_numbers_and_no_verdict(trained):
-    text, _, results = card_of(trained)
+def test_a_run_by_itself_has_its_numbers_and_no_verdict(fold):
+    text, _, results = card_of(fold)
     _, front, body = text.split("---\n", 2)
     front = yaml.safe_load(front)
     score = results.scores["patient"]["P2"].scores["acc_macro"].mean
@@ -100,15 +94,15 @@ def test_a_run_by_itself_has_its_numbers_and_no_verdict(trained):
     assert str(DIFFERENCE) in body
 
 
-def test_what_only_the_author_knows_is_marked(trained):
-    text, *_ = card_of(trained)
+def test_what_only_the_author_knows_is_marked(fold):
+    text, *_ = card_of(fold)
     for what in ("For whom", "Ethics approval", "Regulatory", "Funding"):
         (line,) = (line for line in text.splitlines() if what in line)
         assert "**TODO-by-author**" in line
 
 
-def test_a_study_gives_data_card_and_answers_without_names_of_people(trained, study):
-    text, source, results = card_of(trained, study)
+def test_a_study_gives_data_card_and_answers_without_names_of_people(fold, study):
+    text, source, results = card_of(fold, study)
     for sentence in results.verdict.sentences:
         assert sentence.split(":")[0].replace("_", "\\_") in text
     assert "X\\|y." in text
@@ -116,33 +110,33 @@ def test_a_study_gives_data_card_and_answers_without_names_of_people(trained, st
     assert "Of its study: 2 clips look alike." in text
     assert "Of its study: all clips are short." not in text
     ids = {*source.clips, *(clip for own in source.clips.values() for clip in own)}
-    for name in ("Dr Example", str(trained.run), *ids):
+    for name in ("Dr Example", str(fold.run), *ids):
         assert name not in text
 
 
-def test_a_study_without_the_arm_is_told(trained, study):
+def test_a_study_without_the_arm_is_told(fold, study):
     table = pd.read_parquet(study / keys.PREDICTIONS_FILE)
     others = table[table[keys.PRED_ARM] != "P2"]
     others.to_parquet(study / keys.PREDICTIONS_FILE, index=False)
     with pytest.raises(VaclipError, match="has nothing of P2, whose model is exported"):
-        judged(trained, study)
+        judged(fold, study)
 
 
-def test_limits_say_what_the_settings_say(trained):
-    settings = model_settings(trained, "0")
-    said = "\n".join(limits(trained, settings, None))
+def test_limits_say_what_the_settings_say(fold):
+    settings = model_settings(fold, "0")
+    said = "\n".join(limits(fold, settings, None))
     assert "generated videos" not in said
     assert "sees 8 pictures a second of 32 x 32 pixels" in said
     assert "clinician's map" not in said
     needy = settings | {"map": {"channels": 1, "size": [32, 32]}, "needs_map": True, "every": 2}
-    said = "\n".join(limits(trained, needy, None))
+    said = "\n".join(limits(fold, needy, None))
     assert "sees 4 pictures a second" in said
     assert "It needs a clinician's map" in said
 
 
-def test_metadata_names_what_the_programs_take_and_give(trained):
-    _, results = judged(trained, None)
-    found = bundle_metadata(trained, model_settings(trained, "0"), results)
+def test_metadata_names_what_the_programs_take_and_give(fold):
+    _, results = judged(fold, None)
+    found = bundle_metadata(fold, model_settings(fold, "0"), results)
     shapes = found["network_data_format"]
     assert shapes["inputs"]["video"]["spatial_shape"] == [8, 32, 32]
     assert shapes["inputs"].keys() == {"video"}
@@ -153,7 +147,7 @@ def test_metadata_names_what_the_programs_take_and_give(trained):
     assert "monai_version" not in found
 
 
-def test_both_are_written(trained, tmp_path):
-    write_papers(trained, model_settings(trained, "0"), DIFFERENCE, tmp_path)
+def test_both_are_written(fold, tmp_path):
+    write_papers(fold, model_settings(fold, "0"), DIFFERENCE, tmp_path)
     assert (tmp_path / "MODEL_CARD.md").read_text("utf-8").startswith("---\nlicense: other\n")
     assert json.loads((tmp_path / "metadata.json").read_text())["task"] == "video classification"

@@ -15,8 +15,6 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-import vaclip as vc
-from conftest import SMALL_RUN, write_tiny_study
 from encoder_models import ABOUT, Patches, save_model, save_program
 from vaclip import VaclipError, keys
 from vaclip.evaluation.predictions import Predictions
@@ -40,40 +38,19 @@ UNTRAINED = ("backbone=lite0", "features.source=random:lite0")
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("home")
+def study(trained):
+    return trained.study
 
 
 @pytest.fixture(scope="module")
-def study(home):
-    return vc.load_study(write_tiny_study(home / "my_study"))
-
-
-@pytest.fixture(scope="module")
-def trained(home, study):
-    """Returns ``trained(arm, *overrides)``: the folder of a run, made once."""
-    made = {}
-
-    def run(arm, *overrides):
-        name = " ".join([arm, *overrides])
-        if name not in made:
-            settings = [*SMALL_RUN, f"data.cache_dir={home / 'cache'}", *overrides]
-            folder = home / f"run_{len(made)}"
-            made[name] = vc.train(study, arm=arm, overrides=settings, folder=folder).folder
-        return made[name]
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def exported(home, trained):
+def exported(trained, tmp_path_factory):
     """Returns ``exported(arm, *overrides)``: the folder of its export, made once."""
-    made = {}
+    made, home = {}, tmp_path_factory.mktemp("exported")
 
     def export(arm, *overrides):
         name = " ".join([arm, *overrides])
         if name not in made:
-            made[name] = export_run(trained(arm, *overrides), home / f"exported_{len(made)}")
+            made[name] = export_run(trained(arm, *overrides).folder, home / f"{len(made)}")
         return made[name]
 
     return export
@@ -92,7 +69,7 @@ def test_the_folder_is_whole_and_gives_the_table_again(exported, trained, study)
     }  # fmt: skip
     assert found.difference.exported < 1e-4
     assert settings_of(found)["map"] is None
-    table = Predictions.load(trained("P2") / "fold_0")
+    table = Predictions.load(trained("P2").folder / "fold_0")
     (clip_id, rows), *_ = table.test.groupby(keys.PRED_CLIP)
     (clip,) = (clip for clip in study.clips if clip.clip_id == clip_id)
     runner = load_runner(found.folder)
@@ -110,7 +87,7 @@ def test_the_three_programs_say_the_same(exported, trained):
     model = load_runner(found.folder).load(found.folder)
     onnx = model.run(segments.numpy())
     program = torch.export.load(found.folder / "model.pt2").module()
-    network = open_fold(trained("P2")).network
+    network = open_fold(trained("P2").folder).network
     for weight in network.parameters():
         weight.data.zero_()
     network.load_state_dict(load_file(found.folder / "model.safetensors"))
@@ -137,7 +114,7 @@ def test_the_program_prints_a_line_of_json_a_video(exported, study, tmp_path):
 
 def test_a_changed_table_is_not_given_again(trained, tmp_path):
     run = tmp_path / "run"
-    shutil.copytree(trained("P2"), run)
+    shutil.copytree(trained("P2").folder, run)
     path = run / "fold_0" / keys.PREDICTIONS_FILE
     table = pd.read_parquet(path)
     probs = [name for name in table if name.startswith(keys.PRED_PROB_PREFIX)]
@@ -183,9 +160,9 @@ def test_every_kind_of_arm_gives_its_table_again(exported, arm, overrides, neede
 
 def test_what_reads_no_video_or_a_control_is_refused(trained, tmp_path):
     with pytest.raises(VaclipError, match="from the clinician's map alone"):
-        export_run(trained("K_map_only"), tmp_path / "out")
+        export_run(trained("K_map_only").folder, tmp_path / "out")
     with pytest.raises(VaclipError, match="trained with control maps"):
-        export_run(trained("K_shuffled"), tmp_path / "out")
+        export_run(trained("K_shuffled").folder, tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
@@ -199,7 +176,7 @@ def first_clip_said(folder, run, study):
 
 
 @pytest.fixture
-def withheld(home, tmp_path):
+def withheld(tmp_path):
     """The source of an encoder whose weights may not be passed on."""
     return save_program(tmp_path / "theirs.pt2", ABOUT | {"licence": "CC-BY-NC-4.0"})
 
@@ -211,7 +188,7 @@ def on_tokens(source):
 def test_weights_that_may_not_be_passed_on_stay_until_they_are_added(
     trained, study, withheld, tmp_path
 ):
-    run, folder = trained("P2", *on_tokens(withheld)), tmp_path / "out"
+    run, folder = trained("P2", *on_tokens(withheld)).folder, tmp_path / "out"
     found = export_run(run, folder)
     assert found.difference.exported < 1e-4
     assert found.lacks == "export:theirs.pt2 (CC-BY-NC-4.0)"
@@ -251,7 +228,7 @@ def test_an_encoder_is_added_to_what_lacks_one_alone(exported):
 def test_an_encoder_of_windows_is_a_file_of_its_own(trained, study, tmp_path, kind, arm):
     source = save_model(tmp_path / "model", kind, card="---\nlicense: mit\n---\n")
     sampling = ("data.frames=8", "data.stride=6")  # segments begin within windows
-    run, folder = trained(arm, *on_tokens(source), *sampling), tmp_path / "out"
+    run, folder = trained(arm, *on_tokens(source), *sampling).folder, tmp_path / "out"
     found = export_run(run, folder)
     assert found.difference.exported < 1e-4
     assert found.lacks is None
@@ -264,7 +241,7 @@ def test_an_encoder_of_windows_is_a_file_of_its_own(trained, study, tmp_path, ki
 @pytest.mark.slow
 def test_a_program_as_encoder_is_part_of_the_network(trained, tmp_path):
     source = save_program(tmp_path / "own.pt2", ABOUT | {"licence": "MIT"})
-    found = export_run(trained("P2", *on_tokens(source)), tmp_path / "out")
+    found = export_run(trained("P2", *on_tokens(source)).folder, tmp_path / "out")
     assert found.difference.torch < 1e-4
     assert found.difference.exported < 1e-3
     assert settings_of(found)["encoder"]["file"] is None
@@ -272,18 +249,18 @@ def test_a_program_as_encoder_is_part_of_the_network(trained, tmp_path):
 
 def test_weights_that_were_trained_along_stay(trained, tmp_path, monkeypatch):
     monkeypatch.setattr("vaclip.export.trained.PASSED_ON", ("MIT",))
-    run = trained("B0", *UNTRAINED, "features.finetune=1", "data.size=[224,224]")
+    run = trained("B0", *UNTRAINED, "features.finetune=1", "data.size=[224,224]").folder
     with pytest.raises(VaclipError, match=r"random:lite0 \(hash .*'none, untrained'"):
         export_run(run, tmp_path / "out")
 
 
 def test_a_folder_that_is_there_is_left_alone(trained, tmp_path):
     with pytest.raises(VaclipError, match="is there already"):
-        export_run(trained("P2"), tmp_path)
+        export_run(trained("P2").folder, tmp_path)
     with pytest.raises(VaclipError, match="holds no finished fold"):
-        open_fold(_bare(tmp_path, trained("P2")))
+        open_fold(_bare(tmp_path, trained("P2").folder))
     with pytest.raises(VaclipError, match="no finished fold 3"):
-        open_fold(trained("P2"), 3)
+        open_fold(trained("P2").folder, 3)
 
 
 def _bare(folder, run):

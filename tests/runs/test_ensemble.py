@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
-from test_predict import SMALL, make_predictor
+from test_predict import make_predictor
 
 import vaclip as vc
-from conftest import CLASSES, write_tiny_study
+from conftest import CLASSES, SMALL_RUN, write_tiny_study
 from vaclip import VaclipError
 from vaclip.commands.abstention import abstention_lines
 from vaclip.commands.main import main
@@ -36,7 +36,7 @@ def run(tmp_path_factory):
     """All three folds of a model that predicts its map."""
     home = tmp_path_factory.mktemp("home")
     study = write_tiny_study(home / "my_study")
-    settings = [*SMALL, f"data.cache_dir={home / 'cache'}"]
+    settings = [*SMALL_RUN, f"data.cache_dir={home / 'cache'}"]
     return vc.train(study, arm="P2", folds="all", overrides=settings, folder=home / "run")
 
 

@@ -18,10 +18,6 @@ from vaclip.data.dataset import map_array
 from vaclip.models import VideoAttentionCLIP
 from vaclip.runs.predict import Predictor, load_predictor, predict_videos
 
-SMALL = [
-    "debug=smoke", "trainer.max_epochs=1", "trainer.accelerator=cpu", "split.folds=3",
-    "data.frames=8", "data.size=[32,32]",
-]  # fmt: skip
 PROBS = [f"prob_{name}" for name in CLASSES]
 MIXED = [
     "model.map_source=mixed",
@@ -31,30 +27,9 @@ MIXED = [
 ]
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(scope="module")
-def study(home):
-    return vc.load_study(write_tiny_study(home / "my_study"))
-
-
-@pytest.fixture(scope="module")
-def trained(home, study):
-    """Returns ``trained(arm, *overrides)``: a run, made once."""
-    made = {}
-
-    def run(arm, *overrides):
-        name = "-".join([arm, *overrides])
-        if name not in made:
-            settings = [*SMALL, f"data.cache_dir={home / 'cache'}", *overrides]
-            folder = home / f"run_{len(made)}"
-            made[name] = vc.train(study, arm=arm, overrides=settings, folder=folder)
-        return made[name]
-
-    return run
+@pytest.fixture
+def study(trained):
+    return trained.study
 
 
 def predictor(run):
@@ -205,12 +180,12 @@ def test_maps_are_a_column_where_they_are_asked_for(trained, study):
         predictor(trained("B3")).predict([video], attention=study, maps=True)
 
 
-def test_the_prior_is_kept_where_a_given_map_guides(trained, study, home):
+def test_the_prior_is_kept_where_a_given_map_guides(trained):
     kept = torch.load(trained("B3").checkpoint(), weights_only=True)["vaclip"]["prior_map"]
     assert kept.shape == (1, 32, 32)
     assert kept.max() == 255
     assert torch.load(trained("P2").checkpoint(), weights_only=True)["vaclip"]["prior_map"] is None
-    shown = next((home / "cache").rglob("map.npy"))
+    shown = next(trained.cache.rglob("map.npy"))
     assert map_array(shown).shape[2:] == kept.shape[1:]
 
 

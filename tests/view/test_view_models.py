@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
 
-import vaclip as vc
-from conftest import SMALL_RUN, write_tiny_study
 from study_folder import write_study
 from vaclip import keys
 from vaclip.errors import VaclipError
@@ -17,30 +17,22 @@ from vaclip.runs.predict import load_predictor
 from vaclip.view.models import NEAREST, ArmModels
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("home")
+def models_of(trained, arm):
+    """Returns the models of an arm, its run, and a clip that one of them was tested on."""
+    run = trained(arm, "data.stride=8")
+    models = ArmModels(read_folder(run.folder), arm, run.folder)
+    clip = next(one for one in trained.study.clips if models.tested(one.clip_id))
+    return models, run, clip
 
 
-@pytest.fixture(scope="module")
-def study(home):
-    return vc.load_study(write_tiny_study(home / "study"))
-
-
-def trained(home, study, arm):
-    """Returns a run and its models."""
-    settings = [*SMALL_RUN, "data.stride=8", f"data.cache_dir={home / 'cache'}"]
-    run = vc.train(study, arm=arm, overrides=settings, folder=home / arm)
-    return run, ArmModels(read_folder(run.folder), arm, run.folder)
-
-
-def test_predicted_maps_are_those_of_the_predictor(home, study):
-    run, models = trained(home, study, "P2")
-    clip = next(one for one in study.clips if models.tested(one.clip_id))
+def test_predicted_maps_are_those_of_the_predictor(trained):
+    models, run, clip = models_of(trained, "P2")
     assert models.tested(clip.clip_id) == ("P2", 0, 0)
-    looks = models.looks(study, clip)
+    looks = models.looks(trained.study, clip)
     assert set(looks.maps) == {"predicted", "gradcam"}
-    table = load_predictor(run.checkpoint(0)).predict([clip.video], attention=study, maps=True)
+    table = load_predictor(run.checkpoint(0)).predict(
+        [clip.video], attention=trained.study, maps=True
+    )
     (segments,) = table.predicted_map  # 16 samples of the clip are two segments of 8
     assert len(segments) == 2
     own = looks.maps["predicted"]
@@ -50,30 +42,28 @@ def test_predicted_maps_are_those_of_the_predictor(home, study):
     assert looks.fps == 8
 
 
-def test_a_model_that_predicts_no_map_has_its_gate_and_grad_cam(home, study):
-    _, models = trained(home, study, "B3")
-    clip = next(one for one in study.clips if models.tested(one.clip_id))
-    looks = models.looks(study, clip)
+def test_a_model_that_predicts_no_map_has_its_gate_and_grad_cam(trained):
+    models, _, clip = models_of(trained, "B3")
+    looks = models.looks(trained.study, clip)
     assert set(looks.maps) == {"gate", "gradcam"}
     assert all(maps.min() >= 0 and maps.max() <= 1 for maps in looks.maps.values())
 
 
-def test_a_model_of_the_map_alone_looks_nowhere_and_says_why(home, study):
-    _, models = trained(home, study, "K_map_only")
-    clip = next(one for one in study.clips if models.tested(one.clip_id))
-    looks = models.looks(study, clip)
+def test_a_model_of_the_map_alone_looks_nowhere_and_says_why(trained):
+    models, _, clip = models_of(trained, "K_map_only")
+    looks = models.looks(trained.study, clip)
     assert not looks.maps
     assert looks.why_none == "its diagnosis reads the attention map and not the video"
 
 
-def test_controls_are_told_and_a_lost_checkpoint_too(home, study):
-    run, models = trained(home, study, "K_shuffled")
-    clip = next(one for one in study.clips if models.tested(one.clip_id))
+def test_controls_are_told_and_a_lost_checkpoint_too(trained, tmp_path):
+    models, run, clip = models_of(trained, "K_shuffled")
     with pytest.raises(VaclipError, match="control maps"):
-        models.looks(study, clip)
-    run.checkpoint(0).unlink()
+        models.looks(trained.study, clip)
+    copy = shutil.copytree(run.folder, tmp_path / "run")
+    (copy / run.checkpoint(0).relative_to(run.folder)).unlink()
     with pytest.raises(VaclipError, match="cannot be used as a checkpoint"):
-        ArmModels(read_folder(run.folder), "K_shuffled", run.folder).looks(study, clip)
+        ArmModels(read_folder(copy), "K_shuffled", copy).looks(trained.study, clip)
 
 
 def test_what_is_near_is_what_a_naive_loop_finds(tmp_path):
