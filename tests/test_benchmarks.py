@@ -22,6 +22,10 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
         (["verdicts.py", "--quick", "--truths", "locates"], "| locates | 1 | whose_map |"),
         (["cpu_step.py", "--rounds", "1", "--batch", "4", "--size", "32"], "of this CPU's rate"),
         (
+            "busy_machine.py --rounds 1 --batch 4 --size 32 --others 1".split(),
+            "| threads that sleep | ",
+        ),
+        (
             "encoders.py out --quick --cohorts null --encoders lite0 --seeds 0".split(),
             "- lite0: bedside",
         ),
