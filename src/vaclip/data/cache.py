@@ -8,7 +8,6 @@ or setting leads to another entry. The cache may be deleted at any time.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import shutil
@@ -23,7 +22,14 @@ from numpy.typing import NDArray
 
 from vaclip.data.video import DECODE_LIMIT_S, DecodedClip, decode_spans
 from vaclip.errors import VaclipError
-from vaclip.files import atomic_file, atomic_folder, cache_root, content_digest, json_digest
+from vaclip.files import (
+    atomic_file,
+    atomic_folder,
+    cache_root,
+    content_digest,
+    digest_note,
+    json_digest,
+)
 from vaclip.maps.source import (
     KEYPOINT_SIGMA,
     KINDS,
@@ -325,16 +331,13 @@ def _of(annotations: Sequence[Annotation], annotator: str) -> list[Annotation]:
 def file_digest(path: Path, root: Path) -> str:
     """Returns the SHA-256 of a file, read once for each (path, size, modification time)."""
     try:
-        status = path.stat()
-        identity = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
-        note = root / "digests" / hashlib.sha256(identity.encode()).hexdigest()
-        if note.is_file():
-            return note.read_text()
-        digest = content_digest(path)
+        note, noted = digest_note(path, root)
+        digest = noted or content_digest(path)
     except OSError as error:
         raise VaclipError(f"{path.name}: cannot be read: {error.strerror}") from error
-    with atomic_file(note) as temporary:
-        temporary.write_text(digest)
+    if not noted:
+        with atomic_file(note) as temporary:
+            temporary.write_text(digest)
     return digest
 
 
