@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import joblib
 import numpy as np
@@ -39,6 +39,9 @@ from vaclip.maps.source import (
     map_source,
 )
 from vaclip.study.study import Clip, Study
+
+if TYPE_CHECKING:
+    from vaclip.data.arrays import ArrayFile  # loads torch
 
 _VERSION = 1  # raise it when decoding or drawing changes
 _LOG = logging.getLogger(__name__)
@@ -79,12 +82,12 @@ class CachedTokens:
     """Where the tokens of a frozen encoder lie, see `vaclip.features.cache`.
 
     Attributes:
-        path: .npy of (S', H', W', D) float16.
+        path: Of (S', H', W', D) float16.
         steps: S'.
         step: Samples that a token covers; the last may cover fewer.
     """
 
-    path: Path
+    path: ArrayFile
     steps: int
     step: int
 
@@ -95,16 +98,16 @@ class CachedClip:
 
     Attributes:
         clip: The clip.
-        frames: .npy of (S, H, W, 3) uint8.
+        frames: Of (S, H, W, 3) uint8.
         samples: S.
-        attn: .npy of (C, S, H, W) uint8; None where no chosen annotator annotated the clip.
+        attn: Of (C, S, H, W) uint8; None where no chosen annotator annotated the clip.
         tokens: What a frozen encoder made of the clip; None where the model sees its pixels.
     """
 
     clip: Clip
-    frames: Path
+    frames: ArrayFile
     samples: int
-    attn: Path | None
+    attn: ArrayFile | None
     tokens: CachedTokens | None = None
 
 
