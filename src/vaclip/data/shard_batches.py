@@ -93,7 +93,7 @@ class ShardBatches(Sampler[list[tuple[int, int]]]):
         return self.steps
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        return self.batches(self.epoch)
+        yield from self.batches(self.epoch)  # of the epoch when the first is drawn, see Lightning
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[list[tuple[int, int]]]:
         """Yields the batches of this process in an epoch, (epoch, number) a segment.
