@@ -6,21 +6,25 @@ import io
 import json
 import pickle
 import tarfile
+from itertools import islice
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+import webdataset
 
 from shard_files import CLASSES, FACTS, draw_study
 from vaclip.data import write_shards as writer
 from vaclip.data.arrays import map_array
 from vaclip.data.dataset import SegmentDataset
 from vaclip.data.items import columns_of
+from vaclip.data.shard_batches import ShardBatches
 from vaclip.data.shards import INDEX_COLUMNS, open_shards
 from vaclip.data.write_shards import write_shards
 from vaclip.errors import VaclipError
 from vaclip.files import content_digest
+from vaclip.store import FolderStore
 from vaclip.study.clip_table import clip_column, distinct_facts
 
 
@@ -70,6 +74,20 @@ def test_a_tar_reader_finds_what_was_cached(drawn, shards, tmp_path):
         if item.cached.attn is not None:
             attn = np.load(io.BytesIO(found["attn.npy"]))
             np.testing.assert_array_equal(attn, np.load(item.cached.attn))
+
+
+def test_webdataset_reads_them(drawn, shards, tmp_path):
+    files = [str(tmp_path / "shards" / name) for name, _ in shards.facts.shards]
+    seen = {
+        one["__key__"]: one
+        for one in webdataset.WebDataset(files, shardshuffle=False, empty_check=False).decode()
+    }
+    assert len(seen) == len(drawn.items)
+    for item in drawn.items:
+        found = seen[f"{item.row:09}"]
+        assert found["json"]["clip_id"] == item.cached.clip.clip_id
+        np.testing.assert_array_equal(found["tokens.npy"], np.load(item.cached.tokens.path))
+        assert ("attn.npy" in found) == (item.cached.attn is not None)
 
 
 def test_the_index_says_where_each_clip_is(drawn, shards, tmp_path):
@@ -173,6 +191,28 @@ def test_what_is_open_stays_bounded(shards, monkeypatch):
         map_array(item.cached.tokens.path)
         files = item.cached.tokens.path.files
     assert len(files._open) == 2
+
+
+def test_a_process_opens_the_shards_of_its_window_alone(shards, tmp_path, monkeypatch):
+    dataset = SegmentDataset(shards.items, 4, 4)
+    facts, clip = columns_of(shards.items), dataset.segments[:, 0]
+    columns = facts.patient[clip], facts.label[clip], facts.shard[clip]
+    fetched = []
+    fetch = FolderStore.fetch
+
+    def spied(store, name, sha256):
+        fetched.append(int(name.removesuffix(".tar")))
+        return fetch(store, name, sha256)
+
+    monkeypatch.setattr(FolderStore, "fetch", spied)
+    for rank in range(2):
+        batches = ShardBatches(*columns, 4, window=1, epochs=1, processes=2, rank=rank)
+        for number, window in enumerate(batches.shards(0)):
+            fetched.clear()
+            begin, steps = sum(batches._steps(0)[:number]), batches._steps(0)[number]
+            for batch in islice(batches.batches(0, begin), steps):
+                [dataset[number] for _, number in batch]
+            assert set(fetched) <= set(window[rank])
 
 
 def test_a_damaged_shard_is_refused(shards, tmp_path):

@@ -44,8 +44,8 @@ def write_run_shards(config: Config, prepared: PreparedStudy) -> ShardFacts:
         study=prepared.study.name,
         classes=[*prepared.study.classes],
         annotators=[*prepared.annotators],
-        settings=_sampled_by(config),
-        encoder=_told(info),
+        settings=sampling_settings(config),
+        encoder=encoder_facts(info),
         step=first.step,
         token_shape=[*(features.grid or info.grid), info.channels],
         map_shape=[prepared.channels, *config.data.size],
@@ -80,14 +80,14 @@ def prepare_shards(config: Config) -> PreparedStudy:
         )
     shards = open_shards(address, fetched_files(config.data))
     facts = shards.facts
-    stated, written = _sampled_by(config), facts.settings
+    stated, written = sampling_settings(config), facts.settings
     if different := [key for key in _SAMPLED_BY if stated[key] != written.get(key)]:
         shown = " ".join(f"{key}={json.dumps(written.get(key))}" for key in different)
         raise VaclipError(
             f"the shards in {address} were written with other settings: use {shown}, or write "
             "others into another folder"
         )
-    if facts.encoder != _told(encoder.info):
+    if facts.encoder != encoder_facts(encoder.info):
         raise VaclipError(
             f"the shards in {address} hold tokens of {facts.encoder['source']}, and "
             f"features.source names {encoder.info.name}, or other weights of it; use those that "
@@ -100,11 +100,12 @@ def prepare_shards(config: Config) -> PreparedStudy:
     )
 
 
-def _sampled_by(config: Config) -> dict[str, Any]:
+def sampling_settings(config: Config) -> dict[str, Any]:
+    """Returns what decides the arrays of a clip, by key."""
     settings = flat_settings(dataclasses.asdict(config))
     return {key: settings[key] for key in _SAMPLED_BY}
 
 
-def _told(info: EncoderInfo) -> dict[str, Any]:
+def encoder_facts(info: EncoderInfo) -> dict[str, Any]:
     """Returns what is known of an encoder, as JSON has it, without the folders of its path."""
     return json.loads(json.dumps(dataclasses.asdict(info) | {"source": info.name}))
