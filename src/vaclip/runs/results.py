@@ -20,6 +20,7 @@ from vaclip.metrics.functional import classification_metrics
 from vaclip.metrics.modules import INFORMATION, PROBS, alignment_similarity
 from vaclip.metrics.split import case_of_clip
 from vaclip.runs.folder import fold_folder
+from vaclip.study.clip_table import clip_column
 from vaclip.study.study import Study
 
 
@@ -91,25 +92,29 @@ def _frame(
     facts = columns_of(dataset.items)
     of_map = dict(zip(facts.row.tolist(), facts.map_label.tolist(), strict=True))
     donors = [of_map[row] for row in table[keys.CLIP_ROW].tolist()]
-    clips = [study.clips[row] for row in table[keys.CLIP_ROW].tolist()]
+
+    def told(name: str) -> list[str]:
+        of_clip = clip_column(study.clips, name)
+        return [of_clip[row] for row in table[keys.CLIP_ROW].tolist()]
+
     columns = {
         keys.PRED_STUDY: study.name,
         keys.PRED_ARM: config.arm,
         keys.PRED_FOLD: fold,
         keys.PRED_SEED: config.seed,
         keys.PRED_SPLIT: split,
-        keys.PRED_PATIENT: [clip.patient_id for clip in clips],
-        keys.PRED_CLIP: [clip.clip_id for clip in clips],
+        keys.PRED_PATIENT: told("patient_id"),
+        keys.PRED_CLIP: told("clip_id"),
         keys.PRED_SEGMENT: table[keys.SEGMENT],
-        keys.PRED_LABEL: [clip.label for clip in clips],
+        keys.PRED_LABEL: told("label"),
         keys.PRED_SIM: alignment_similarity(table, aligned=aligned),
         keys.PRED_MAP_ID: table[keys.MAP_ID],
         keys.PRED_MAP_LABEL: ["" if k < 0 else study.classes[k] for k in donors],
     }
     for index, name in enumerate(study.classes):
         columns[f"{keys.PRED_PROB_PREFIX}{name}"] = table[PROBS][:, index]
-    columns[keys.PRED_SESSION] = [clip.session for clip in clips]
-    columns[keys.PRED_SITE] = [clip.site for clip in clips]
+    columns[keys.PRED_SESSION] = told("session")
+    columns[keys.PRED_SITE] = told("site")
     columns[keys.PRED_MAP_INFORMATION] = table[INFORMATION]
     return pd.DataFrame(columns)
 
