@@ -16,8 +16,8 @@ from torch import Tensor
 from vaclip.errors import VaclipError
 from vaclip.store import Store
 
-_MOST_OPEN = 16
-"""Shards that a process has open at a time; a window of `data.shard_window` needs no more."""
+_MOST_OPEN = 32
+"""Shards that a process has open at a time; of a wider window some are opened again and again."""
 
 
 class ShardFiles:
