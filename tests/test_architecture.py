@@ -16,6 +16,8 @@ TIERS = (
     {
         "errors",
         "files",
+        "patience",
+        "store",
         "fonts",
         "media",
         "keys",

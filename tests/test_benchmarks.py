@@ -30,6 +30,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
             "- lite0: bedside",
         ),
         (["nested_cv.py", "--cohorts", "2", "--deals", "1", "--jobs", "1"], "one arm better |"),
+        (["many_clips.py", "--sizes", "600", "1200"], "| memory at most |"),
         (["view.py", "--clips", "60"], "| a clip with its maps |"),
         (
             "annotate.py out --quick --patients 15 --browser 0 --seeds 0".split(),

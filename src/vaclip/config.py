@@ -16,7 +16,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
-from vaclip.contradictions import check_predicted_maps
+from vaclip.contradictions import check_predicted_maps, check_shards
 from vaclip.errors import VaclipError, did_you_mean
 from vaclip.features_config import FeaturesConfig, check_features
 from vaclip.settings import (
@@ -92,6 +92,8 @@ class DataConfig:
     permute_labels: bool = False
     batch_size: int = setting(16, POSITIVE)
     num_workers: int = setting(0, NOT_NEGATIVE)
+    shards: str | None = None
+    shard_window: int = setting(4, POSITIVE)
     cache_dir: str | None = None
     decode_limit_s: float = setting(3600.0, POSITIVE)
     augment: AugmentConfig = setting(AugmentConfig)
@@ -406,6 +408,7 @@ def check_config(config: Config) -> None:
             "have different numbers of chunks, and would wait for each other for ever"
         )
     check_predicted_maps(config)
+    check_shards(config)
     check_tune(config.tune)
     if data.combine != "stack" and model.attn_in_channels != 1:
         raise VaclipError(

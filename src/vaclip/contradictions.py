@@ -46,6 +46,38 @@ def check_predicted_maps(config: Config) -> None:
         raise VaclipError("model.map_guided_global=true does nothing with model.map_guided=false")
 
 
+def check_shards(config: Config) -> None:
+    """Checks what goes with shards alone, and what does not go with them.
+
+    Raises:
+        VaclipError: Naming the settings, and what to do.
+    """
+    data, features = config.data, config.features
+    if data.shards is None:
+        for name, value, usual in (
+            ("data.shard_window", data.shard_window, type(data)().shard_window),
+            ("features.shard_mb", features.shard_mb, type(features)().shard_mb),
+        ):
+            if value != usual:
+                raise VaclipError(f"{name}={value} does nothing without data.shards")
+    elif features.source is None:
+        raise VaclipError(
+            "data.shards holds the tokens of a frozen encoder: add the one that they were written "
+            "with, such as backbone=lite0"
+        )
+    elif features.finetune:
+        raise VaclipError(
+            "features.finetune=1 reads pixels, and data.shards holds tokens; use "
+            "features.finetune=0"
+        )
+    elif hasattr(config, "study"):
+        raise VaclipError(
+            "a study reads videos and annotations, which data.shards does not hold; use "
+            "data=folder data.root=FOLDER, or train each arm: vaclip train experiment=B3 "
+            "data.shards=..."
+        )
+
+
 def _check_distillation(model: ModelConfig) -> None:
     """Raises a VaclipError where there is no teacher, or the student needs none."""
     if model.lambda_distill == 0:

@@ -27,6 +27,7 @@ class FeaturesConfig:
     noise: float = setting(0.1, NOT_NEGATIVE)
     jitter: int = setting(1, NOT_NEGATIVE)
     limit_gb: float | None = setting(None, POSITIVE)
+    shard_mb: int = setting(256, POSITIVE)
     finetune: int = setting(0, number(lambda x: x in (0, 1), "0 or 1"))
     finetune_rate: float = setting(0.1, SHARE)
 

@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import os
+import re
 import shutil
 import tempfile
 import zipfile
@@ -33,6 +34,8 @@ LARGEST_TREE = 64 << 20
 """Bytes of the largest JSON or XML that is read: in memory it grows some twenty times."""
 LARGEST_ARRAYS = 2 << 30
 """Bytes of the largest array, or the largest .npz file's arrays together, that are read."""
+_DIGEST_LETTERS = 64
+_KIND = re.compile(r"[a-z][a-z0-9+.:-]*")  # of an address
 # What file systems say that cannot lock, such as a Lustre or NFS that is mounted without.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 # What `numpy.load` lets through of its own, zipfile's, zlib's and tokenize's on damaged files.
@@ -43,10 +46,10 @@ _ARRAY_ERRORS = (
 
 
 @contextmanager
-def atomic_file(path: Path) -> Generator[Path]:
-    """Gives a temporary name beside ``path`` and renames it to ``path`` on success.
+def file_beside(path: Path) -> Generator[Path]:
+    """Gives an empty file of a temporary name in the folder of ``path``, and removes it.
 
-    The temporary file keeps the suffix, because writers choose the format by it.
+    It keeps the suffix, because writers choose the format by it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix=path.suffix)
@@ -54,44 +57,70 @@ def atomic_file(path: Path) -> Generator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def atomic_file(path: Path) -> Generator[Path]:
+    """Gives a temporary name beside ``path`` and renames it to ``path`` on success."""
+    with file_beside(path) as temporary:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+
+
 class BusyError(VaclipError):
-    """Another process works in the folder."""
+    """Another process works there."""
+
+
+@contextmanager
+def file_lock(path: Path, wait_s: float = 0) -> Generator[bool]:
+    """Keeps a lock of the operating system, on a file that is made if need be and stays.
+
+    The system holds it (``flock``, on network disks too where they can) and drops it when the
+    process ends, however it ends: none is left by a crash.
+
+    Args:
+        path: The file.
+        wait_s: Seconds to wait for another process.
+
+    Yields:
+        Whether there is a lock: not on a disk that knows none.
+
+    Raises:
+        BusyError: If another process still has it.
+    """
+    from filelock import FileLock, Timeout  # slow to import
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=wait_s)
+    except Timeout as error:
+        raise BusyError(f"{path.parent} is being run by another process") from error
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+            raise
+    try:
+        yield lock.is_locked
+    finally:
+        lock.release()
 
 
 @contextmanager
 def folder_lock(folder: Path) -> Generator[None]:
-    """Keeps a folder, which is made if need be, to one process.
-
-    The system holds the lock (``flock``, on network disks too where they can) and drops it when the
-    process ends, however it ends: none is left by a crash.
+    """Keeps a folder, which is made if need be, to one process, by a `file_lock`.
 
     Raises:
         BusyError: If another process has it.
     """
-    from filelock import FileLock, Timeout  # slow to import
-
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise BusyError(f"{folder} is being run by another process") from error
-    except (OSError, NotImplementedError) as error:
-        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
-            raise
-        _LOG.warning(
-            "the disk of %s knows no locks: see to it that no other process runs there", folder
-        )
-    try:
+    with file_lock(folder / "lock") as kept:
+        if not kept:
+            _LOG.warning(
+                "the disk of %s knows no locks: see to it that no other process runs there", folder
+            )
         yield
-    finally:
-        lock.release()
 
 
 @contextmanager
@@ -239,6 +268,23 @@ def content_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def digest_note(path: Path, notes: Path) -> tuple[Path, str]:
+    """Returns where the SHA-256 of a file as it is now is noted, and what is noted.
+
+    Args:
+        path: The file; another size or modification time has another note.
+        notes: The folder of all notes.
+
+    Returns:
+        The note, which `atomic_file` may write, and what it says: nothing where there is none.
+    """
+    status = path.stat()
+    identity = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
+    note = notes / "digests" / hashlib.sha256(identity.encode()).hexdigest()
+    noted = note.read_text() if note.is_file() else ""
+    return note, noted if len(noted) == _DIGEST_LETTERS else ""  # a power cut may leave less
+
+
 def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_nan(item) for key, item in value.items()}
@@ -253,6 +299,21 @@ def user_path(text: str | Path) -> Path:
     A name such as ``~old``, where there is no such user, stays as it is.
     """
     return Path(os.path.expanduser(text))  # noqa: PTH111, its twin in pathlib fails there
+
+
+def local_path(address: str | Path) -> Path | None:
+    """Returns the folder that an address names, by ``file://`` or by itself; None for others.
+
+    Examples:
+        >>> local_path("file:///shared/cache").as_posix()
+        '/shared/cache'
+        >>> local_path("s3://bucket/shards") is None
+        True
+    """
+    kind, separator, place = str(address).partition("://")
+    if isinstance(address, Path) or not separator or not _KIND.fullmatch(kind):
+        return user_path(address)
+    return user_path(place) if kind == "file" else None
 
 
 def inside_folder(root: Path, name: str, what: str = "the study folder") -> Path:

@@ -154,6 +154,8 @@ GALLERY_FILE: Final = "gallery.json"
 LOOK_FILE: Final = "look.csv"
 """The look audit: where models look, against where clinicians look."""
 LOOK_CASES_FILE: Final = "look.json"
+SHARDS_FILE: Final = "index.json"
+"""Beside the shards of a study, see `vaclip.data.shards`."""
 
 # Look table: one row a segment, map and measure; what is undefined has no row.
 LOOK_MAP: Final = "map"

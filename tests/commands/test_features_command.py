@@ -54,3 +54,20 @@ def test_without_an_encoder_there_is_nothing_to_do(home):
     done = command(home, *WORDS[:3])
     assert done.returncode == 1
     assert "error: name the encoder: backbone=lite0" in done.stderr
+
+
+def test_shards_are_written_and_trained_on(home):
+    written = command(home, *WORDS, "data.cache_dir=cache", "--shards", "out")
+    assert written.returncode == 0, written.stderr
+    assert "1 shard in out" in written.stdout
+    assert sorted(path.name for path in (home / "out").iterdir()) == [
+        "00000.json", "00000.tar", "index.json", "index.parquet"
+    ]  # fmt: skip
+    again = command(home, *WORDS, "--shards=other", "data.size=[48,48]")
+    assert again.returncode == 0, again.stderr
+    refused = command(home, *WORDS, "--shards=out", "data.fps=4")
+    assert refused.returncode == 1
+    assert "out holds the shards of other clips or settings" in refused.stderr
+    trained = command(home, "train", "data.shards=out", *WORDS[3:], "experiment=B0")
+    assert trained.returncode == 1  # one patient a class
+    assert "too few for split.folds=3" in trained.stderr

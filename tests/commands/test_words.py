@@ -27,7 +27,7 @@ def for_hydra(*words: str) -> list[str]:
 
 def test_every_setting_of_a_folder_is_known():
     named = {key for key in all_keys(StudyRunConfig) if key.endswith(("dir", "root"))}
-    assert named | {"features.source"} == PATH_SETTINGS
+    assert named | {"features.source", "data.shards"} == PATH_SETTINGS
 
 
 @given(st.text(AWKWARD, min_size=1, max_size=12))

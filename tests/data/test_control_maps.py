@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vaclip import VaclipError
+from vaclip.data.arrays import map_array
 from vaclip.data.cache import CachedClip
 from vaclip.data.control_maps import with_control_maps
-from vaclip.data.dataset import ClipItem, map_array
+from vaclip.data.items import ClipItem
 from vaclip.data.prior_map import prior_map
 from vaclip.maps import CONTROLS, SHUFFLED
 from vaclip.study.study import Clip

@@ -12,7 +12,8 @@ from vaclip import keys
 from vaclip.data.batches import SpreadBatches
 from vaclip.data.cache import CachedClip
 from vaclip.data.datamodule import FoldData, clip_items, fold_datasets
-from vaclip.data.dataset import ClipItem, SegmentDataset, collate
+from vaclip.data.dataset import SegmentDataset, collate
+from vaclip.data.items import ClipItem
 from vaclip.data.transforms import Augmentation
 from vaclip.errors import VaclipError
 from vaclip.study.study import Clip, Study

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vaclip.data.cache import CachedClip
-from vaclip.data.dataset import ClipItem
+from vaclip.data.items import ClipItem
 from vaclip.data.permuted_labels import with_permuted_labels
 from vaclip.study.study import Clip
 

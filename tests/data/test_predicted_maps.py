@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vaclip.data.dataset import map_array
+from vaclip.data.arrays import map_array
 from vaclip.data.predicted_maps import cached_guide, map_over_samples
 
 

@@ -11,7 +11,8 @@ import torch
 
 from vaclip import keys
 from vaclip.data.cache import CachedClip, CachedTokens
-from vaclip.data.dataset import ClipItem, SegmentDataset, collate
+from vaclip.data.dataset import SegmentDataset, collate
+from vaclip.data.items import ClipItem
 from vaclip.data.transforms import Augmentation, model_inputs, prepare_batch
 from vaclip.study.study import Clip
 

@@ -14,8 +14,10 @@ from composed import make_config
 from conftest import read_rows, write_rows, write_tiny_study
 from features.test_sources import ABOUT, save_program
 from vaclip import VaclipError, keys
+from vaclip.data.arrays import map_array
 from vaclip.data.cache import CachedClip
-from vaclip.data.dataset import ClipItem, SegmentDataset, map_array
+from vaclip.data.dataset import SegmentDataset
+from vaclip.data.items import ClipItem
 from vaclip.data.splits import inner_parts
 from vaclip.models import VideoAttentionCLIP
 from vaclip.runs.crossfit import crossfit, head_config, teacher_config, with_guides, with_teacher

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from types import SimpleNamespace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,9 +15,13 @@ from sklearn.utils.class_weight import compute_class_weight
 from composed import make_config
 from conftest import write_tiny_study
 from vaclip import keys
+from vaclip.data.cache import CachedClip
+from vaclip.data.dataset import SegmentDataset
+from vaclip.data.items import ClipItem
 from vaclip.losses import CompositeLoss
 from vaclip.runs.loss import build_loss, class_weights
 from vaclip.runs.run import run
+from vaclip.study.study import Clip
 from vaclip.training.module import MONITOR
 
 LOGITS = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
@@ -25,11 +29,15 @@ LABEL = torch.tensor([0, 0, 0, 1, 1, 2])
 
 
 def test_balanced_weights_are_those_of_scikit_learn(tmp_path):
-    labels = [0, 1, 1, 2]
-    segments = [(0, 0, 0), (1, 0, 0), (1, 1, 8), (2, 0, 0), (3, 0, 0), (3, 1, 8), (3, 2, 16)]
-    train = SimpleNamespace(items=[SimpleNamespace(label=one) for one in labels], segments=segments)
+    nowhere = Path("nowhere")
+    clips = [
+        ClipItem(CachedClip(Clip(f"c{row}", nowhere, f"p{row}", "a"), nowhere, samples, None),
+                 row, label, row, -1, row)
+        for row, (label, samples) in enumerate([(0, 8), (1, 16), (1, 8), (2, 24)])
+    ]  # fmt: skip
+    train = SegmentDataset(clips, frames=8, stride=8)
     config = make_config(tmp_path, "loss.class_weight=balanced")
-    of_segments = [labels[clip] for clip, _, _ in segments]
+    of_segments = [0, 1, 1, 1, 2, 2, 2]
     wanted = compute_class_weight("balanced", classes=np.arange(3), y=of_segments)
     found = class_weights(config, train, 3)
     np.testing.assert_allclose(found, wanted)

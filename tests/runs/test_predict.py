@@ -14,7 +14,7 @@ import torch
 import vaclip as vc
 from conftest import CLASSES, write_tiny_study
 from vaclip import VaclipError
-from vaclip.data.dataset import map_array
+from vaclip.data.arrays import map_array
 from vaclip.models import VideoAttentionCLIP
 from vaclip.runs.predict import Predictor, load_predictor, predict_videos
 

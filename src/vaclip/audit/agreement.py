@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import cohen_kappa_score
 from statsmodels.stats import inter_rater
 
+from vaclip.data.arrays import ArrayFile, map_array
 from vaclip.data.cache import SampleSettings, cache_study, map_identities
-from vaclip.data.dataset import map_array
 from vaclip.evaluation.data_card import Agreement
 from vaclip.explain.measures import correlation, intersection
 from vaclip.maps.source import map_source
@@ -132,7 +132,7 @@ def agreement_of(pair: PairAgreement) -> Agreement:
 def _compare(
     pair: tuple[str, str],
     said: Sequence[dict[str, tuple[Any, ...]]],
-    maps: Sequence[dict[str, Path]],
+    maps: Sequence[dict[str, ArrayFile]],
     patients: dict[str, str],
     named: set[str],
 ) -> PairAgreement:
@@ -173,7 +173,7 @@ def _named(study: Study, annotator: str) -> set[str]:
 
 
 def _chance(
-    maps: Sequence[dict[str, Path]], clips: Sequence[tuple[str, str]]
+    maps: Sequence[dict[str, ArrayFile]], clips: Sequence[tuple[str, str]]
 ) -> tuple[float, float]:
     """Mean CC and SIM of two annotators' maps of different patients.
 

@@ -11,6 +11,7 @@ from vaclip.audit.findings import FOLDS, study_findings
 from vaclip.audit.readers import readers
 from vaclip.config import DataConfig
 from vaclip.console import progress_bar
+from vaclip.data.arrays import map_array
 from vaclip.data.cache import clip_cache
 from vaclip.evaluation.data_card import (
     AnnotatorCount,
@@ -91,7 +92,7 @@ def data_card(
 def _shown(prepared: PreparedStudy) -> dict[str, NDArray[np.bool_]]:
     """Returns (S,) whether a map shows at each sample, of each clip that has one."""
     return {
-        item.cached.clip.clip_id: np.load(item.cached.attn, mmap_mode="r").any(axis=(0, 2, 3))
+        item.cached.clip.clip_id: map_array(item.cached.attn).numpy().any(axis=(0, 2, 3))
         for item in prepared.items
         if item.cached.attn is not None
     }

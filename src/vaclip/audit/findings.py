@@ -25,6 +25,7 @@ from vaclip.audit.shortcuts import (
 )
 from vaclip.config import DataConfig
 from vaclip.console import progress_bar
+from vaclip.data.arrays import map_array
 from vaclip.data.cache import clip_cache, file_digest, map_identities
 from vaclip.data.splits import patient_labels
 from vaclip.errors import VaclipError
@@ -203,7 +204,7 @@ def _duplicates(data: DataConfig, prepared: PreparedStudy) -> list[Finding]:
     hashes = []
     with progress_bar("Looking for duplicates") as progress:
         for number, item in enumerate(prepared.items, start=1):
-            hashes.append(frame_hashes(np.load(item.cached.frames, mmap_mode="r")))
+            hashes.append(frame_hashes(map_array(item.cached.frames).numpy()))
             progress(number, len(clips))
         near = near_pairs(hashes, groups, progress)
     return duplicates(clip_ids, patients, labels, same, near)

@@ -6,14 +6,13 @@ Letters: N clips, C channels, S samples.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from vaclip.data.dataset import map_array
+from vaclip.data.arrays import ArrayFile, map_array
 
 MAP = "map "
 """What the names of these features begin with."""
@@ -21,7 +20,7 @@ SAMPLES = 16
 """Most samples of a clip that are looked at."""
 
 
-def map_features(paths: Sequence[Path | None], marks: Sequence[int]) -> pd.DataFrame:
+def map_features(paths: Sequence[ArrayFile | None], marks: Sequence[int]) -> pd.DataFrame:
     """Describes the drawn map of each clip.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 import hydra
@@ -32,17 +33,22 @@ def _features(composed: Any) -> None:
 
         load_study(user_path(config.data.root), quiet=True)
     from vaclip.console import say, setup_logging
+    from vaclip.data.arrays import map_array
     from vaclip.runs.prepare import prepare_study
     from vaclip.runs.run import check_settings
+    from vaclip.runs.shards import write_run_shards
     from vaclip.runs.tokens import with_tokens
 
     setup_logging()
-    study = check_settings(config)
+    study = check_settings(replace(config, data=replace(config.data, shards=None)))
     prepared = with_tokens(config, prepare_study(config.data, study))
     tokens = {item.cached.tokens for item in prepared.items if item.cached.tokens}
-    size = sum(own.path.stat().st_size for own in tokens) / 2**30
+    size = sum(map_array(own.path).nbytes for own in tokens) / 2**30
     clips = counted(len(prepared.items), "clip")
     say(f"{study.name}: {clips}, tokens of {config.features.source}, {size:.2f} GiB")
+    if config.data.shards:
+        written = write_run_shards(config, prepared)
+        say(f"{counted(len(written.shards), 'shard')} in {config.data.shards}")
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from vaclip.commands.export import add_export_command
 from vaclip.commands.serve import add_serve_command
 from vaclip.commands.settings import add_settings_commands, complete_key
 from vaclip.commands.view import add_view_command
-from vaclip.commands.words import home_path, refuse_flags, require_study
+from vaclip.commands.words import home_path, refuse_flags, require_study, with_shards
 from vaclip.errors import VaclipError, system_message
 from vaclip.keys import PREDICTIONS_FILE
 from vaclip.signals import stoppable
@@ -68,6 +68,8 @@ examples:
   vaclip features backbone=lite0 data=folder data.root=my_study
                                 every clip that has no tokens yet; stopped, it goes on
   vaclip features model.clip_backbone=features features.source=hf:models/dinov2-small
+  vaclip features --shards shards backbone=lite0 data=folder data.root=my_study
+                                tokens and maps in tar files too, for 10^5 clips and more
 """ + _HYDRA_FLAGS.format("features")
 
 
@@ -78,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     helps = not {"-h", "--help"}.isdisjoint(words)
     if words[:1] in (["train"], ["study"], ["features"]) and not (helps or completes):
         with user_errors():
+            words = with_shards(words)
             require_study(words)
             refuse_flags(words)
         # Everything after it is Hydra's.

@@ -11,7 +11,7 @@ from typing import Any
 import hydra
 
 from vaclip.commands.main import user_errors
-from vaclip.commands.words import look_at_study, words_for_hydra
+from vaclip.commands.words import look_at_shards, look_at_study, words_for_hydra
 from vaclip.compose import explained
 from vaclip.config import typed_config
 from vaclip.files import user_path
@@ -26,6 +26,8 @@ def _train(composed: Any) -> None:
     launcher_of(config.trainer.num_nodes, config.trainer.devices)
     if config.data.root:
         look_at_study(user_path(config.data.root))
+    if config.data.shards:
+        look_at_shards(config.data.shards)
     from vaclip.console import console, say, setup_logging
     from vaclip.runs.run import run
     from vaclip.runs.summary import result_table

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vaclip.errors import VaclipError
-from vaclip.files import user_path
+from vaclip.files import local_path, user_path
+from vaclip.keys import SHARDS_FILE
 
-PATH_SETTINGS = frozenset({"data.root", "data.cache_dir", "features.source", "run_dir", "runs_dir"})
+PATH_SETTINGS = frozenset(
+    {"data.root", "data.shards", "data.cache_dir", "features.source", "run_dir", "runs_dir"}
+)
 """Settings that name a file or folder, which may be called anything."""
 _CONFIG_DIR = ("--config-dir", "-cd")
 _FLAGS = (
@@ -47,6 +50,28 @@ def require_study(words: Sequence[str]) -> None:
         folder = user_path(value)
         if not (folder / "study.yaml").is_file():
             raise VaclipError(f"there is no study.yaml in {folder}; is this a study folder?")
+
+
+def with_shards(words: Sequence[str]) -> list[str]:
+    """Returns the words of ``vaclip features`` with ``--shards FOLDER`` as the setting that it is.
+
+    Raises:
+        VaclipError: If it names no folder.
+
+    Examples:
+        >>> with_shards(["features", "--shards", "out", "backbone=lite0"])
+        ['features', 'data.shards=out', 'backbone=lite0']
+    """
+    found, rest = [*words[:1]], iter(words[1:])
+    for word in rest:
+        flag, equals, value = word.partition("=")
+        if words[0] == "features" and flag == "--shards":
+            value = value if equals else next(rest, "")
+            if not value or (not equals and (value.startswith("-") or "=" in value)):
+                raise VaclipError("--shards needs the folder or address that they are written to")
+            word = f"data.shards={value}"
+        found.append(word)
+    return found
 
 
 def words_for_hydra(words: Sequence[str], preset: str, elsewhere: str) -> list[str]:
@@ -94,7 +119,9 @@ def _in_quotes(word: str, *, multirun: bool = False) -> str:
 def _path_in_quotes(value: str) -> str:
     from vaclip.compose import quoted
 
-    return value if not value or _for_hydra(value) else quoted(str(user_path(value)))
+    if not value or _for_hydra(value):
+        return value
+    return quoted(value if "://" in value else str(user_path(value)))
 
 
 def _for_hydra(value: str) -> bool:
@@ -118,6 +145,20 @@ def look_at_study(root: Path) -> None:
         load_study(root)
     if len(problems) == 1:
         print(problems[0], file=sys.stderr)
+
+
+def look_at_shards(address: str) -> None:
+    """Looks for the index of shards, where they lie in a folder, before what is slow is loaded.
+
+    Raises:
+        VaclipError: If there is none.
+    """
+    folder = local_path(address)
+    if folder is not None and not (folder / SHARDS_FILE).is_file():
+        raise VaclipError(
+            f"there are no shards in {address}: {SHARDS_FILE} is missing. `vaclip features "
+            f"--shards {address} ...` writes them; stopped, the same command goes on"
+        )
 
 
 def refuse_flags(words: Sequence[str]) -> None:

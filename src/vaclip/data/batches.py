@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from vaclip.errors import VaclipError
@@ -37,8 +38,8 @@ class SpreadBatches(Sampler[list[tuple[int, int]]]):
 
     def __init__(
         self,
-        patients: Sequence[int],
-        labels: Sequence[int],
+        patients: Sequence[int] | NDArray[np.int64],
+        labels: Sequence[int] | NDArray[np.int64],
         batch_size: int,
         *,
         processes: int = 1,
@@ -71,24 +72,41 @@ class SpreadBatches(Sampler[list[tuple[int, int]]]):
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         rng = np.random.default_rng(mix_seed(self.seed, self.epoch))
-        patients, of_patient = np.unique(self.patients, return_inverse=True)
-        classes, of_class = np.unique(self.labels, return_inverse=True)
-        # Random numbers for classes, patients and segments; sorting by them shuffles each.
-        class_draw = rng.permutation(len(classes))
-        lowest, highest = np.full(len(patients), len(classes)), np.full(len(patients), -1)
-        np.minimum.at(lowest, of_patient, class_draw[of_class])
-        np.maximum.at(highest, of_patient, class_draw[of_class])
-        # Patients of several classes come last, so that they break no class apart.
-        patient_class = np.where(lowest == highest, lowest, len(classes))
-        patient_draw = rng.permutation(len(patients))
-        order = np.lexsort(
-            (
-                rng.permutation(len(self.patients)),
-                class_draw[of_class],
-                patient_draw[of_patient],
-                patient_class[of_patient],
-            )
-        )
-        for step in rng.permutation(self.steps):
-            own = order[step :: self.steps][self.rank :: self.processes]
+        for dealt in dealt_to_steps(self.patients, self.labels, self.steps, rng):
+            own = dealt[self.rank :: self.processes]
             yield [(self.epoch, int(number)) for number in own]
+
+
+def dealt_to_steps(
+    patients: NDArray[np.int64], labels: NDArray[np.int64], steps: int, rng: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """Deals segments to steps, so that each patient and class is spread over them.
+
+    Args:
+        patients: (N,) patient of each segment.
+        labels: (N,) class of each segment.
+        steps: How many, at most N.
+        rng: Of the order.
+
+    Returns:
+        The segments of each step; their numbers differ by one at most.
+    """
+    names, of_patient = np.unique(patients, return_inverse=True)
+    classes, of_class = np.unique(labels, return_inverse=True)
+    # Random numbers for classes, patients and segments; sorting by them shuffles each.
+    class_draw = rng.permutation(len(classes))
+    lowest, highest = np.full(len(names), len(classes)), np.full(len(names), -1)
+    np.minimum.at(lowest, of_patient, class_draw[of_class])
+    np.maximum.at(highest, of_patient, class_draw[of_class])
+    # Patients of several classes come last, so that they break no class apart.
+    patient_class = np.where(lowest == highest, lowest, len(classes))
+    patient_draw = rng.permutation(len(names))
+    order = np.lexsort(
+        (
+            rng.permutation(len(patients)),
+            class_draw[of_class],
+            patient_draw[of_patient],
+            patient_class[of_patient],
+        )
+    )
+    return [order[step::steps] for step in rng.permutation(steps)]

@@ -8,14 +8,13 @@ or setting leads to another entry. The cache may be deleted at any time.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import joblib
 import numpy as np
@@ -23,7 +22,14 @@ from numpy.typing import NDArray
 
 from vaclip.data.video import DECODE_LIMIT_S, DecodedClip, decode_spans
 from vaclip.errors import VaclipError
-from vaclip.files import atomic_file, atomic_folder, cache_root, content_digest, json_digest
+from vaclip.files import (
+    atomic_file,
+    atomic_folder,
+    cache_root,
+    content_digest,
+    digest_note,
+    json_digest,
+)
 from vaclip.maps.source import (
     KEYPOINT_SIGMA,
     KINDS,
@@ -33,6 +39,9 @@ from vaclip.maps.source import (
     map_source,
 )
 from vaclip.study.study import Clip, Study
+
+if TYPE_CHECKING:
+    from vaclip.data.arrays import ArrayFile  # loads torch
 
 _VERSION = 1  # raise it when decoding or drawing changes
 _LOG = logging.getLogger(__name__)
@@ -73,12 +82,12 @@ class CachedTokens:
     """Where the tokens of a frozen encoder lie, see `vaclip.features.cache`.
 
     Attributes:
-        path: .npy of (S', H', W', D) float16.
+        path: Of (S', H', W', D) float16.
         steps: S'.
         step: Samples that a token covers; the last may cover fewer.
     """
 
-    path: Path
+    path: ArrayFile
     steps: int
     step: int
 
@@ -89,16 +98,16 @@ class CachedClip:
 
     Attributes:
         clip: The clip.
-        frames: .npy of (S, H, W, 3) uint8.
+        frames: Of (S, H, W, 3) uint8.
         samples: S.
-        attn: .npy of (C, S, H, W) uint8; None where no chosen annotator annotated the clip.
+        attn: Of (C, S, H, W) uint8; None where no chosen annotator annotated the clip.
         tokens: What a frozen encoder made of the clip; None where the model sees its pixels.
     """
 
     clip: Clip
-    frames: Path
+    frames: ArrayFile
     samples: int
-    attn: Path | None
+    attn: ArrayFile | None
     tokens: CachedTokens | None = None
 
 
@@ -325,16 +334,13 @@ def _of(annotations: Sequence[Annotation], annotator: str) -> list[Annotation]:
 def file_digest(path: Path, root: Path) -> str:
     """Returns the SHA-256 of a file, read once for each (path, size, modification time)."""
     try:
-        status = path.stat()
-        identity = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
-        note = root / "digests" / hashlib.sha256(identity.encode()).hexdigest()
-        if note.is_file():
-            return note.read_text()
-        digest = content_digest(path)
+        note, noted = digest_note(path, root)
+        digest = noted or content_digest(path)
     except OSError as error:
         raise VaclipError(f"{path.name}: cannot be read: {error.strerror}") from error
-    with atomic_file(note) as temporary:
-        temporary.write_text(digest)
+    if not noted:
+        with atomic_file(note) as temporary:
+            temporary.write_text(digest)
     return digest
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from vaclip.data.arrays import ArrayFile, array_name, map_array
 from vaclip.data.cache import cache_map
-from vaclip.data.dataset import ClipItem, map_array
+from vaclip.data.items import ClipItem
 from vaclip.data.prior_map import with_prior
 from vaclip.errors import VaclipError
 from vaclip.maps import SHUFFLED, draw_control
@@ -109,15 +110,15 @@ def _donors(items: list[ClipItem], seed: int, where: str) -> list[ClipItem]:
     return [items[index] for index in donors]
 
 
-def _fitted(item: ClipItem, donor: ClipItem, root: Path) -> Path:
+def _fitted(item: ClipItem, donor: ClipItem, root: Path) -> ArrayFile:
     """Returns the donor's map, stretched in time where the clips differ in length."""
-    path, samples = donor.cached.attn, item.cached.samples
-    assert path is not None
+    own, samples = donor.cached.attn, item.cached.samples
+    assert own is not None
     if donor.cached.samples == samples:
-        return path
-    source = {"stretched": path.parent.name, "samples": samples}
+        return own
+    source = {"stretched": array_name(own), "samples": samples}
     index = np.arange(samples) * donor.cached.samples // samples
-    return cache_map(root, source, lambda: map_array(path).numpy()[:, index])
+    return cache_map(root, source, lambda: map_array(own).numpy()[:, index])
 
 
 def _drawn(kind: str, item: ClipItem, fps: float, seed: int, root: Path) -> Path:
@@ -130,6 +131,6 @@ def _drawn(kind: str, item: ClipItem, fps: float, seed: int, root: Path) -> Path
     return cache_map(root, source, lambda: draw_control(kind, shape, fps, seed))
 
 
-def _with_map(item: ClipItem, path: Path, map_id: int) -> ClipItem:
+def _with_map(item: ClipItem, path: ArrayFile, map_id: int) -> ClipItem:
     cached = dataclasses.replace(item.cached, attn=path)
     return dataclasses.replace(item, cached=cached, map_id=map_id)

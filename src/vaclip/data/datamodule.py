@@ -7,13 +7,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
 from vaclip.data.batches import SpreadBatches
 from vaclip.data.cache import CachedClip
-from vaclip.data.dataset import ClipItem, Noise, SegmentDataset, collate
+from vaclip.data.dataset import Noise, SegmentDataset, collate
+from vaclip.data.items import ClipItem, columns_of, take_items
+from vaclip.data.shard_batches import ShardBatches, ShardOrder
 from vaclip.data.splits import SPLITS
 from vaclip.data.transforms import Augmentation
 from vaclip.errors import VaclipError
@@ -28,6 +32,7 @@ class FoldData(L.LightningDataModule):
         batch_size: Segments a step and process, at most.
         seed: Of the order of training batches.
         num_workers: Loader processes; reading from the cache seldom needs any.
+        shard_window: Of clips in shards: how many a process reads at a time.
     """
 
     def __init__(
@@ -37,26 +42,30 @@ class FoldData(L.LightningDataModule):
         batch_size: int,
         seed: int,
         num_workers: int = 0,
+        shard_window: int = 1,
     ) -> None:
         super().__init__()
         self.datasets = datasets
         self.batch_size = batch_size
         self.seed = seed
         self.num_workers = num_workers
+        self.shard_window = shard_window
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        """Spread over patients and classes, see `SpreadBatches`."""
+        """Spread over patients and classes, see `SpreadBatches`, or of shards `ShardBatches`."""
         dataset = self.datasets["train"]
-        items = [dataset.items[position] for position, _, _ in dataset.segments]
-        processes, rank = self._world()
-        batches = SpreadBatches(
-            [item.patient for item in items],
-            [item.label for item in items],
-            self.batch_size,
-            processes=processes,
-            rank=rank,
-            seed=self.seed,
+        facts, of_segment = columns_of(dataset.items), dataset.segments[:, 0]
+        patients, labels, shards = (
+            own[of_segment] for own in (facts.patient, facts.label, facts.shard)
         )
+        processes, rank = self._world()
+        how = {"processes": processes, "rank": rank, "seed": self.seed}
+        if not _in_shards(shards):
+            return self._loader(
+                dataset, batch_sampler=SpreadBatches(patients, labels, self.batch_size, **how)
+            )
+        how |= {"window": self.shard_window, "epochs": self._epochs()}
+        batches = ShardBatches(patients, labels, shards, self.batch_size, **how)
         return self._loader(dataset, batch_sampler=batches)
 
     def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
@@ -70,12 +79,20 @@ class FoldData(L.LightningDataModule):
     def _evaluation_loader(self, split: str) -> DataLoader[dict[str, Tensor]]:
         dataset = self.datasets[split]
         processes, rank = self._world()
-        # Doubles segments to make the shares even; `SplitPredictions` drops them again.
-        shared = DistributedSampler(dataset, processes, rank, shuffle=False)
+        shards = columns_of(dataset.items).shard[dataset.segments[:, 0]]
+        # Both double segments to make the shares even; `SplitPredictions` drops them again.
+        shared = (
+            ShardOrder(shards, processes, rank)
+            if _in_shards(shards)
+            else DistributedSampler(dataset, processes, rank, shuffle=False)
+        )
         return self._loader(dataset, sampler=shared, batch_size=self.batch_size)
 
     def _world(self) -> tuple[int, int]:
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+
+    def _epochs(self) -> int:
+        return (self.trainer.max_epochs if self.trainer else None) or 1
 
     def _loader(self, dataset: SegmentDataset, **how: Any) -> DataLoader[dict[str, Tensor]]:
         return DataLoader(
@@ -86,6 +103,10 @@ class FoldData(L.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             **how,
         )
+
+
+def _in_shards(shards: NDArray[np.int64]) -> bool:
+    return bool(len(shards) and (shards >= 0).all())
 
 
 def allow_open_files(num_workers: int) -> None:
@@ -165,11 +186,12 @@ def fold_datasets(
         VaclipError: If a split gets no clip, or a clip belongs to no split.
     """
     where = {patient: name for name in SPLITS for patient in fold[name]}
-    if lost := sorted({i.cached.clip.patient_id for i in items} - set(where)):
+    patient_ids = columns_of(items).patient_ids
+    if lost := sorted(set(patient_ids) - set(where)):
         raise VaclipError(f"the split plan knows nothing of patient(s) {', '.join(lost)}")
     datasets = {}
     for name in SPLITS:
-        own = [item for item in items if where[item.cached.clip.patient_id] == name]
+        own = take_items(items, [n for n, one in enumerate(patient_ids) if where[one] == name])
         if not own:
             raise VaclipError(f"the {name} split has no clip; make the split plan anew")
         augmented = augmentation if name == "train" else None

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,40 +14,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vaclip import keys
-from vaclip.data.cache import CachedClip, CachedTokens
+from vaclip.data.arrays import ArrayFile, ShardArray, array_shape, map_array
+from vaclip.data.cache import CachedTokens
+from vaclip.data.items import ClipItem, columns_of
 from vaclip.data.sampling import plan_segments, segment_samples
 from vaclip.data.transforms import Augmentation, random_crop
 from vaclip.seeds import mix_seed
 
 Noise: TypeAlias = Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]
-
-
-@dataclass(frozen=True)
-class ClipItem:
-    """A cached clip with the numbers that go into a batch.
-
-    Attributes:
-        cached: Its arrays.
-        row: Its row in the study.
-        label: Class index.
-        patient: Patient index.
-        map_id: See `keys.MAP_ID`.
-        session: See `keys.SESSION`.
-        map_label: Class index of the patient whose map it has in place of its own; else None.
-        guide: .npy of the map that guides in training, see `keys.GUIDE_MAP`; None for none.
-        teacher: (N, K), what a teacher says of each of its segments, see `keys.TEACHER_LOGITS`;
-            None for none.
-    """
-
-    cached: CachedClip
-    row: int
-    label: int
-    patient: int
-    map_id: int
-    session: int
-    map_label: int | None = None
-    guide: Path | None = None
-    teacher: Tensor | None = field(default=None, compare=False)
 
 
 class SegmentDataset(Dataset[dict[str, Tensor]]):
@@ -81,7 +53,7 @@ class SegmentDataset(Dataset[dict[str, Tensor]]):
         noise: Noise | None = None,
         jitter: int = 0,
     ) -> None:
-        self.items = list(items)
+        self.items = items
         self.frames = frames
         self.stride = stride
         self.channels = channels
@@ -89,11 +61,7 @@ class SegmentDataset(Dataset[dict[str, Tensor]]):
         self.seed = seed
         self.noise = noise
         self.jitter = jitter
-        self.segments = [
-            (position, number, start)
-            for position, item in enumerate(self.items)
-            for number, start in enumerate(plan_segments(item.cached.samples, frames, stride))
-        ]
+        self.segments = segments_of(columns_of(items).samples, frames, stride)
         self.shows_video = self.shows_maps = True
         self._opened: dict[Path, Tensor] = {}
 
@@ -125,7 +93,7 @@ class SegmentDataset(Dataset[dict[str, Tensor]]):
     def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Tensor]:
         """Returns one segment without the batch axis; video and map are uint8, tokens float16."""
         epoch, index = index if isinstance(index, tuple) else (None, index)
-        position, number, start = self.segments[index]
+        position, number, start = self.segments[index].tolist()
         item = self.items[position]
         generator = None
         if epoch is not None and self.augmentation is not None:
@@ -171,7 +139,7 @@ class SegmentDataset(Dataset[dict[str, Tensor]]):
 
     def video(self, index: int) -> Tensor:
         """Returns the pictures of a segment, (3, T, H, W) uint8, also where a model sees tokens."""
-        position, _, start = self.segments[index]
+        position, _, start = self.segments[index].tolist()
         item = self.items[position]
         if (tokens := item.cached.tokens) is not None:
             start = self._token_start(start, item.cached.samples, tokens.step, None)
@@ -184,7 +152,7 @@ class SegmentDataset(Dataset[dict[str, Tensor]]):
     def _map(self, item: ClipItem, start: int) -> Tensor:
         wanted = segment_samples(start, item.cached.samples, self.frames)
         if item.cached.attn is None:
-            height, width = self._array(item.cached.frames).shape[1:3]
+            height, width = array_shape(item.cached.frames)[1:3]
             return torch.zeros((self.channels, self.frames, height, width), dtype=torch.uint8)
         attn = self._read(item.cached.attn, wanted, axis=1)
         if self.noise is None:
@@ -204,13 +172,15 @@ class SegmentDataset(Dataset[dict[str, Tensor]]):
             start = min(max(0, start + step * int(moved)), max(0, samples - self.frames))
         return start - start % step
 
-    def _array(self, path: Path) -> Tensor:
-        if path not in self._opened:
-            self._opened[path] = map_array(path)
-        return self._opened[path]
+    def _array(self, place: ArrayFile) -> Tensor:
+        if isinstance(place, ShardArray):  # which keeps its file open itself
+            return place.load()
+        if place not in self._opened:
+            self._opened[place] = map_array(place)
+        return self._opened[place]
 
-    def _read(self, path: Path, wanted: range | list[int], axis: int = 0) -> Tensor:
-        array = self._array(path)
+    def _read(self, place: ArrayFile, wanted: range | list[int], axis: int = 0) -> Tensor:
+        array = self._array(place)
         if isinstance(wanted, range):
             return array.narrow(axis, wanted.start, len(wanted))
         return array.index_select(axis, torch.tensor(wanted))
@@ -220,19 +190,26 @@ class SegmentDataset(Dataset[dict[str, Tensor]]):
         return {**self.__dict__, "_opened": {}}
 
 
-def map_array(path: Path) -> Tensor:
-    """Maps an .npy file of uint8 or float16 into memory without keeping it open.
+def segments_of(samples: NDArray[np.int64], frames: int, stride: int) -> NDArray[np.int64]:
+    """Plans the segments of clips.
 
-    `numpy.load` would hold a file descriptor for each, of which a process has few.
+    Args:
+        samples: (N,) length of each clip.
+        frames: Length of a segment in samples.
+        stride: Distance between the starts of segments in samples.
+
+    Returns:
+        (M, 3): which clip, which of its segments, and its first sample; clip by clip.
     """
-    with path.open("rb") as file:
-        np.lib.format.read_magic(file)
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-        header = file.tell()
-    size = header + math.prod(shape) * dtype.itemsize
-    mapped = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
-    numbers = mapped[header:].view(torch.float16 if dtype == np.float16 else torch.uint8)
-    return numbers.view(shape)
+    lengths, of_clip = np.unique(samples, return_inverse=True)
+    plans = [plan_segments(length, frames, stride) for length in lengths.tolist()]
+    counts = np.array([len(plan) for plan in plans], np.int64)[of_clip]
+    position = np.repeat(np.arange(len(samples)), counts)
+    number = np.arange(len(position)) - np.repeat(np.cumsum(counts) - counts, counts)
+    most = max(map(len, plans), default=0)
+    starts = np.array([plan + [0] * (most - len(plan)) for plan in plans], np.int64)
+    start = starts.reshape(-1, most)[of_clip[position], number]
+    return np.stack([position, number, start], axis=1)
 
 
 def collate(segments: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

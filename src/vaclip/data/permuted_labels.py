@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from vaclip.data.dataset import ClipItem
+from vaclip.data.items import ClipItem
 from vaclip.seeds import mix_seed
 
 

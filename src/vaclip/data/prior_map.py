@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Collection, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vaclip.data.arrays import map_array
 from vaclip.data.cache import cache_map
-from vaclip.data.dataset import ClipItem, map_array
+from vaclip.data.items import ClipItem, columns_of
 from vaclip.errors import VaclipError
 
 
@@ -27,19 +29,25 @@ def prior_map(items: Sequence[ClipItem], patients: Collection[str]) -> NDArray[n
     Raises:
         VaclipError: If none of them has a map.
     """
-    of_patient: dict[int, list[NDArray[np.float64]]] = {}
-    for item in items:
-        if item.cached.attn is None or item.cached.clip.patient_id not in patients:
-            continue
-        mean = map_array(item.cached.attn).numpy().mean(axis=1)
-        of_patient.setdefault(item.patient, []).append(mean)
-    if not of_patient:
+    facts = columns_of(items)
+    taken = facts.mapped & np.array([patient in patients for patient in facts.patient_ids], bool)
+    order = np.lexsort((facts.row, facts.patient, facts.shard))
+    total, count = np.zeros(()), 0
+    for _, own in groupby(order[taken[order]].tolist(), lambda place: facts.patient[place]):
+        total = total + np.mean([_mean_map(items[place]) for place in own], axis=0)
+        count += 1
+    if not count:
         raise VaclipError(
             "no training patient has a map, so there is no mean map; use another control"
         )
-    mean = np.mean([np.mean(maps, axis=0) for maps in of_patient.values()], axis=0)
+    mean = total / count
     # The whole range, so that rounding costs no place: guidance normalises maps anyway.
     return np.rint(255 * mean / max(mean.max(), 1e-12)).astype(np.uint8)
+
+
+def _mean_map(item: ClipItem) -> NDArray[np.float64]:
+    assert item.cached.attn is not None
+    return map_array(item.cached.attn).numpy().mean(axis=1)
 
 
 def with_prior(items: Sequence[ClipItem], patients: Collection[str], root: Path) -> list[ClipItem]:

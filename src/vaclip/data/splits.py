@@ -252,8 +252,8 @@ def inner_parts(
     return [tuple(sorted(dealt[number::parts])) for number in range(parts)]
 
 
-def patient_labels(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
-    """Groups (patient, label) pairs, one a clip, by patient."""
+def patient_labels(pairs: Sequence[tuple[str, ...]]) -> dict[str, list[str]]:
+    """Groups (patient, label) pairs by patient; one a clip, or each that there is once."""
     labels: dict[str, list[str]] = defaultdict(list)
     for patient, label in pairs:
         labels[patient].append(label)

@@ -15,6 +15,7 @@ from scipy.special import log_softmax
 from torch import Tensor
 
 from vaclip import keys
+from vaclip.data.arrays import ArrayFile
 from vaclip.data.cache import cache_study, clip_cache
 from vaclip.errors import VaclipError
 from vaclip.evaluation.predictions import Predictions
@@ -182,7 +183,7 @@ def _test_table(trained: TrainedFold) -> dict[str, NDArray[np.float64]]:
 
 def _test_clips(
     trained: TrainedFold, wanted: set[str], root: Path | None
-) -> Iterator[tuple[Clip, Path | None]]:
+) -> Iterator[tuple[Clip, ArrayFile | None]]:
     """Yields each test clip, with the .npy of its map where the network reads one."""
     data = data_settings(trained.config["data"], root)
     study = open_study(data)

@@ -23,8 +23,10 @@ from torch import Tensor
 
 from vaclip import keys
 from vaclip.config import Config, LossConfig, ModelConfig
+from vaclip.data.arrays import array_shape
 from vaclip.data.cache import clip_cache
-from vaclip.data.dataset import ClipItem, SegmentDataset, map_array
+from vaclip.data.dataset import SegmentDataset
+from vaclip.data.items import ClipItem
 from vaclip.data.predicted_maps import cached_guide
 from vaclip.data.splits import inner_parts, patient_labels
 from vaclip.files import atomic_file, read_arrays
@@ -173,7 +175,7 @@ def with_guides(train: SegmentDataset, maps: Told, cache: Path) -> SegmentDatase
     """
     guided = []
     for item in train.items:
-        height, width = map_array(item.cached.frames).shape[1:3]
+        height, width = array_shape(item.cached.frames)[1:3]
         shape = (train.channels, height, width)
         guide = cached_guide(
             maps[item.row][:, 0], item.cached.samples, train.frames, train.stride, shape, cache

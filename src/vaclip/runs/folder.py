@@ -38,9 +38,11 @@ NOT_COMPARED = ABOUT | frozenset(
         "runs_dir",
         "resume",
         "data.num_workers",
+        "data.shards",
         "data.root",  # where it lies: what it holds is compared by study.json
         "data.cache_dir",
         "features.limit_gb",
+        "features.shard_mb",
         "data.decode_limit_s",
         "trainer.enable_progress_bar",
         "log.also",
@@ -169,7 +171,10 @@ def _newest_unfinished(config: Config) -> Path:
         except VaclipError as error:  # of whatever run; this one may lie elsewhere
             _LOG.warning("left out: %s", error)
             continue
-        same_data = flat_settings(before).get("data.root") == config.data.root
+        places = flat_settings(before)
+        same_data = all(
+            places.get(f"data.{name}") == getattr(config.data, name) for name in ("root", "shards")
+        )
         if not finished and same_data and not _differences(config, before):
             return folder
     raise VaclipError(

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from vaclip.config import Config
 from vaclip.data.dataset import SegmentDataset
+from vaclip.data.items import columns_of
 from vaclip.losses import ClipLoss, CompositeLoss
 
 
@@ -53,6 +54,6 @@ def class_weights(config: Config, train: SegmentDataset, classes: int) -> Tensor
     """
     if config.loss.class_weight == "none":
         return None
-    labels = torch.tensor([train.items[position].label for position, _, _ in train.segments])
+    labels = torch.from_numpy(columns_of(train.items).label[train.segments[:, 0]])
     counts = torch.bincount(labels, minlength=classes)
     return len(labels) / (classes * counts.clamp_min(1))

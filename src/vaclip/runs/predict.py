@@ -19,7 +19,8 @@ from torch import Tensor
 
 from vaclip import keys
 from vaclip.data.cache import SampleSettings, cache_clip, cache_video
-from vaclip.data.dataset import ClipItem, SegmentDataset
+from vaclip.data.dataset import SegmentDataset
+from vaclip.data.items import ClipItem
 from vaclip.data.prior_map import prior_of_length
 from vaclip.errors import VaclipError
 from vaclip.features import FrozenEncoder

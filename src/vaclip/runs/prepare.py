@@ -16,12 +16,15 @@ from vaclip.cohort.synthetic_gait import GaitCohort
 from vaclip.cohort.write_gait import cohort_folder
 from vaclip.config import Config, DataConfig, ModelConfig, uses_maps
 from vaclip.console import progress_bar
+from vaclip.data.arrays import array_name
 from vaclip.data.cache import SampleSettings, cache_study, clip_cache, map_identities
 from vaclip.data.control_maps import with_control_maps
 from vaclip.data.datamodule import clip_items, fold_datasets
-from vaclip.data.dataset import ClipItem, SegmentDataset
+from vaclip.data.dataset import SegmentDataset
+from vaclip.data.items import ClipItem, columns_of, take_items
 from vaclip.data.permuted_labels import with_permuted_labels
 from vaclip.data.prior_map import prior_map
+from vaclip.data.shards import open_shards
 from vaclip.data.splits import (
     SPLITS,
     SplitPlan,
@@ -35,6 +38,7 @@ from vaclip.errors import VaclipError, did_you_mean
 from vaclip.features import EncoderInfo
 from vaclip.files import cache_root, json_digest, user_path
 from vaclip.maps import CONTROLS, NOISE, MapNoise
+from vaclip.study.clip_table import distinct_facts
 from vaclip.study.load import load_study
 from vaclip.study.study import Study
 
@@ -53,14 +57,16 @@ class PreparedStudy:
         annotators: Whose annotations training gets.
         channels: Of the maps.
         encoder: Whose tokens the clips have, or which is trained along; None where there is none.
+        shards: Digest of the shards that the clips lie in; None where each has files of its own.
     """
 
     study: Study
-    items: list[ClipItem]
-    test_items: list[ClipItem]
+    items: Sequence[ClipItem]
+    test_items: Sequence[ClipItem]
     annotators: tuple[str, ...]
     channels: int
     encoder: EncoderInfo | None = None
+    shards: str | None = None
 
 
 def data_settings(stated: Mapping[str, Any], root: Path | None = None) -> DataConfig:
@@ -69,8 +75,13 @@ def data_settings(stated: Mapping[str, Any], root: Path | None = None) -> DataCo
     Args:
         stated: As the run folder has them.
         root: Where the study lies now; None for where the run found it.
+
+    Raises:
+        VaclipError: If it found shards, which are no study folder.
     """
-    moved = {} if root is None else {"source": "folder", "root": str(root)}
+    if root is None and stated.get("shards"):
+        raise VaclipError("the run read shards, which hold no videos; name its study folder too")
+    moved = {} if root is None else {"source": "folder", "root": str(root), "shards": None}
     found = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(DataConfig), stated, moved))
     assert isinstance(found, DataConfig)
     return found
@@ -78,7 +89,14 @@ def data_settings(stated: Mapping[str, Any], root: Path | None = None) -> DataCo
 
 def open_study(data: DataConfig) -> Study:
     """Loads the study that the settings name; the default cohort is made if need be."""
+    if data.shards:
+        return open_shards(data.shards, fetched_files(data)).study
     return load_study(study_folder(data, cache_root(data.cache_dir)))
+
+
+def fetched_files(data: DataConfig) -> Path:
+    """Returns where copies of remote shards are kept."""
+    return cache_root(data.cache_dir) / "fetched"
 
 
 def prepare_study(data: DataConfig, study: Study, *, workers: int = -1) -> PreparedStudy:
@@ -169,7 +187,7 @@ def check_maps(config: Config, prepared: PreparedStudy) -> None:
             f"model.attn_in_channels is {model.attn_in_channels}, but data.combine=stack gives "
             f"{prepared.channels} channel(s), one an annotator"
         )
-    if uses_maps(config) and all(item.cached.attn is None for item in prepared.items):
+    if uses_maps(config) and not columns_of(prepared.items).mapped.any():
         raise VaclipError(
             "no clip of the study is annotated by the chosen annotators, so nothing can guide or "
             "align; add attention.csv, or train on video alone with model.map_guided=false "
@@ -190,10 +208,10 @@ def uses_video(config: Config) -> bool:
 
 def split_plan(config: Config, study: Study) -> SplitPlan:
     """Deals the study's patients as the settings say."""
-    labels = patient_labels([(clip.patient_id, clip.label) for clip in study.clips])
+    labels = patient_labels(distinct_facts(study.clips, "patient_id", "label"))
     folds, seed = config.split.folds, config.split.seed
     if config.split.by == "site":
-        sites = patient_labels([(clip.patient_id, clip.site) for clip in study.clips])
+        sites = patient_labels(distinct_facts(study.clips, "patient_id", "site"))
         return make_site_plan(labels, sites, folds, seed)
     return make_plan(labels, folds, seed)
 
@@ -206,11 +224,9 @@ def prepare_fold(
     if config.split.train_fraction < 1:
         fold = {**fold, "train": _fewer_to_train_on(config, prepared.study, fold)}
     used = {patient for split in SPLITS for patient in fold[split]}
-    items = [
-        item
-        for item in _with_controls(config, prepared, fold)
-        if item.cached.clip.patient_id in used
-    ]
+    items = _with_controls(config, prepared, fold)
+    patient_ids = columns_of(items).patient_ids
+    items = take_items(items, [n for n, patient in enumerate(patient_ids) if patient in used])
     if data.permute_labels:
         items = with_permuted_labels(items, [fold["train"], fold["val"]], config.seed)
     noise = (
@@ -234,18 +250,18 @@ def prepare_fold(
 def _fewer_to_train_on(
     config: Config, study: Study, fold: dict[str, tuple[str, ...]]
 ) -> tuple[str, ...]:
-    labels = patient_labels([(clip.patient_id, clip.label) for clip in study.clips])
+    labels = patient_labels(distinct_facts(study.clips, "patient_id", "label"))
     return train_subset(fold["train"], labels, config.split.train_fraction, config.split.seed)
 
 
 def _with_controls(
     config: Config, prepared: PreparedStudy, fold: dict[str, tuple[str, ...]]
-) -> list[ClipItem]:
+) -> Sequence[ClipItem]:
     """Gives a fold's clips their own maps, or control maps where the settings ask for them."""
     data = config.data
     test_control = data.control if data.test_control is None else data.test_control
 
-    def replaced(items: list[ClipItem], control: str | None) -> list[ClipItem]:
+    def replaced(items: Sequence[ClipItem], control: str | None) -> Sequence[ClipItem]:
         if control is None:
             return items
         root = clip_cache(data.cache_dir)
@@ -267,9 +283,10 @@ def training_prior(model: ModelConfig, items: Sequence[ClipItem]) -> torch.Tenso
     None where no given map guides the model, or training has none.
     """
     given = model.map_guided and model.map_source != "predicted"
-    if not given or all(item.cached.attn is None for item in items):
+    facts = columns_of(items)
+    if not given or not facts.mapped.any():
         return None
-    return torch.from_numpy(prior_map(items, {item.cached.clip.patient_id for item in items}))
+    return torch.from_numpy(prior_map(items, set(facts.patient_ids)))
 
 
 def training_augmentation(data: DataConfig) -> Augmentation | None:
@@ -281,19 +298,23 @@ def training_augmentation(data: DataConfig) -> Augmentation | None:
 
 def describe_study(prepared: PreparedStudy) -> dict[str, Any]:
     """Returns the study's counts, and a hash that changes with anything a model sees of it."""
-    rows = [
-        [item.cached.clip.clip_id, item.cached.clip.patient_id, item.cached.clip.label]
-        # The cache names its entries by what they were made from.
-        + [path.parent.name if path else "" for path in (item.cached.frames, item.cached.attn)]
-        + [tokens.path.parent.name for tokens in [item.cached.tokens] if tokens]
-        for item in prepared.items
-    ]
+    rows: list[Any] = (
+        [prepared.shards]
+        if prepared.shards
+        else [
+            [item.cached.clip.clip_id, item.cached.clip.patient_id, item.cached.clip.label]
+            # The cache names its entries by what they were made from.
+            + [array_name(path) if path else "" for path in (item.cached.frames, item.cached.attn)]
+            + [array_name(tokens.path) for tokens in [item.cached.tokens] if tokens]
+            for item in prepared.items
+        ]
+    )
     return {
         "name": prepared.study.name,
         "classes": list(prepared.study.classes),
         "annotators": list(prepared.annotators),
         "patients": len(prepared.study.patients),
-        "clips": len(rows),
+        "clips": len(prepared.items),
         "content_hash": json_digest([prepared.study.classes, rows, *_trained_along(prepared)]),
     }
 
@@ -307,8 +328,9 @@ def _trained_along(prepared: PreparedStudy) -> list[str]:
 
 def report_maps(prepared: PreparedStudy) -> None:
     """Says how many clips and distinct annotations there are."""
-    without = sum(item.cached.attn is None for item in prepared.items)
-    distinct = len({item.map_id for item in prepared.items} - {-1})
+    facts = columns_of(prepared.items)
+    without = int((~facts.mapped).sum())
+    distinct = len(set(facts.map_id.tolist()) - {-1})
     _LOG.info(
         "%s: %d patients, %d clips (%d excluded), %d distinct annotations, %d clips without one%s",
         prepared.study.name,

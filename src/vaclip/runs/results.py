@@ -11,6 +11,7 @@ import pandas as pd
 from vaclip import keys
 from vaclip.config import Config
 from vaclip.data.dataset import SegmentDataset
+from vaclip.data.items import columns_of
 from vaclip.evaluation.embeddings import Embeddings
 from vaclip.evaluation.predictions import Predictions
 from vaclip.features import EncoderInfo
@@ -19,6 +20,7 @@ from vaclip.metrics.functional import classification_metrics
 from vaclip.metrics.modules import INFORMATION, PROBS, alignment_similarity
 from vaclip.metrics.split import case_of_clip
 from vaclip.runs.folder import fold_folder
+from vaclip.study.clip_table import clip_column
 from vaclip.study.study import Study
 
 
@@ -28,14 +30,13 @@ def majority_guess(datasets: dict[str, SegmentDataset]) -> dict[str, float]:
     Returns:
         ``test/clip/...`` and ``test/patient/...`` as the model's own metrics are named.
     """
-    labels = [item.label for item in datasets["train"].items]
-    test = datasets["test"].items
-    classes = max([*labels, *(item.label for item in test)]) + 1
+    labels = columns_of(datasets["train"].items).label
+    test = columns_of(datasets["test"].items)
+    clips, sessions = test.label, test.session
+    classes = max(labels.max(), clips.max()) + 1
     guess = np.bincount(labels, minlength=classes) == np.max(np.bincount(labels))
     probs = np.zeros(classes)
     probs[np.flatnonzero(guess)[0]] = 1.0
-    clips = np.array([item.label for item in test])
-    sessions = np.array([item.session for item in test])
     patients = clips[np.unique(case_of_clip(sessions, clips), return_index=True)[1]]
     scores = {}
     for unit, truth in (("clip", clips), ("patient", patients)):
@@ -88,27 +89,32 @@ def _frame(
     split: str,
     aligned: bool,
 ) -> pd.DataFrame:
-    of_map = {item.row: item.map_label for item in dataset.items}
+    facts = columns_of(dataset.items)
+    of_map = dict(zip(facts.row.tolist(), facts.map_label.tolist(), strict=True))
     donors = [of_map[row] for row in table[keys.CLIP_ROW].tolist()]
-    clips = [study.clips[row] for row in table[keys.CLIP_ROW]]
+
+    def told(name: str) -> list[str]:
+        of_clip = clip_column(study.clips, name)
+        return [of_clip[row] for row in table[keys.CLIP_ROW].tolist()]
+
     columns = {
         keys.PRED_STUDY: study.name,
         keys.PRED_ARM: config.arm,
         keys.PRED_FOLD: fold,
         keys.PRED_SEED: config.seed,
         keys.PRED_SPLIT: split,
-        keys.PRED_PATIENT: [clip.patient_id for clip in clips],
-        keys.PRED_CLIP: [clip.clip_id for clip in clips],
+        keys.PRED_PATIENT: told("patient_id"),
+        keys.PRED_CLIP: told("clip_id"),
         keys.PRED_SEGMENT: table[keys.SEGMENT],
-        keys.PRED_LABEL: [clip.label for clip in clips],
+        keys.PRED_LABEL: told("label"),
         keys.PRED_SIM: alignment_similarity(table, aligned=aligned),
         keys.PRED_MAP_ID: table[keys.MAP_ID],
-        keys.PRED_MAP_LABEL: ["" if k is None else study.classes[k] for k in donors],
+        keys.PRED_MAP_LABEL: ["" if k < 0 else study.classes[k] for k in donors],
     }
     for index, name in enumerate(study.classes):
         columns[f"{keys.PRED_PROB_PREFIX}{name}"] = table[PROBS][:, index]
-    columns[keys.PRED_SESSION] = [clip.session for clip in clips]
-    columns[keys.PRED_SITE] = [clip.site for clip in clips]
+    columns[keys.PRED_SESSION] = told("session")
+    columns[keys.PRED_SITE] = told("site")
     columns[keys.PRED_MAP_INFORMATION] = table[INFORMATION]
     return pd.DataFrame(columns)
 

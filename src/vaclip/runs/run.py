@@ -58,9 +58,11 @@ from vaclip.runs.prepare import (
     uses_video,
 )
 from vaclip.runs.results import fold_predictions, majority_guess, write_summary
+from vaclip.runs.shards import prepare_shards
 from vaclip.runs.tokens import encoder_arguments, frozen_encoder, with_tokens
 from vaclip.runs.trainer import fold_trainer, silent_trainer
 from vaclip.runs.tune import chosen_settings, tuned
+from vaclip.study.clip_table import clip_column
 from vaclip.study.study import Study
 from vaclip.training.memory import keep_freed_memory
 from vaclip.training.module import Optimisation, VaclipModule
@@ -127,8 +129,11 @@ def open_run(config: Config, *, workers: int = -1, go_on: bool = False) -> Gener
         with first_process_first():
             study = check_settings(config)
             plan = split_plan(config, study)
-            prepared = prepare_study(config.data, study, workers=workers)
-            prepared = with_tokens(config, prepared, workers=workers)
+            if config.data.shards:
+                prepared = prepare_shards(config)
+            else:
+                prepared = prepare_study(config.data, study, workers=workers)
+                prepared = with_tokens(config, prepared, workers=workers)
             check_maps(config, prepared)
         with open_run_folder(config, go_on=go_on) as folder:
             say(f"Run folder: {folder}")
@@ -270,7 +275,7 @@ def build_module(
         grad_cache_chunk=config.loss.grad_cache_chunk,
         map_dropout=config.model.map_dropout,
         seed=config.seed,
-        clip_ids=[item.cached.clip.clip_id for item in prepared.items],
+        clip_ids=clip_column(prepared.study.clips, "clip_id"),
         metadata={
             "model": model_arguments(config, prepared.study, prepared.encoder),
             "encoder": dataclasses.asdict(prepared.encoder) if prepared.encoder else None,
@@ -291,6 +296,7 @@ def fold_data(config: Config, datasets: dict[str, SegmentDataset]) -> FoldData:
         batch_size=config.data.batch_size,
         seed=config.seed,
         num_workers=config.data.num_workers,
+        shard_window=config.data.shard_window,
     )
 
 
@@ -370,7 +376,9 @@ def _trained_and_tested(
     try:
         trainer.fit(module, datamodule=batches, ckpt_path=resumed, weights_only=True)
         best_epoch = _load_best(module, folder)
-        if config.log.examples and uses_video(config) and trainer.is_global_zero:
+        # Shards hold no pictures.
+        shows = config.log.examples and uses_video(config) and not config.data.shards
+        if shows and trainer.is_global_zero:
             shown = batches.datasets["val"], config.log.examples, best_epoch
             log_examples(trainer, module.model.eval(), *shown)
         val = trainer.validate(module, datamodule=batches, verbose=False)[0]

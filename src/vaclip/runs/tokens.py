@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from vaclip.config import Config, FeaturesConfig
 from vaclip.console import progress_bar
 from vaclip.data.cache import CachedClip, clip_cache
-from vaclip.data.dataset import ClipItem
+from vaclip.data.items import ClipItem
 from vaclip.errors import VaclipError
 from vaclip.features import EncoderInfo, FrozenEncoder, non_commercial, open_encoder
 from vaclip.features.cache import TokenSettings, cache_tokens
@@ -110,7 +111,7 @@ def with_tokens(config: Config, prepared: PreparedStudy, *, workers: int = -1) -
             progress=progress,
         )
 
-    def attached(items: list[ClipItem]) -> list[ClipItem]:
+    def attached(items: Sequence[ClipItem]) -> list[ClipItem]:
         return [_attached(item, clip) for item, clip in zip(items, clips, strict=True)]
 
     items = attached(prepared.items)

@@ -93,7 +93,7 @@ class Study:
     classes: tuple[str, ...]
     regions: dict[str, Region]
     keypoint_names: tuple[str, ...]
-    clips: tuple[Clip, ...]
+    clips: Sequence[Clip]
     annotations: dict[str, tuple[Annotation, ...]]
     """By clip_id; a clip that nobody annotated is absent."""
     excluded: tuple[Exclusion, ...] = ()
@@ -143,7 +143,9 @@ class Study:
     @property
     def patients(self) -> tuple[str, ...]:
         """Every patient, sorted."""
-        return tuple(sorted({clip.patient_id for clip in self.clips}))
+        from vaclip.study.clip_table import distinct_facts  # which makes clips
+
+        return tuple(sorted(patient for (patient,) in distinct_facts(self.clips, "patient_id")))
 
     def only(self, clips: Sequence[Clip]) -> Study:
         """Returns the study with some clips alone, small enough to send to another process."""
