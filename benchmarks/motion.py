@@ -52,7 +52,7 @@ from vaclip.runs.trainer import silent_trainer
 from vaclip.training.module import channels_last
 
 PRESENT = "present"
-OF_MOTION = "short_steps"
+KINDS = {"motion": ["short_steps"], "posture": ["trunk_lean", "head_drop"]}
 RUN = ["variant", "cohort", "fold", "seed"]
 UNIT = ["cohort", "fold"]
 LEAST_GAIN, ERRORS = 0.03, 2.0
@@ -169,11 +169,15 @@ def by_patient(table: dict, classes: tuple[str, ...]) -> pd.DataFrame:
 def scored(patients: pd.DataFrame) -> pd.Series:
     """Scores the validation patients of one training."""
     label, probs = patients["label"], patients.drop(columns="label")
+    probs = probs.div(probs.sum(axis=1), axis=0)  # of float32
     said = probs.idxmax(axis=1)
     return pd.Series(
         {
             "balanced accuracy": balanced_accuracy_score(label, said),
-            OF_MOTION: recall_score(label, said, labels=[OF_MOTION], average="macro"),
+            **{
+                f"recall, {kind}": recall_score(label, said, labels=signs, average="macro")
+                for kind, signs in KINDS.items()
+            },
             "log loss": log_loss(label, probs[sorted(probs)], labels=sorted(probs)),
         }
     )
