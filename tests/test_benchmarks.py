@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -38,6 +39,10 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
         ),
         (["tables.py", "--sizes", "100", "200"], "| load, a tenth of the ids unknown |"),
         (["inference.py", "--quick", "--only", "null", "--rows", "1 seed"], "60 patients, 1 seed"),
+        (
+            "motion.py out debug=smoke --cohorts 101 --folds 0 --seeds 0".split(),
+            "| two layers of five |",
+        ),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
 )
@@ -58,3 +63,43 @@ def test_coverage_over_cohorts_is_that_of_normal_intervals(monkeypatch):
     assert covered(table, {"a": "a"}) == ["0.68 ± 0.01", "0.20"]
     table = table.assign(b_low=table["b"] - 0.196, b_high=table["b"] + 0.196)
     assert covered(table, {"b": "b"}) == ["0.95 ± 0.00", "0.39"]
+
+
+def test_only_mixing_sees_the_order_of_steps_and_differences_see_no_room(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    variants = importlib.import_module("motion").VARIANTS
+    torch.manual_seed(0)
+    tokens, room = torch.randn(2, 5, 6, 3, 3), torch.randn(2, 5, 1, 3, 3)
+    shuffled = tokens[:, :, [3, 0, 5, 1, 4, 2]]
+    for name, (encoder, _) in variants.items():
+        if encoder is None:
+            continue
+        built = encoder(8, channels=5, dropout=0.1, noise=0.1).eval()
+        pooled = built(tokens).pooled
+        assert pooled.shape == (2, built.out_channels)
+        assert torch.allclose(built(shuffled).pooled, pooled, atol=1e-6) == (name == "no mixing")
+        other_room = built(tokens + room).pooled
+        assert torch.allclose(other_room, pooled, atol=1e-5) == (name == "differences alone")
+
+
+@pytest.mark.parametrize(
+    ("gain", "spread", "loss", "passed"),
+    [(0.1, 0.0, 0.0, True), (0.02, 0.0, 0.0, False), (0.1, 0.6, 0.0, False), (0.1, 0.0, 1, False)],
+)
+def test_the_rule_for_motion_is_of_size_certainty_and_log_loss(
+    monkeypatch, gain, spread, loss, passed
+):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    motion = importlib.import_module("motion")
+    rows = []
+    for cohort, fold, seed in np.ndindex(3, 3, 2):
+        own = gain + spread * (-1) ** (cohort + fold)  # five units up, four down
+        for variant, more in ((motion.PRESENT, 0.0), ("no mixing", 1.0)):
+            at = {"variant": variant, "cohort": cohort, "fold": fold, "seed": seed}
+            rows.append({**at, "balanced accuracy": more * own + cohort, "log loss": more * loss})
+    found = motion.gains(pd.DataFrame(rows).set_index(motion.RUN)).loc["no mixing"]
+    assert found["balanced accuracy", "mean"] == pytest.approx(gain + spread / 9)
+    signs = [(-1) ** unit for unit in range(9)]
+    error = spread * np.std(signs, ddof=1) / 3
+    assert found["balanced accuracy", "se"] == pytest.approx(error)
+    assert motion.passes(found) is passed

@@ -154,7 +154,23 @@ def _parser() -> argparse.ArgumentParser:
         ("study=", "backbone="),
     )
     study.add_argument("--dry-run", action="store_true", help="print the jobs, run nothing")
+    _add_report_command(commands)
+    _add_predict_command(commands)
+    _add_explain_command(commands)
+    _add_hydra_command(
+        commands, "features", "encode a study's clips ahead", _FEATURES_EXAMPLES, ("backbone=",)
+    )
+    add_data_commands(commands)
+    add_cache_command(commands)
+    add_view_command(commands)
+    add_annotate_command(commands)
+    add_serve_command(commands)
+    add_export_command(commands)
+    add_settings_commands(commands)
+    return parser
 
+
+def _add_report_command(commands: Any) -> None:
     report = commands.add_parser("report", help="make the report of a study or run anew")
     report.add_argument("folder", type=Path, metavar="RUN", help="the folder of a study or a run")
     report.add_argument(
@@ -173,6 +189,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.set_defaults(run=_report)
 
+
+def _add_predict_command(commands: Any) -> None:
     predict = commands.add_parser("predict", help="class probabilities of videos")
     _add_model_arguments(predict, several=True)
     predict.add_argument(
@@ -187,6 +205,8 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--json", type=Path, metavar="FILE", help="also write it as JSON")
     predict.set_defaults(run=_predict)
 
+
+def _add_explain_command(commands: Any) -> None:
     explain = commands.add_parser("explain", help="where a model looks in videos")
     _add_model_arguments(explain)
     explain.add_argument(
@@ -198,18 +218,6 @@ def _parser() -> argparse.ArgumentParser:
         "all maps as arrays (.npz), as a sheet (.png) and over its video (.mp4)",
     )
     explain.set_defaults(run=_explain)
-
-    _add_hydra_command(
-        commands, "features", "encode a study's clips ahead", _FEATURES_EXAMPLES, ("backbone=",)
-    )
-    add_data_commands(commands)
-    add_cache_command(commands)
-    add_view_command(commands)
-    add_annotate_command(commands)
-    add_serve_command(commands)
-    add_export_command(commands)
-    add_settings_commands(commands)
-    return parser
 
 
 def _add_model_arguments(parser: argparse.ArgumentParser, *, several: bool = False) -> None:

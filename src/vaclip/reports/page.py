@@ -139,16 +139,7 @@ def write_report(
         Traceback (most recent call last):
         vaclip.errors.VaclipError: nowhere has no predictions.parquet; give the folder that ...
     """
-    if isinstance(source, Predictions):
-        if out is None:
-            raise VaclipError("name the folder that the report of these predictions goes to")
-        out, found = Path(out), source_of(source)
-    else:
-        folder = Path(source)
-        out = folder / "report" if out is None else Path(out)
-        found = read_folder(folder)
-    if out.exists() and not out.is_dir():
-        raise VaclipError(f"{out} is a file; name a folder for the report")
+    out, found = _opened(source, out)
     results = evaluate(
         found.everything,
         baseline=baseline,
@@ -186,6 +177,21 @@ def write_report(
         with atomic_file(out / name) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")
     return out / PAGE
+
+
+def _opened(source: str | Path | Predictions, out: str | Path | None) -> tuple[Path, Source]:
+    """Returns where a report goes, and what it is made from."""
+    if isinstance(source, Predictions):
+        if out is None:
+            raise VaclipError("name the folder that the report of these predictions goes to")
+        out, found = Path(out), source_of(source)
+    else:
+        folder = Path(source)
+        out = folder / "report" if out is None else Path(out)
+        found = read_folder(folder)
+    if out.exists() and not out.is_dir():
+        raise VaclipError(f"{out} is a file; name a folder for the report")
+    return out, found
 
 
 def _tables(source: Source, results: Evaluation, *, real_ids: bool) -> Tables:

@@ -198,14 +198,7 @@ def clips_of_table(
     for number, row in table.rows:
         where = f"{table.name}:{number}"
         try:
-            for column in (columns.start_s, columns.end_s):
-                if column is not None and table.kinds.get((number, column)) == CLOCK:
-                    raise VaclipError(
-                        f"Excel made a time of day of the cell '{column}' ({row[column]}), and it "
-                        "may mean m:s or h:m: type seconds as a number, or format the column as "
-                        "text and type it again"
-                    )
-            table.check_names(number, row, (columns.patient_id, columns.clip_id), (columns.label,))
+            _check_cells(table, number, row, columns)
             clip = _clip(
                 row, where, videos, columns, renamed, {n: names.get(n, n) for n in further}
             )
@@ -289,6 +282,18 @@ def _missing_videos(missing: dict[int, NewClip], videos: Path) -> dict[int, str]
         f"{near.hint(clip.name)}"
         for number, clip in missing.items()
     }
+
+
+def _check_cells(table: Table, number: int, row: dict[str, str], columns: Columns) -> None:
+    """Raises a VaclipError where a time or a name of a row is not what somebody typed."""
+    for column in (columns.start_s, columns.end_s):
+        if column is not None and table.kinds.get((number, column)) == CLOCK:
+            raise VaclipError(
+                f"Excel made a time of day of the cell '{column}' ({row[column]}), and it may mean "
+                "m:s or h:m: type seconds as a number, or format the column as text and type it "
+                "again"
+            )
+    table.check_names(number, row, (columns.patient_id, columns.clip_id), (columns.label,))
 
 
 def _clip(
