@@ -47,7 +47,8 @@ def measure(kind: str, n: int, chunk: int) -> tuple[float, float, float]:
     import torch.nn.functional as F
 
     from vaclip import keys
-    from vaclip.losses.contrastive import ClipLoss, PairFacts
+    from vaclip.losses.contrastive import ClipLoss
+    from vaclip.losses.pairs import PairFacts
     from vaclip.training.memory import keep_freed_memory
 
     if "MALLOC_MMAP_THRESHOLD_" not in os.environ:
