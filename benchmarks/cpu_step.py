@@ -43,7 +43,7 @@ def measure_step(
 
     from vaclip import keys
     from vaclip.losses import CompositeLoss
-    from vaclip.losses.contrastive import PairFacts
+    from vaclip.losses.pairs import PairFacts
     from vaclip.models import VideoAttentionCLIP, heads
     from vaclip.models.encoders.cnn3d import conv_block_3d
     from vaclip.training.memory import keep_freed_memory

@@ -38,6 +38,12 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
             "| rater1, reader |",
         ),
         (["tables.py", "--sizes", "100", "200"], "| load, a tenth of the ids unknown |"),
+        (["ring.py", "--processes", "1", "2", "--rows", "32", "--rounds", "1"], "| 2 | sigmoid |"),
+        (
+            # Of two frames of maps, oneDNN's bfloat16 gives a gradient that is not finite.
+            "gpu.py --rounds 1 --epochs 2 debug=smoke data.frames=16".split(),
+            "| P2 on features | bf16-mixed |",
+        ),
         (["inference.py", "--quick", "--only", "null", "--rows", "1 seed"], "60 patients, 1 seed"),
         (
             "motion.py out debug=smoke --cohorts 101 --folds 0 --seeds 0".split(),

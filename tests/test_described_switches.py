@@ -10,7 +10,7 @@ import torch
 from composed import make_config
 from vaclip import keys
 from vaclip.errors import VaclipError
-from vaclip.losses.contrastive import PairFacts
+from vaclip.losses.pairs import PairFacts
 from vaclip.models.guidance import token_weights
 from vaclip.runs.run import build_loss, build_model
 from vaclip.study.study import Study

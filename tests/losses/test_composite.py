@@ -8,9 +8,9 @@ import torch.nn.functional as F
 
 from vaclip import keys
 from vaclip.losses import ClipLoss, CompositeLoss
-from vaclip.losses.contrastive import PairFacts
 from vaclip.losses.distill import distill_loss
 from vaclip.losses.map import map_loss
+from vaclip.losses.pairs import PairFacts
 from vaclip.losses.token import token_loss
 
 B = 4

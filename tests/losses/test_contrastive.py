@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from vaclip import VaclipError, keys
 from vaclip.losses import ClipLoss
-from vaclip.losses.contrastive import FORMS, POSITIVES, map_place
+from vaclip.losses.contrastive import FORMS, POSITIVES
+from vaclip.losses.pairs import map_place
 
 EVERY_RULE = pytest.mark.parametrize("positives", ["paired", "same_map", "soft_map"])
 EVERY_FORM = pytest.mark.parametrize("form", ["softmax", "sigmoid"])

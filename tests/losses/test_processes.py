@@ -18,7 +18,7 @@ from torch.utils.data import DistributedSampler
 from vaclip import keys
 from vaclip.losses import ClipLoss, CompositeLoss
 from vaclip.losses.contrastive import FORMS, POSITIVES
-from vaclip.losses.processes import gather_rows, mean_over_processes, world
+from vaclip.losses.processes import mean_over_processes, world
 from vaclip.metrics.modules import SplitPredictions, split_metrics
 from vaclip.models import VideoAttentionCLIP
 from vaclip.models.guidance import token_weights
@@ -30,31 +30,8 @@ PROCESSES = 2
 
 # --- What runs on each process -------------------------------------------------------------------
 
-ROW_COUNTS = [(2, 2), (3, 1), (0, 2)]
 SUMS = {"even": [(6.0, 2), (4.0, 2)], "uneven": [(1.5, 1), (7.0, 4)], "none": [(0.0, 0), (0.0, 0)]}
 SUMS["one has none"] = [(0.0, 0), (7.0, 4)]
-
-
-def own_rows(count, rank):
-    """(count, 2) numbers that tell process and row."""
-    return 100.0 * rank + torch.arange(2 * count, dtype=torch.float64).view(count, 2)
-
-
-def rank_weights(counts, rank):
-    """What a process makes of all the rows, so that it matters whose gradient is whose."""
-    generator = torch.Generator().manual_seed(rank)
-    return torch.randn(PROCESSES * max(counts), 2, generator=generator, dtype=torch.float64)
-
-
-def gather_all(rank):
-    results = {}
-    for counts in ROW_COUNTS:
-        rows = own_rows(counts[rank], rank).requires_grad_()
-        gathered, own = gather_rows(rows)
-        (gathered * rank_weights(counts, rank)).sum().backward()
-        numbers, _ = gather_rows(rows.detach().long()[:, 0])
-        results[counts] = gathered.detach(), own, rows.grad, numbers
-    return results
 
 
 def average_all(rank):
@@ -242,7 +219,7 @@ def work(rank, folder):
         timeout=timedelta(seconds=60),
     )
     results = {"world": world()}
-    for job in (gather_all, average_all, train_all, measure_all):
+    for job in (average_all, train_all, measure_all):
         results[job.__name__] = job(rank)
     torch.save(results, folder / f"{rank}.pt")
     dist.destroy_process_group()
@@ -265,34 +242,6 @@ def results(tmp_path_factory):
 def test_there_are_two(results):
     assert [result["world"] for result in results] == [(2, 0), (2, 1)]
     assert world() == (1, 0)
-
-
-@pytest.mark.parametrize("counts", ROW_COUNTS)
-def test_gathered_rows_are_everyones(results, counts):
-    size = max(counts)
-    expected = torch.zeros(PROCESSES * size, 2, dtype=torch.float64)
-    for rank, count in enumerate(counts):
-        expected[rank * size : rank * size + count] = own_rows(count, rank)
-    for rank, count in enumerate(counts):
-        gathered, own, _, numbers = results[rank]["gather_all"][counts]
-        torch.testing.assert_close(gathered, expected)
-        torch.testing.assert_close(numbers, expected[:, 0].long())
-        torch.testing.assert_close(gathered[own], own_rows(count, rank))
-
-
-@pytest.mark.parametrize("counts", ROW_COUNTS)
-def test_gradients_of_gathered_rows_add_up(results, counts):
-    everyone = sum(rank_weights(counts, rank) for rank in range(PROCESSES))
-    for rank in range(PROCESSES):
-        _, own, grad, _ = results[rank]["gather_all"][counts]
-        torch.testing.assert_close(grad, everyone[own])
-
-
-def test_alone_rows_are_only_ones_own():
-    rows = own_rows(3, 1)
-    gathered, own = gather_rows(rows)
-    assert gathered is rows
-    torch.testing.assert_close(gathered[own], rows)
 
 
 @pytest.mark.parametrize("name", list(SUMS))

@@ -12,7 +12,7 @@ import torch
 from vaclip import keys
 from vaclip.errors import VaclipError
 from vaclip.losses import CompositeLoss
-from vaclip.losses.contrastive import PairFacts
+from vaclip.losses.pairs import PairFacts
 from vaclip.models import VideoAttentionCLIP
 from vaclip.models.clip import CLASSIFIER_SOURCES
 from vaclip.models.encoders import ENCODERS

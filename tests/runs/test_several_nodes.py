@@ -31,6 +31,9 @@ PROGRAM = Path(__file__).with_name("train_plainly.py")
 SMALL = ["debug=smoke", "experiment=B3", "trainer.accelerator=cpu", "data.augment.enabled=false",
          "trainer.enable_progress_bar=false"]  # fmt: skip
 TWO = [*SMALL, "trainer.num_nodes=2", "data.batch_size=2"]
+# Two on each of two nodes. Four round in more ways than two, so that Adam's steps are short here.
+FOUR = ["trainer.devices=2", "data.batch_size=1"]
+SIGMOID = ["loss.clip_loss=sigmoid", "loss.clip_positives=soft_map", "optim.lr=1e-4"]
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +45,16 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def alone(home: Path) -> Path:
     """The run folder of one process."""
-    process = start(home, [sys.executable, str(PROGRAM), *SMALL, "run_dir=one"], dict(os.environ))
+    return train_alone(home, "one")
+
+
+def train_alone(home: Path, name: str, *words: str) -> Path:
+    """Trains in one process, and returns the run folder."""
+    command = [sys.executable, str(PROGRAM), *SMALL, f"run_dir={name}", *words]
+    process = start(home, command, dict(os.environ))
     _, said = process.communicate()
     assert process.returncode == 0, said
-    return home / "one"
+    return home / name
 
 
 def start(
@@ -58,14 +67,14 @@ def start(
 
 
 def start_agents(
-    home: Path, *words: str, logs: Sequence[Path | None] = (None, None)
+    home: Path, *words: str, each: int = 1, logs: Sequence[Path | None] = (None, None)
 ) -> list[subprocess.Popen[str]]:
-    """Starts torchrun twice, as on two machines."""
+    """Starts torchrun twice, as on two machines, with some processes each."""
     with socket.socket() as asked:
         asked.bind(("127.0.0.1", 0))
         port = asked.getsockname()[1]
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1",
+        sys.executable, "-m", "torch.distributed.run", "--nnodes=2", f"--nproc-per-node={each}",
         "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}", "--rdzv-id=test",
         "--local-addr=127.0.0.1", str(PROGRAM), *TWO, *words,
     ]  # fmt: skip
@@ -105,6 +114,14 @@ def test_two_agents_of_torchrun_do_what_one_process_does(home, alone):
     assert [agent.returncode for agent in agents] == [0, 0], said
     assert sorted(out.count("majority guess") for out, _ in said) == [0, 2]  # one process speaks
     assert_same_run(home / "torchrun", alone)
+
+
+@pytest.mark.slow
+def test_four_processes_do_what_one_does(home):
+    agents = start_agents(home, *FOUR, *SIGMOID, "run_dir=four", each=2)
+    said = [agent.communicate() for agent in agents]
+    assert [agent.returncode for agent in agents] == [0, 0], said
+    assert_same_run(home / "four", train_alone(home, "sigmoid", *SIGMOID))
 
 
 @pytest.mark.slow

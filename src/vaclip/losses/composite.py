@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaclip import keys
-from vaclip.losses.contrastive import ClipLoss, PairFacts
+from vaclip.losses.contrastive import ClipLoss
 from vaclip.losses.distill import distill_loss
 from vaclip.losses.map import map_loss
+from vaclip.losses.pairs import PairFacts
 from vaclip.losses.processes import mean_over_processes
 from vaclip.losses.token import token_loss
 

@@ -2,13 +2,14 @@
 
 Two choices make it. *Which pairs belong together* (`POSITIVES`) gives each pair an affinity y in
 [0, 1] and says which pairs are compared at all; *the form* (`FORMS`) turns similarities and
-affinities into a loss. Both are computed a few rows at a time and over all processes.
+affinities into a loss. Both are computed a few rows at a time, and over all processes without
+ever holding all embeddings: the maps' go around in a ring.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -18,32 +19,23 @@ from torch.autograd.function import once_differentiable
 
 from vaclip import keys
 from vaclip.errors import VaclipError, did_you_mean
-from vaclip.losses.processes import gather_rows, mean_over_processes
+from vaclip.losses.pairs import (
+    Block,
+    PairFacts,
+    compare_pairs,
+    make_block,
+    map_place,
+    pad_rows,
+    pair_affinities,
+)
+from vaclip.losses.processes import go_around, largest_over_processes, mean_over_processes
 
 POSITIVES = ("paired", "same_map", "soft_map")
 FORMS = ("softmax", "sigmoid")
 SCALE_RANGE = (1.0, 100.0)
 """Of 1 / temperature; the upper end is CLIP's."""
-_GRID = 8
 
-Unit = tuple[bool, slice]
 Sums = tuple[Tensor, Tensor, Tensor]
-
-
-class PairFacts(NamedTuple):
-    """What decides about pairs, for M rows.
-
-    Attributes:
-        valid: (M,) bool; a row without a valid map takes part in no pair.
-        identity: (M,) int64; equal for rows that are each other's positives.
-        patient: (M,) int64.
-        place: (M, P) of unit length: where each map is, see `map_place`; for ``soft_map``.
-    """
-
-    valid: Tensor
-    identity: Tensor
-    patient: Tensor
-    place: Tensor | None = None
 
 
 class ClipLoss(nn.Module):
@@ -148,31 +140,11 @@ class ClipLoss(nn.Module):
         with torch.no_grad():
             self.log_scale.clamp_(*map(math.log, SCALE_RANGE))
         scale = self.log_scale.exp()
-        embeds, own = gather_rows(torch.cat([video_embed, attn_embed], dim=1))
-        video, attn = embeds.chunk(2, dim=1)
-        facts = _gather_facts(facts)
-        if self.positives == "paired":
-            facts = facts._replace(identity=torch.arange(len(embeds), device=embeds.device))
-
-        # (video to map?, rows), a unit of work each.
-        ways = (True,) if self.form == "sigmoid" else (True, False)
-        starts = range(own.start, own.stop, self.chunk)
-        units = [
-            (way, slice(start, min(start + self.chunk, own.stop)))
-            for way in ways
-            for start in starts
-        ]
-
-        def term(unit: Unit, video: Tensor, attn: Tensor, scale: Tensor, bias: Tensor) -> Sums:
-            queries, columns = (video, attn) if unit[0] else (attn, video)
-            return self._rows(unit[1], queries, columns, scale, bias, facts)
-
-        # Each counts every direction, and so does `size`: the ratios below are those of rows.
         learning = torch.is_grad_enabled()  # which is off within the function itself
-        total, negatives, counted = _ChunkedSum.apply(
-            term, units, learning, video, attn, scale, self.bias
+        total, negatives, counted = _RingSum.apply(
+            self._sums, facts, learning, video_embed, attn_embed, scale, self.bias
         )
-        size = torch.full_like(counted, len(ways) * len(video_embed))
+        size = torch.full_like(counted, len(video_embed))
         logged = {
             keys.CLIP_NEGATIVES: mean_over_processes(negatives, counted),
             keys.CLIP_SKIPPED: mean_over_processes(size - counted, size),
@@ -182,101 +154,161 @@ class ClipLoss(nn.Module):
             logged[keys.CLIP_BIAS] = self.bias.detach()
         return {keys.LOSS_CLIP: mean_over_processes(total, counted), **logged}
 
-    def _rows(
+    def _sums(
         self,
-        rows: slice,
-        queries: Tensor,
-        columns: Tensor,
+        facts: PairFacts,
+        learning: bool,
+        video: Tensor,
+        attn: Tensor,
         scale: Tensor,
         bias: Tensor,
-        facts: PairFacts,
-    ) -> Sums:
-        """Returns sums over some rows of one direction: the term, negatives, rows that count."""
-        candidate, positive = self._pairs(rows, facts)
-        negatives = (candidate & ~positive).sum(dim=1)
-        keep = negatives > 0
-        candidate = candidate[keep]
-        affinity = self._affinity(rows, keep, positive[keep], facts).to(queries.dtype) * candidate
-        similarity = scale * queries[rows][keep] @ columns.T
-        if self.form == "sigmoid":
-            errors = F.binary_cross_entropy_with_logits(
-                similarity + bias, affinity, weight=candidate.to(queries.dtype), reduction="sum"
-            )
-        else:
-            normaliser = similarity.masked_fill(~candidate, -torch.inf).logsumexp(dim=1)
-            attracted = (affinity * similarity).sum(dim=1) / affinity.sum(dim=1)
-            errors = (normaliser - attracted).sum()
-        return errors, negatives.sum(), keep.sum()
+    ) -> tuple[Sums, list[Tensor]]:
+        """Returns sums over the own rows (the term, negatives, rows that count), and gradients.
 
-    def _pairs(self, rows: slice, facts: PairFacts) -> tuple[Tensor, Tensor]:
-        """Returns which pairs of (some rows, all rows) are compared, and which belong together."""
-        positive = facts.identity[rows, None] == facts.identity
-        candidate = facts.valid[rows, None] & facts.valid
-        if self.mask_same_patient:
-            candidate &= positive | (facts.patient[rows, None] != facts.patient)
-        return candidate, positive
+        The gradients are everyone's with respect to the own embeddings, and the own rows' with
+        respect to scale and bias; none unless ``learning``.
+        """
+        rows = len(video)
+        size = largest_over_processes(rows, video.device)
+        own = make_block(attn, facts, size, paired=self.positives == "paired")
+        queries = scale * pad_rows(video, size)
+        negatives, norms = self._normalise(queries, own)
+        total, grads = self._contrast(queries, own, norms, bias, learning)
+        counted = norms.weight > 0
+        if self.form == "softmax":  # the mean of both directions
+            total = (total + (norms.row + norms.column)[counted].sum()) / 2
+            for grad in grads:
+                grad.div_(2)
+        if grads:
+            grad_queries, grad_attn, grad_bias = grads
+            grad_scale = (grad_queries * queries).sum() / scale
+            grads = [grad_queries[:rows].mul_(scale), grad_attn[:rows], grad_scale, grad_bias]
+        return (total, negatives.sum().to(total.dtype), counted.sum().to(total.dtype)), grads
 
-    def _affinity(self, rows: slice, keep: Tensor, positive: Tensor, facts: PairFacts) -> Tensor:
-        if facts.place is None:
-            return positive
-        cosine = facts.place[rows][keep] @ facts.place.T
-        affinity = ((cosine - 1) / self.soft_temperature).exp().clamp_max(1.0)
-        own = torch.arange(len(facts.place), device=cosine.device)[rows][keep]
-        return affinity.scatter(1, own[:, None], 1.0)  # also where a map is empty
+    def _normalise(self, queries: Tensor, own: Block) -> tuple[Tensor, _Norms]:
+        """Goes around once, for the negatives of each own row, and what its errors need of all."""
+        negatives = torch.zeros_like(own.number)
+        affinities = queries.new_zeros(len(queries))
+        row = queries.new_full((len(queries),), -torch.inf)
+
+        def visit(block: Sequence[Tensor], carried: Sequence[Tensor]) -> None:
+            other = Block(*block)
+            for rows, candidate, positive in self._compare(own, other):
+                negatives[rows] += (candidate & ~positive).sum(dim=1)
+                if self.form == "softmax":
+                    affinity = self._affinity(own.take(rows), other, candidate, positive)
+                    affinities[rows] += affinity.sum(dim=1)
+                    similarity = queries[rows] @ other.attn.T
+                    similarity.masked_fill_(~candidate, -torch.inf)
+                    row[rows] = row[rows].logaddexp(similarity.logsumexp(dim=1))
+                    carried[0].copy_(carried[0].logaddexp(similarity.logsumexp(dim=0)))
+
+        (column,) = go_around(own.tensors(), [row.clone()], visit)
+        counted = negatives > 0
+        weight = counted / affinities if self.form == "softmax" else counted.to(queries.dtype)
+        # Without a probability and a weight, a row that is left out has no error and no slope.
+        return negatives, _Norms(
+            weight.masked_fill(~counted, 0.0),
+            row.masked_fill(~counted, torch.inf),
+            column.masked_fill(~counted, torch.inf),
+        )
+
+    def _contrast(
+        self, queries: Tensor, own: Block, norms: _Norms, bias: Tensor, learning: bool
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Goes around once more, for the errors and their slopes to queries, maps and bias."""
+        total, grad_bias = queries.new_zeros(()), torch.zeros_like(bias)
+        grad_queries = torch.zeros_like(queries)
+
+        def visit(block: Sequence[Tensor], carried: Sequence[Tensor]) -> None:
+            theirs, other = _Norms(*block[:3]), Block(*block[3:])
+            for rows, candidate, positive in self._compare(own, other):
+                affinity = self._affinity(own.take(rows), other, candidate, positive)
+                similarity = queries[rows] @ other.attn.T
+                if self.form == "softmax":
+                    error, slope = _softmax(
+                        similarity, candidate, affinity, norms.take(rows), theirs
+                    )
+                else:
+                    weight = candidate * norms.weight[rows, None]
+                    error, slope = _sigmoid(similarity + bias, affinity, weight)
+                total.add_(error)
+                if learning:
+                    grad_queries[rows] += slope @ other.attn
+                    carried[0].addmm_(slope.T, queries[rows])
+                    grad_bias.add_(slope.sum())
+
+        carried = [torch.zeros_like(own.attn)] if learning else []
+        carried = go_around([*norms, *own.tensors()], carried, visit)
+        return total, [grad_queries, *carried, grad_bias] if learning else []
+
+    def _compare(self, own: Block, other: Block) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Yields some own rows at a time, with `compare_pairs` of theirs."""
+        for start in range(0, len(own.attn), self.chunk):
+            rows = slice(start, start + self.chunk)
+            yield rows, *compare_pairs(own.take(rows), other, self.mask_same_patient)
+
+    def _affinity(self, own: Block, other: Block, *pairs: Tensor) -> Tensor:
+        return pair_affinities(own, other, *pairs, self.soft_temperature)
 
 
-def map_place(attn_map: Tensor) -> Tensor:
-    """Returns where maps are: their mean over time on an 8 x 8 grid, of unit length.
+class _Norms(NamedTuple):
+    """What the errors of N rows are divided by.
 
-    Args:
-        attn_map: (B, C, T, H, W) in [0, 1].
-
-    Returns:
-        (B, C * 64); the product of two rows is the cosine of their maps, in [0, 1].
+    Attributes:
+        weight: (N,) 1 / sum of affinities, for ``sigmoid`` 1; 0 for a row that is left out.
+        row: (N,) log of the softmax's denominator, of each video over all maps.
+        column: (N,) the same of each map over all videos.
     """
-    return F.normalize(F.adaptive_avg_pool3d(attn_map, (1, _GRID, _GRID)).flatten(1), dim=1)
+
+    weight: Tensor
+    row: Tensor
+    column: Tensor
+
+    def take(self, rows: slice) -> _Norms:
+        return _Norms(*(tensor[rows] for tensor in self))
 
 
-def _gather_facts(facts: PairFacts) -> PairFacts:
-    numbers = torch.stack([facts.valid.long(), facts.identity, facts.patient], dim=1)
-    valid, identity, patient = gather_rows(numbers)[0].unbind(dim=1)
-    place = None if facts.place is None else gather_rows(facts.place)[0]
-    return PairFacts(valid.bool(), identity, patient, place)
+def _softmax(
+    similarity: Tensor, candidate: Tensor, affinity: Tensor, rows: _Norms, columns: _Norms
+) -> tuple[Tensor, Tensor]:
+    """Returns the cross-entropies of both directions, and their slope to each similarity.
+
+    The logs of the denominators are missing from the sum, for each is of a whole row.
+    """
+    target = affinity * (rows.weight[:, None] + columns.weight)
+    error = -(target * similarity).sum()
+    similarity = similarity.masked_fill(~candidate, -torch.inf)
+    slope = (similarity - rows.row[:, None]).exp_()
+    slope += (similarity - columns.column).exp_()
+    return error, slope.sub_(target)
 
 
-class _ChunkedSum(torch.autograd.Function):
-    """Adds up a term over units of work, and its gradient unit by unit while it is at it.
+def _sigmoid(logits: Tensor, affinity: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the weighted binary cross-entropy and its slope to each logit."""
+    error = F.binary_cross_entropy_with_logits(logits, affinity, weight=weight, reduction="sum")
+    return error, logits.sigmoid().sub_(affinity).mul_(weight)
 
-    The gradient with respect to the embeddings is small, the graph of all similarities is not:
-    so the graph of each unit is taken down before the next, and the backward pass only scales.
+
+class _RingSum(torch.autograd.Function):
+    """Takes the gradient as the sum is computed: the backward pass only scales.
+
+    The gradient with respect to the embeddings is small and the graph of all similarities is not,
+    and by then the rows of other processes have gone on.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, term: Callable[..., Sums], units: Sequence[Unit], learning: bool, *inputs: Tensor
-    ) -> tuple[Tensor, ...]:
-        needed = [learning and wanted for wanted in ctx.needs_input_grad[3:]]
-        grads = [torch.zeros_like(value) for value in inputs]
-        sums = inputs[0].new_zeros(3)
-        for unit in units:
-            with torch.set_grad_enabled(any(needed)):
-                leaves = [
-                    value.detach().requires_grad_(wanted)
-                    for value, wanted in zip(inputs, needed, strict=True)
-                ]
-                parts = term(unit, *leaves)
-            sums += torch.stack([part.detach().to(sums.dtype) for part in parts])
-            if any(needed):
-                learned = [leaf for leaf in leaves if leaf.requires_grad]
-                found = iter(torch.autograd.grad(parts[0], learned, allow_unused=True))
-                for leaf, grad in zip(leaves, grads, strict=True):
-                    own = next(found) if leaf.requires_grad else None
-                    if own is not None:
-                        grad += own
+        ctx: Any,
+        compute: Callable[..., tuple[Sums, list[Tensor]]],
+        facts: PairFacts,
+        learning: bool,
+        *inputs: Tensor,
+    ) -> Sums:
+        sums, grads = compute(facts, learning and any(ctx.needs_input_grad[3:]), *inputs)
         ctx.save_for_backward(*grads)
-        total, negatives, counted = sums.unbind()
-        ctx.mark_non_differentiable(negatives, counted)
-        return total, negatives, counted
+        ctx.mark_non_differentiable(*sums[1:])
+        return sums
 
     @staticmethod
     @once_differentiable

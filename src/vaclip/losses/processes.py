@@ -8,12 +8,13 @@ Without ``torch.distributed`` everything here is the identity.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import Tensor
+
+Visit = Callable[[Sequence[Tensor], Sequence[Tensor]], None]
 
 
 def world() -> tuple[int, int]:
@@ -38,44 +39,53 @@ def mean_over_processes(total: Tensor, count: Tensor) -> Tensor:
     return processes * total / count.clamp_min(1)
 
 
-def gather_rows(rows: Tensor) -> tuple[Tensor, slice]:
-    """Joins the rows of all processes, with gradient.
+def largest_over_processes(count: int, device: torch.device) -> int:
+    """Returns the largest of all processes' counts."""
+    processes, _ = world()
+    if processes == 1:
+        return count
+    largest = torch.tensor(count, device=device)
+    dist.all_reduce(largest, dist.ReduceOp.MAX)
+    return int(largest)
+
+
+def go_around(block: Sequence[Tensor], carried: Sequence[Tensor], visit: Visit) -> list[Tensor]:
+    """Shows the block of every process to every process, one after the other, in a ring.
+
+    A process holds its own block and one other, however many they are (SigLIP, Zhai et al. 2023,
+    section 3.3).
 
     Args:
-        rows: (N, ...); N may differ between processes.
+        block: What the others see; its tensors have the same shapes on all processes.
+        carried: What goes with it, and what they add to; the same shapes on all processes, too.
+        visit: Called with a block and what it carries, once for each process, its own first. It
+            changes what is carried in place.
 
     Returns:
-        (M, ...), each process's rows followed by zeros up to the largest N, and where the
-        rows of this process lie.
+        What the own block carried, home again.
+    """
+    processes, _ = world()
+    block, carried = list(block), list(carried)
+    for hop in range(processes):
+        if hop:
+            arrived = _pass_on([*block, *carried])
+            block, carried = arrived[: len(block)], arrived[len(block) :]
+        visit(block, carried)
+    return _pass_on(carried) if processes > 1 and carried else carried
+
+
+def _pass_on(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Sends tensors to the next process and returns those of the one before.
+
+    All that is sent and received is announced at once, so that no process waits for another to
+    begin.
     """
     processes, rank = world()
-    if processes == 1:
-        return rows, slice(0, len(rows))
-    most = torch.tensor(len(rows), device=rows.device)
-    dist.all_reduce(most, dist.ReduceOp.MAX)
-    size = int(most)
-    padded = F.pad(rows, (0, 0) * (rows.dim() - 1) + (0, size - len(rows)))
-    gathered = _AllGather.apply(padded)
-    assert isinstance(gathered, Tensor)
-    return gathered, slice(rank * size, rank * size + len(rows))
-
-
-class _AllGather(torch.autograd.Function):
-    """All-gather whose backward adds up what every process says of a row.
-
-    The one in ``torch.distributed.nn`` is deprecated, and its successor is private.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> Tensor:
-        processes, rank = world()
-        ctx.own = slice(rank * len(rows), (rank + 1) * len(rows))
-        shares = [torch.empty_like(rows) for _ in range(processes)]
-        dist.all_gather(shares, rows.contiguous())
-        return torch.cat(shares)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        total = grads[0].clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total)
-        return total[ctx.own]
+    sent = [tensor.contiguous() for tensor in tensors]
+    received = [torch.empty_like(tensor) for tensor in sent]
+    following, previous = (rank + 1) % processes, (rank - 1) % processes
+    exchanges = [dist.P2POp(dist.isend, tensor, following) for tensor in sent]
+    exchanges += [dist.P2POp(dist.irecv, tensor, previous) for tensor in received]
+    for exchange in dist.batch_isend_irecv(exchanges):
+        exchange.wait()
+    return received
