@@ -7,13 +7,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vaclip import keys
 from vaclip.data.batches import SpreadBatches
 from vaclip.data.cache import CachedClip
 from vaclip.data.datamodule import FoldData, clip_items, fold_datasets
-from vaclip.data.dataset import SegmentDataset, collate
+from vaclip.data.dataset import SegmentDataset, collate, segments_of
 from vaclip.data.items import ClipItem
+from vaclip.data.sampling import plan_segments
 from vaclip.data.transforms import Augmentation
 from vaclip.errors import VaclipError
 from vaclip.study.study import Clip, Study
@@ -347,3 +350,14 @@ def test_reading_keeps_no_file_open(tmp_path):
     kept = [segments[number] for number in range(len(segments))]
     assert len(kept) == 20
     assert len(list(Path("/proc/self/fd").iterdir())) <= before + 1
+
+
+@settings(max_examples=40)
+@given(st.lists(st.integers(1, 60), max_size=8), st.integers(1, 20), st.integers(1, 20))
+def test_segments_are_those_that_are_planned_clip_by_clip(samples, frames, stride):
+    wanted = [
+        [position, number, start]
+        for position, length in enumerate(samples)
+        for number, start in enumerate(plan_segments(length, frames, stride))
+    ]
+    assert segments_of(np.array(samples, np.int64), frames, stride).tolist() == wanted

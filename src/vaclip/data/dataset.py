@@ -206,7 +206,7 @@ def segments_of(samples: NDArray[np.int64], frames: int, stride: int) -> NDArray
     counts = np.array([len(plan) for plan in plans], np.int64)[of_clip]
     position = np.repeat(np.arange(len(samples)), counts)
     number = np.arange(len(position)) - np.repeat(np.cumsum(counts) - counts, counts)
-    most = max(map(len, plans), default=0)
+    most = max(map(len, plans), default=1)
     starts = np.array([plan + [0] * (most - len(plan)) for plan in plans], np.int64)
     start = starts.reshape(-1, most)[of_clip[position], number]
     return np.stack([position, number, start], axis=1)
