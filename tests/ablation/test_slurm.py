@@ -118,6 +118,29 @@ def test_a_study_that_is_stopped_or_killed_leaves_nothing_queued_twice(
 
 
 @pytest.mark.slow
+@pytest.mark.cluster
+@pytest.mark.timeout(1800)
+def test_a_job_that_is_preempted_or_loses_its_node_goes_on(slurm: Slurm, start, home, undisturbed):
+    folder = home / "lost"
+    process = start(slurm.environment, "study", *SMALL, *QUEUE, f"run_dir={folder}")
+
+    halt_worker(folder, "B0-fold0-seed0")
+    both = ["srun", "--partition=urgent", "--exclusive", "--nodes=2", "true"]
+    slurm.command(*both)
+
+    halt_worker(folder, "B3-fold0-seed0")
+    (running,) = [number for number, state in slurm.jobs().items() if state == "RUNNING"]
+    node = slurm.command("squeue", "--noheader", "--array", f"--jobs={running}", "--format=%N")
+    slurm.lose_node(node.strip())
+
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert set(states(folder).values()) == {("done", "")}
+    slurm.start_node(node.strip())
+    assert_same_study(start, folder, undisturbed)
+
+
+@pytest.mark.slow
 def test_what_slurm_refuses_is_the_users_mistake(slurm: Slurm, start):
     words = [*SMALL, *QUEUE, "hydra.launcher.partition=nowhere", "run_dir=refused"]
     process = start(slurm.environment, "study", *words)
