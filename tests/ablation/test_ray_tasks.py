@@ -68,15 +68,17 @@ def settings(*words: str) -> dict:
 
 
 def started_from(temporary: Path) -> list[str]:
-    """Returns the processes that run with a folder for what is temporary."""
-    variable = f"TMPDIR={temporary}\0".encode()
+    """Returns the processes that run with a folder for what is temporary, or have files of it."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if variable in (process / "environ").read_bytes():
-                found.append((process / "cmdline").read_text())
+        try:  # some of Ray's write their title over their variables
+            has = f"TMPDIR={temporary}\0".encode() in (process / "environ").read_bytes()
+            opened = [str(file.readlink()) for file in (process / "fd").iterdir()]
+            has |= any(path.startswith(f"{temporary}/") for path in opened)
         except OSError:  # it ended, or is not ours
             continue
+        if has and process.name != str(os.getpid()):
+            found.append((process / "cmdline").read_text())
     return found
 
 
@@ -109,6 +111,7 @@ def test_a_mistake_and_a_lost_task_have_their_reasons(temporary, tmp_path, monke
             started=began.append, finished=lambda job, succeeded: ended.append((job, succeeded)),
         )  # fmt: skip
         killing.result()
+    wait_until(lambda: not started_from(temporary), "Ray and its workers to end", 10)
     assert {job.name for job in began} == {"mistaken", "killed"}
     assert {job.name: succeeded for job, succeeded in ended} == {"mistaken": False, "killed": False}
     assert failed_reason(job_folder(tmp_path, "killed")) == KILLED
@@ -134,7 +137,7 @@ def test_what_ray_loses_is_a_failed_row_and_the_same_command_goes_on(start, home
     assert (folder / "report" / "report.html").exists()
     done = ("done", "")
     assert states(folder) == {"B0": ("failed", KILLED), "B3": done, "K_withheld": done, "B1": done}
-    assert not started_from(temporary)
+    wait_until(lambda: not started_from(temporary), "Ray and its workers to end", 10)
 
     process = start(environment, *words)
     wait_until(lambda: workers_of(folder), "a job to run")
@@ -149,7 +152,7 @@ def test_what_ray_loses_is_a_failed_row_and_the_same_command_goes_on(start, home
     output, _ = process.communicate()
     assert process.returncode == 0, output
     assert set(states(folder).values()) == {done}
-    assert not started_from(temporary)
+    wait_until(lambda: not started_from(temporary), "Ray and its workers to end", 10)
     assert list(temporary.iterdir()) == []
     run_undisturbed(start, *STUDY, "run_dir=undisturbed")
     assert_same_study(start, folder, home / "undisturbed")
