@@ -18,7 +18,7 @@ test: $(VENV)/.installed-dev  ## The tests, but for those that take long
 slow: $(VENV)/.installed-dev  ## Those that take long: trainings from end to end, benchmarks, examples
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "slow and not cluster"
 
-cluster: $(VENV)/.installed-dev  ## A quarter of an hour in the queue of a Slurm that the tests start
+cluster: $(VENV)/.installed-dev  ## More than half an hour on a Slurm and a Ray that the tests start
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster
 
 axe: $(VENV)/.installed-dev  ## Lets the test of the report ask axe-core; needs npm

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,12 +41,21 @@ MpiDefault=none
 ReturnToService=2
 SlurmdParameters=config_overrides
 KillWait=3
+SlurmdTimeout=10
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 SchedulerParameters=sched_interval=5
-NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=2
-NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2
-PartitionName=test Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
+GresTypes=gpu
+NodeName=DEFAULT CPUs=16 RealMemory=65536 Gres=gpu:4
+NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]}
+NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]}
+PartitionName=DEFAULT Nodes=n1,n2 MaxTime=INFINITE State=UP
+PartitionName=test Default=YES
+PartitionName=gpu
+PartitionName=urgent PriorityTier=2
 """
-"""Two nodes by two host names in Slurm's eyes, of as many cores as the machine may not have."""
+"""Two nodes by two host names in Slurm's eyes, of cores, memory and cards that are not there."""
+CARDS = "Name=gpu File={folder}/card[0-3]\n"
 _DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
@@ -59,7 +68,7 @@ class Slurm:
     """
 
     folder: Path
-    daemons: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -77,6 +86,32 @@ class Slurm:
         """Returns the state of each job that has not ended."""
         listed = self.command("squeue", "--noheader", "--array", "--format=%i %T")
         return dict(line.split() for line in listed.splitlines())
+
+    def start_node(self, node: str) -> None:
+        """Starts a node's daemon; one that was lost comes back."""
+        _daemon(self, node, "slurmd", "-D", "-N", node)
+
+    def lose_node(self, node: str) -> None:
+        """Kills a node's daemon and all that runs there; nothing may run on the other node."""
+        listed = subprocess.run(
+            ["ps", "-eo", "pid,ppid,comm"], capture_output=True, text=True, check=True
+        )
+        rows = [line.split(None, 2) for line in listed.stdout.splitlines()[1:]]
+        lost = {self.daemons[node].pid}
+        for pid, _, name in rows:
+            if name == "slurmstepd" and self._owns(int(pid)):
+                lost.add(int(pid))
+        while more := {int(pid) for pid, parent, _ in rows if int(parent) in lost} - lost:
+            lost |= more
+        for pid in lost:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _owns(self, pid: int) -> bool:
+        try:
+            return str(self.folder).encode() in Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:  # it ended
+            return False
 
 
 def missing_programs() -> list[str]:
@@ -105,9 +140,9 @@ def running_cluster() -> Iterator[Slurm]:
         slurm.command("scancel", f"--user={getpass.getuser()}")
         wait_until(lambda: not slurm.jobs(), "the cancelled jobs to end")
     finally:
-        for daemon in reversed(slurm.daemons):
+        for daemon in reversed(slurm.daemons.values()):
             daemon.terminate()
-        for daemon in slurm.daemons:
+        for daemon in slurm.daemons.values():
             daemon.wait(30)
         shutil.rmtree(folder)
 
@@ -119,36 +154,37 @@ def _start(slurm: Slurm) -> None:
         folder=folder, ports=ports, host=socket.gethostname(), user=getpass.getuser()
     )
     (folder / "slurm.conf").write_text(text)
+    (folder / "gres.conf").write_text(CARDS.format(folder=folder))
+    for number in range(4):
+        (folder / f"card{number}").touch()
     key = folder / "munge.key"
     key.touch(0o600)
     key.write_bytes(secrets.token_bytes(128))
     files = [f"--{name}-file={folder}/munged.{name}" for name in ("log", "pid", "seed")]
     _daemon(
-        slurm, "munged", "--foreground", f"--key-file={key}", f"--socket={folder}/munge.socket",
-        *files,
+        slurm, "munged", "munged", "--foreground", f"--key-file={key}",
+        f"--socket={folder}/munge.socket", *files,
     )  # fmt: skip
     wait_until((folder / "munge.socket").exists, "munged")
-    _daemon(slurm, "slurmctld", "-D", "-c")
+    _daemon(slurm, "slurmctld", "slurmctld", "-D", "-c")
     for node in NODES:
-        _daemon(slurm, "slurmd", "-D", "-N", node)
+        slurm.start_node(node)
     wait_until(lambda: _idle_nodes(slurm) == len(NODES), f"Slurm's nodes, see {folder}")
 
 
-def _daemon(slurm: Slurm, name: str, *words: str) -> None:
+def _daemon(slurm: Slurm, name: str, program: str, *words: str) -> None:
     path = f"{slurm.environment['PATH']}:/usr/sbin:/sbin"
     with (slurm.folder / "daemons.log").open("ab") as log:
-        slurm.daemons.append(
-            subprocess.Popen(
-                [str(shutil.which(name, path=path)), *words], env=slurm.environment,
-                stdout=log, stderr=log, start_new_session=True,
-                preexec_fn=lambda: ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, signal.SIGKILL),
-            )
+        slurm.daemons[name] = subprocess.Popen(
+            [str(shutil.which(program, path=path)), *words], env=slurm.environment,
+            stdout=log, stderr=log, start_new_session=True,
+            preexec_fn=lambda: ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, signal.SIGKILL),
         )  # fmt: skip
 
 
 def _idle_nodes(slurm: Slurm) -> int:
     asked = subprocess.run(
-        ["sinfo", "--noheader", "-N", "-o", "%T"],
+        ["sinfo", "--noheader", "--partition=test", "-N", "-o", "%T"],
         env=slurm.environment, capture_output=True, text=True,
     )  # fmt: skip
     return asked.stdout.split().count("idle")

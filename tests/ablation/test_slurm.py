@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
+from queued_study import (
+    SMALL,
+    assert_same_study,
+    commands_in,
+    halt_worker,
+    run_undisturbed,
+    states,
+    workers_of,
+)
 from slurm_cluster import Slurm, wait_until
-from vaclip import keys
-from vaclip.ablation.worker import available_cores
 
-# Three trainings of some seconds, and a test of the second with other maps.
-SMALL = ["study=smoke", "study.arms=[B0,B3,K_withheld,B1]", "study.folds=[0]",
-         "study.noise_arms=[]", "study.look_clips=1", "trainer.accelerator=cpu",
-         "trainer.max_epochs=20"]  # fmt: skip
 QUEUE = ["hydra/launcher=submitit_slurm", "hydra.launcher.cpus_per_task=1",
          "hydra.launcher.array_parallelism=1"]  # fmt: skip
 # Slurm warns a job 15 to 75 s after its start.
@@ -31,73 +28,19 @@ SHORT = ["hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=45"]
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the commands run in; the cache lies there, too."""
     return tmp_path_factory.mktemp("home")
 
 
 @pytest.fixture(scope="module")
 def start(home: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Returns ``start(environment, *words)``, which starts a command of vaclip."""
-    with ExitStack() as ending:
-
-        def start_command(environment: dict[str, str], *words: str) -> subprocess.Popen[str]:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "vaclip", *words],
-                cwd=home, env={**environment, "VACLIP_CACHE": str(home / "cache")},
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            )  # fmt: skip
-            ending.callback(process.kill)  # where a test fails before its end
-            return process
-
+    with commands_in(home) as start_command:
         yield start_command
 
 
 @pytest.fixture(scope="module")
 def undisturbed(start, home) -> Path:
-    """A study on this machine, whose jobs have one thread as those in Slurm have."""
-    local = [*SMALL, f"study.jobs={available_cores()}", "run_dir=undisturbed"]
-    process = start(dict(os.environ), "study", *local)
-    output, _ = process.communicate()
-    assert process.returncode == 0, output
+    run_undisturbed(start, *SMALL, "run_dir=undisturbed")
     return home / "undisturbed"
-
-
-def worker_of(folder: Path) -> int | None:
-    """Returns the process in which a job of a study runs."""
-    listed = subprocess.run(
-        ["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True, check=True
-    )
-    found = re.search(rf"(\d+) \S+ -m vaclip.ablation.worker {folder}\n", listed.stdout)
-    return int(found.group(1)) if found else None
-
-
-def halt_worker(folder: Path, job: str) -> None:
-    """Waits until the first job trains, and makes it sleep, so that it stays in the queue."""
-    wait_until(lambda: worker_of(folder), "a job to start")
-    worker = worker_of(folder)
-    assert worker is not None
-    last = folder / "jobs" / job / "fold_0" / "checkpoints" / "last.ckpt"
-    wait_until(last.exists, f"{job} to train")
-    os.kill(worker, signal.SIGSTOP)
-
-
-def states(folder: Path) -> dict[str, tuple[str, str]]:
-    table = pd.read_csv(folder / keys.JOBS_FILE, keep_default_na=False)
-    return {row.arm: (row.state, row.reason) for row in table.itertuples()}
-
-
-def assert_same_study(start, one: Path, other: Path) -> None:
-    """Predictions and report are byte for byte those of another study."""
-    # The page says how long trainings took, and on which day the study was planned.
-    for name in (keys.JOBS_FILE, keys.STUDY_PLAN_FILE):
-        shutil.copy(other / name, one)
-    process = start(dict(os.environ), "report", str(one))
-    output, _ = process.communicate()
-    assert process.returncode == 0, output
-    files = {p.relative_to(other) for p in (other / "report").rglob("*") if p.is_file()}
-    assert len(files) > 10
-    for file in files | {Path(keys.PREDICTIONS_FILE)}:
-        assert (one / file).read_bytes() == (other / file).read_bytes(), file
 
 
 @pytest.mark.slow
@@ -154,15 +97,15 @@ def test_a_study_that_is_stopped_or_killed_leaves_nothing_queued_twice(
     folder = home / "stopped"
     words = ["study", *SMALL, *QUEUE, f"run_dir={folder}"]
     process = start(slurm.environment, *words)
-    wait_until(lambda: worker_of(folder), "a job to run")
+    wait_until(lambda: workers_of(folder), "a job to run")
     process.terminate()
     output, _ = process.communicate()
     assert process.returncode == 143, output
     assert "the same command goes on" in output
-    wait_until(lambda: not slurm.jobs() and not worker_of(folder), "the queue to be empty")
+    wait_until(lambda: not slurm.jobs() and not workers_of(folder), "the queue to be empty")
 
     process = start(slurm.environment, *words)
-    wait_until(lambda: worker_of(folder), "a job to run")
+    wait_until(lambda: workers_of(folder), "a job to run")
     process.kill()
     process.wait()
     queued = slurm.jobs()
@@ -171,6 +114,29 @@ def test_a_study_that_is_stopped_or_killed_leaves_nothing_queued_twice(
     output, _ = process.communicate()
     assert process.returncode == 0, output
     assert len(list((folder / "launcher").glob("*/*_submission.sh"))) == 2
+    assert_same_study(start, folder, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+@pytest.mark.timeout(1800)
+def test_a_job_that_is_preempted_or_loses_its_node_goes_on(slurm: Slurm, start, home, undisturbed):
+    folder = home / "lost"
+    process = start(slurm.environment, "study", *SMALL, *QUEUE, f"run_dir={folder}")
+
+    halt_worker(folder, "B0-fold0-seed0")
+    both = ["srun", "--partition=urgent", "--exclusive", "--nodes=2", "true"]
+    slurm.command(*both)
+
+    halt_worker(folder, "B3-fold0-seed0")
+    (running,) = [number for number, state in slurm.jobs().items() if state == "RUNNING"]
+    node = slurm.command("squeue", "--noheader", "--array", f"--jobs={running}", "--format=%N")
+    slurm.lose_node(node.strip())
+
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert set(states(folder).values()) == {("done", "")}
+    slurm.start_node(node.strip())
     assert_same_study(start, folder, undisturbed)
 
 

@@ -107,6 +107,16 @@ def test_a_mistake_waits_for_nothing(tmp_path, words, said):
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_a_launcher_whose_package_is_missing_waits_for_nothing(tmp_path):
+    without = "from vaclip.commands import extras; extras.find_spec = lambda name: None\n"
+    done = run(tmp_path, without + MAIN, "study", "hydra/launcher=ray")
+    assert done.returncode == 1, done.stderr
+    said = " ".join(done.stderr.split())
+    assert "hydra/launcher=ray needs more packages (ray): pip install 'vaclip[ray]'" in said
+    assert done.stderr.splitlines()[-1] == "loaded:"
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("command", ["train", "study"])
 def test_one_warning_is_told_and_not_counted(tmp_path, tiny_study, command):
     root = tiny_study(1)

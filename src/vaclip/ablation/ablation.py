@@ -24,6 +24,7 @@ from vaclip.ablation.pool import (
     run_jobs,
     threads_each,
 )
+from vaclip.ablation.ray_tasks import run_in_ray
 from vaclip.ablation.register import register_plan, study_plan, study_roles
 from vaclip.ablation.slurm import run_in_slurm
 from vaclip.ablation.worker import available_cores, job_folder
@@ -273,7 +274,7 @@ def run_study(
     complete: Sequence[Job],
     launcher: Sequence[str] = (),
     *,
-    slurm: Mapping[str, Any] | None = None,
+    queue: Mapping[str, Any] | None = None,
     started: Callable[[Job], None],
     finished: Callable[[Job, bool], None],
 ) -> list[Job]:
@@ -283,7 +284,7 @@ def run_study(
         ablation: The study, with its folder opened.
         complete: Its jobs that need not be run.
         launcher: Of Hydra, see `launch_jobs`; without one the jobs are local processes.
-        slurm: ``hydra.launcher`` where it is Slurm's, see `run_in_slurm`.
+        queue: ``hydra.launcher`` where it is Slurm's or Ray's, see `run_in_slurm`, `run_in_ray`.
         started: Called when a job starts; not by another launcher.
         finished: Called when a job ends, with whether it succeeded; not by another launcher.
 
@@ -291,7 +292,7 @@ def run_study(
         The jobs that are complete.
 
     Raises:
-        VaclipError: If a launcher fails, or Slurm takes no jobs.
+        VaclipError: If a launcher fails, or Slurm or Ray take no jobs.
     """
     done = list(complete)
     left = [job for job in ablation.jobs if job not in done]
@@ -304,8 +305,9 @@ def run_study(
         finished(job, succeeded)
 
     told = {"started": started, "finished": collected}
-    if slurm is not None and left:
-        run_in_slurm(ablation.folder, left, slurm, **told)
+    if queue is not None and left:
+        run = run_in_ray if queue["_target_"].endswith(".RayLauncher") else run_in_slurm
+        run(ablation.folder, left, queue, **told)
     elif launcher and left:
         at_once = ablation.study.jobs
         threads = threads_each(at_once) if at_once else None

@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from vaclip.ablation.arms import check_arms
+from vaclip.commands.extras import require_extra
 from vaclip.commands.main import user_errors
 from vaclip.commands.words import look_at_study, words_for_hydra
 from vaclip.compose import arm_file, arm_names, compose_settings, explained
@@ -51,7 +52,7 @@ def _study(composed: Any) -> None:
     setup_logging()
     check_arms(settings.study, arm_names(own))
     _check_overrides(overrides, {*arm_names(), *settings.study.arms}, own)
-    slurm = _slurm_settings(hydra_config.launcher)
+    queue = _queue_settings(hydra_config.launcher)
     # Imported here, so that a mistyped key answers at once, and a missing folder before torch.
     if settings.data.root:
         look_at_study(user_path(settings.data.root))
@@ -88,7 +89,7 @@ def _study(composed: Any) -> None:
         with JobProgress(ablation, complete) as progress:
             done = run_study(
                 ablation, complete, launcher,
-                slurm=slurm,
+                queue=queue,
                 started=progress.started, finished=progress.finished,
             )  # fmt: skip
         if not done:
@@ -106,10 +107,19 @@ def _study(composed: Any) -> None:
         )
 
 
-def _slurm_settings(settings: Any) -> dict[str, Any] | None:
-    """Returns the settings of Slurm's queue; None where jobs do not go there."""
-    if not settings._target_.endswith(".SlurmLauncher"):
+def _queue_settings(settings: Any) -> dict[str, Any] | None:
+    """Returns the settings of Slurm's queue or of Ray; None where jobs do not go there."""
+    kind = settings._target_.rpartition(".")[2]
+    if kind not in ("SlurmLauncher", "RayLauncher"):
         return None
+    if kind == "RayLauncher":
+        require_extra("study hydra/launcher=ray", "ray", "ray")
+    else:
+        _check_slurm(settings)
+    return cast(dict[str, Any], OmegaConf.to_container(settings, resolve=True))
+
+
+def _check_slurm(settings: Any) -> None:
     for name in ("nodes", "tasks_per_node"):
         if settings[name] != 1:
             raise VaclipError(
@@ -121,7 +131,6 @@ def _slurm_settings(settings: Any) -> dict[str, Any] | None:
             "hydra/launcher=submitit_slurm needs Slurm's commands, and there is no srun; start the "
             "study on a machine of the cluster"
         )
-    return cast(dict[str, Any], OmegaConf.to_container(settings, resolve=True))
 
 
 def _check_overrides(overrides: Sequence[str], arms: Iterable[str], own: str | None) -> None:
