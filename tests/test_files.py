@@ -4,10 +4,12 @@ import errno
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import threading
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,8 +23,11 @@ from vaclip.files import (
     content_digest,
     folder_lock,
     inside_folder,
+    is_address,
     json_digest,
     link_file,
+    local_path,
+    remove_folder,
     user_path,
     write_json,
 )
@@ -159,6 +164,52 @@ def test_racing_folders_leave_one_whole(tmp_path):
     assert names(tmp_path) == ["cohort"]
 
 
+def test_a_folder_of_another_machine_that_is_not_seen_yet_stays(tmp_path, monkeypatch):
+    path = tmp_path / "cohort"
+    with atomic_folder(path) as temporary:
+        path.mkdir()
+        (path / "theirs").touch()
+        monkeypatch.setattr(type(path), "is_dir", lambda _: False)
+        (temporary / "ours").touch()
+    assert names(path) == ["theirs"]
+    assert names(tmp_path) == ["cohort"]
+
+
+# --- remove_folder -------------------------------------------------------------------------------
+
+
+def test_a_removed_folder_is_gone_at_once(tmp_path, monkeypatch):
+    path = tmp_path / "entry"
+    path.mkdir()
+    (path / "a").write_text("content")
+    real = shutil.rmtree
+
+    def remove(folder, **options):
+        assert not path.exists()
+        real(folder, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", remove)
+    with (path / "a").open() as opened:
+        remove_folder(path)
+        assert opened.read() == "content"
+    assert names(tmp_path) == []
+    remove_folder(path)  # by another process
+
+
+def test_what_came_in_the_place_of_what_was_judged_stays(tmp_path):
+    path = tmp_path / "entry"
+    path.mkdir()
+    os.utime(path, (1, 1))
+    judged = path.stat()
+    remove_folder(path)
+    with atomic_folder(path) as temporary:
+        (temporary / "whole").touch()
+    remove_folder(path, judged)
+    assert names(path) == ["whole"]
+    remove_folder(path, path.stat())
+    assert names(tmp_path) == []
+
+
 # --- write_json ----------------------------------------------------------------------------------
 
 
@@ -249,6 +300,22 @@ def test_the_cache_folder(tmp_path, monkeypatch):
     monkeypatch.delenv("VACLIP_CACHE")
     assert cache_root().name == "vaclip"
     assert os.path.isabs(cache_root())  # noqa: PTH117
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/cache", "simplecache::s3://bucket"])
+def test_a_cache_lies_in_a_folder(tmp_path, monkeypatch, address):
+    assert cache_root(f"file://{tmp_path}/c") == tmp_path / "c"
+    with pytest.raises(VaclipError, match=f"the cache cannot lie at {address}; name a folder"):
+        cache_root(address)
+    monkeypatch.setenv("VACLIP_CACHE", address)
+    with pytest.raises(VaclipError, match=f"the cache cannot lie at {address}; name a folder"):
+        cache_root()
+
+
+@pytest.mark.parametrize("text", ["a://", "C:/x", "c d://e", "/a/b://c", "s3:/bucket"])
+def test_what_is_a_folder_and_what_an_address(text):
+    assert (local_path(text) is None) == is_address(text) == (text == "a://")
+    assert local_path(Path(text)) == Path(text)
 
 
 def test_a_linked_file_has_two_names_and_one_content(tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +34,8 @@ def filled(tiny_study, tmp_path):
     unfinished = next(root.glob("clips/*")) / ".tmp-abc"
     unfinished.mkdir()
     (unfinished / "frames.npy").write_bytes(b"half")
+    for path in (unfinished / "frames.npy", unfinished):
+        os.utime(path, (1, 1))  # long ago
     (tmp_path / "cache/synthetic_gait/0123").mkdir(parents=True)
     (tmp_path / "cache/synthetic_gait/0123/clips.csv").write_text("clip_id\n")
     return setting
@@ -67,6 +71,31 @@ def test_a_damaged_note_is_of_no_known_study(filled):
     entry = next(entry for entry in cache_entries(filled) if entry.study == "one")
     (entry.path / "meta.json").write_text("{")
     assert counts(filled)[entry.kind, "", ""] == 1
+
+
+def test_what_is_being_written_stays(filled, capsys):
+    (entry,) = (entry for entry in cache_entries(filled) if entry.kind == "unfinished")
+    os.utime(entry.path / "frames.npy")
+    assert remove_entries([entry]) == 0
+    assert (entry.path / "frames.npy").exists()
+    _, said, _ = cache(capsys, filled, "--all", "--remove")
+    assert "What is unfinished stays for an hour" in said
+    assert counts(filled) == {("unfinished", "", ""): 1}
+
+
+def test_what_others_remove_meanwhile_is_not_counted(filled, monkeypatch):
+    real = Path.stat
+
+    def stat(path, **options):
+        if path.name == "frames.npy":
+            path.unlink(missing_ok=True)
+        return real(path, **options)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    assert counts(filled) == WHOLE
+    entry = next(entry for entry in cache_entries(filled) if entry.kind == "clips")
+    remove_entries([entry, entry])
+    assert not entry.path.exists()
 
 
 # --- the command ---------------------------------------------------------------------------------

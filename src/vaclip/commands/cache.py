@@ -74,4 +74,6 @@ def _cache(options: argparse.Namespace) -> int:
     if options.remove:
         freed = remove_entries(found)
         console.print(f"Removed: {freed / 2**20:.1f} MiB", highlight=False)
+        if freed < sum(entry.size for entry in found):
+            console.print("What is unfinished stays for an hour after it was last written to.")
     return 0

@@ -2,15 +2,16 @@
 
 An entry is a folder named by a hash of everything that it was made from: the bytes of the
 source files and the settings. It is written under a temporary name and renamed, so a
-half-written entry is never read, two runs may fill the cache at once, and a changed source
-or setting leads to another entry. The cache may be deleted at any time.
+half-written entry is never read, two runs may fill the cache at once, also on two machines, and a
+changed source or setting leads to another entry. Nothing is locked. The cache may be deleted at any
+time.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from vaclip.files import (
     content_digest,
     digest_note,
     json_digest,
+    remove_folder,
 )
 from vaclip.maps.source import (
     KEYPOINT_SIGMA,
@@ -48,6 +50,8 @@ _LOG = logging.getLogger(__name__)
 META = "meta.json"
 """The notes of an entry."""
 _BYTES = "bytes"  # among them: of each array's file
+# What is said of files that are missing, or that another machine has just removed.
+_INCOMPLETE = (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ESTALE)
 
 
 @dataclass(frozen=True)
@@ -383,9 +387,21 @@ def write_entry(entry: Path, arrays: dict[str, NDArray[Any]], meta: dict[str, An
         (temporary / META).write_text(json.dumps(meta | {_BYTES: sizes}))
 
 
-def read_entry(entry: Path, arrays: Sequence[str]) -> dict[str, Any] | None:
-    """Returns an entry's notes; None where it is missing or damaged (then it is removed)."""
-    if not entry.is_dir():
+def read_entry(
+    entry: Path,
+    arrays: Sequence[str],
+    sound: Callable[[dict[str, Any]], bool] = lambda notes: True,
+) -> dict[str, Any] | None:
+    """Returns an entry's notes; None where it is missing or damaged (then it is removed).
+
+    Args:
+        entry: The folder.
+        arrays: Names of what it holds.
+        sound: Says of the notes whether the content is what they tell.
+    """
+    try:
+        status = entry.stat()
+    except FileNotFoundError:
         return None
     try:
         meta = json.loads((entry / META).read_text())
@@ -398,8 +414,12 @@ def read_entry(entry: Path, arrays: Sequence[str]) -> dict[str, Any] | None:
                 np.load(array, mmap_mode="r")  # fails on a file cut short
             elif array.stat().st_size != sizes[name]:
                 raise ValueError(f"{array.name} has not the length that it was written with")
+        if not sound(meta):
+            raise ValueError("it has not the content that it was written with")
         return meta
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError, EOFError) as error:
+        if isinstance(error, OSError) and error.errno not in _INCOMPLETE:
+            raise  # the disk is at fault, and not the entry
         _LOG.warning("a damaged cache entry is made anew: %s", entry.name)
-        shutil.rmtree(entry, ignore_errors=True)
+        remove_folder(entry, status)
         return None

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
+import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from vaclip.data.cache import META, clip_cache
-from vaclip.files import cache_root
+from vaclip.files import cache_root, remove_folder
 
 VIEWS, COHORT, UNFINISHED = "views", "cohort", "unfinished"
 _ENTRIES = ("clips", "maps", "tokens", VIEWS)
 KINDS = (*_ENTRIES, COHORT, UNFINISHED)
+_FINISHED_S = 3600  # an unfinished entry that nobody wrote to for so long is left over
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,16 @@ def cache_entries(setting: str | None = None) -> Iterator[CacheEntry]:
 
 
 def remove_entries(entries: Iterable[CacheEntry]) -> int:
-    """Removes entries, and returns how many bytes they had."""
+    """Removes entries, and returns how many bytes they had.
+
+    Those stay that are unfinished and were written to within the last hour: somebody, on whatever
+    machine, may go on with them. What another machine is reading fails there with an error.
+    """
     freed = 0
     for entry in entries:
-        shutil.rmtree(entry.path, ignore_errors=True)
+        if entry.kind == UNFINISHED and _written(entry.path) > time.time() - _FINISHED_S:
+            continue
+        remove_folder(entry.path)
         freed += entry.size
     return freed
 
@@ -74,5 +83,20 @@ def _about(path: Path) -> dict[str, str]:
         return {}
 
 
+def _files(path: Path) -> Iterator[os.stat_result]:
+    """Yields the status of each file; others may remove them meanwhile."""
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with suppress(FileNotFoundError):
+                yield Path(folder, name).stat()
+
+
+def _written(path: Path) -> float:
+    """Returns when a folder or a file in it was last written."""
+    with suppress(FileNotFoundError):
+        return max([path.stat().st_mtime, *(file.st_mtime for file in _files(path))])
+    return 0
+
+
 def _size(path: Path) -> int:
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return sum(file.st_size for file in _files(path))
