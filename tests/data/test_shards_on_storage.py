@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 from contextlib import suppress
 from functools import partial
@@ -12,13 +13,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader
 
 import vaclip.data.write_shards as write_module
 import vaclip.store as store_module
 from failing_storage import FAULTS, FailingFiles, FailingObjects
 from shard_files import FACTS, Drawn, draw_study
 from vaclip.data.arrays import map_array
-from vaclip.data.dataset import SegmentDataset
+from vaclip.data.dataset import SegmentDataset, collate
 from vaclip.data.shards import open_shards
 from vaclip.data.write_shards import write_shards
 from vaclip.errors import VaclipError
@@ -120,6 +122,18 @@ def test_a_shard_that_vanished_is_told(drawn, tmp_path):
         path.unlink()
     with pytest.raises(VaclipError, match=r"has no 0.*\.tar; is it the right place"):
         map_array(shards.items[0].cached.tokens.path)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_fails_in_a_loader_process_is_told_without_its_traceback(drawn, tmp_path, workers):
+    write(drawn, str(tmp_path / "shards"))
+    items = open_shards(str(tmp_path / "shards"), tmp_path / "cache").items
+    for path in (tmp_path / "shards").glob("*.tar"):
+        path.write_bytes(b"damaged")
+    loader = DataLoader(SegmentDataset(items, 4, 4), num_workers=workers, collate_fn=collate)
+    with pytest.raises(VaclipError) as raised:
+        next(iter(loader))
+    assert re.fullmatch(r"\S+: 0.*\.tar is damaged, or was changed: .*", str(raised.value))
 
 
 # --- several at once -----------------------------------------------------------------------------
