@@ -151,8 +151,11 @@ def look_at_shards(address: str) -> None:
     """Looks for the index of shards, where they lie in a folder, before what is slow is loaded.
 
     Raises:
-        VaclipError: If there is none.
+        VaclipError: If there is none, or nothing that is installed reads such an address.
     """
+    from vaclip.store import open_store
+
+    open_store(address)
     folder = local_path(address)
     if folder is not None and not (folder / SHARDS_FILE).is_file():
         raise VaclipError(
