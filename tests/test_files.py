@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
@@ -16,12 +15,10 @@ import pytest
 
 from vaclip.errors import VaclipError
 from vaclip.files import (
-    BusyError,
     atomic_file,
     atomic_folder,
     cache_root,
     content_digest,
-    folder_lock,
     inside_folder,
     is_address,
     json_digest,
@@ -341,46 +338,6 @@ def test_where_nothing_can_be_linked_it_is_copied(tmp_path, monkeypatch):
     (tmp_path / "one").write_text("x")
     link_file(tmp_path / "one", tmp_path / "two")
     assert (tmp_path / "two").read_text() == "x"
-
-
-HOLDS = """
-import sys, time
-from pathlib import Path
-from vaclip.files import folder_lock
-with folder_lock(Path(sys.argv[1])):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-
-
-def test_a_folder_is_kept_to_one_process_and_a_crash_leaves_no_lock(tmp_path):
-    folder = tmp_path / "new"
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDS, str(folder)], stdout=subprocess.PIPE
-    ) as holder:
-        assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(BusyError, match="new is being run by another process"):
-            folder_lock(folder).__enter__()
-        holder.kill()
-        holder.wait()
-    for _ in range(2):  # and it is given back
-        with folder_lock(folder):
-            pass
-
-
-def test_a_disk_without_locks_is_warned_of(tmp_path, monkeypatch, caplog):
-    def refuse(number: int) -> None:
-        def acquire(*_: object, **__: object) -> None:
-            raise OSError(number, os.strerror(number))
-
-        monkeypatch.setattr("filelock.FileLock.acquire", acquire)
-
-    refuse(errno.ENOLCK)
-    with folder_lock(tmp_path):
-        assert f"the disk of {tmp_path} knows no locks" in caplog.text
-    refuse(errno.EROFS)
-    with pytest.raises(OSError, match="Read-only"):
-        folder_lock(tmp_path).__enter__()
 
 
 def test_the_home_folder_of_a_user(monkeypatch):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import logging
 import math
 import os
 import re
@@ -27,7 +26,6 @@ from vaclip.errors import VaclipError
 if TYPE_CHECKING:
     import pandas as pd
 
-_LOG = logging.getLogger(__name__)
 LARGEST_TEXT = 256 << 20
 """Bytes of the largest table that is read."""
 LARGEST_TREE = 64 << 20
@@ -38,8 +36,6 @@ _DIGEST_LETTERS = 64
 # How file systems refuse to put a folder where one with content is.
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.:-]*)://(.*)", re.DOTALL)
-# What file systems say that cannot lock, such as a Lustre or NFS that is mounted without.
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 # What `numpy.load` lets through of its own, zipfile's, zlib's and tokenize's on damaged files.
 _ARRAY_ERRORS = (
     OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error, TokenError,
@@ -70,59 +66,6 @@ def atomic_file(path: Path) -> Generator[Path]:
         yield temporary
         temporary.chmod(0o644)
         temporary.replace(path)
-
-
-class BusyError(VaclipError):
-    """Another process works there."""
-
-
-@contextmanager
-def file_lock(path: Path, wait_s: float = 0) -> Generator[bool]:
-    """Keeps a lock of the operating system, on a file that is made if need be and stays.
-
-    The system holds it (``flock``, on network disks too where they can) and drops it when the
-    process ends, however it ends: none is left by a crash.
-
-    Args:
-        path: The file.
-        wait_s: Seconds to wait for another process.
-
-    Yields:
-        Whether there is a lock: not on a disk that knows none.
-
-    Raises:
-        BusyError: If another process still has it.
-    """
-    from filelock import FileLock, Timeout  # slow to import
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=wait_s)
-    except Timeout as error:
-        raise BusyError(f"{path.parent} is being run by another process") from error
-    except (OSError, NotImplementedError) as error:
-        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
-            raise
-    try:
-        yield lock.is_locked
-    finally:
-        lock.release()
-
-
-@contextmanager
-def folder_lock(folder: Path) -> Generator[None]:
-    """Keeps a folder, which is made if need be, to one process, by a `file_lock`.
-
-    Raises:
-        BusyError: If another process has it.
-    """
-    with file_lock(folder / "lock") as kept:
-        if not kept:
-            _LOG.warning(
-                "the disk of %s knows no locks: see to it that no other process runs there", folder
-            )
-        yield
 
 
 @contextmanager

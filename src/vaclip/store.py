@@ -24,15 +24,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from vaclip.errors import VaclipError
 from vaclip.files import (
-    BusyError,
     atomic_file,
     cache_root,
     content_digest,
     digest_note,
     file_beside,
-    file_lock,
     local_path,
 )
+from vaclip.locks import BusyError, file_lock
 from vaclip.patience import GaveUpError, Patience
 
 if TYPE_CHECKING:

@@ -402,7 +402,7 @@ def test_a_damaged_entry_that_another_process_made_anew_stays(root, cache, monke
     whole = shutil.copytree(path.parent, cache / "whole")
     path.write_bytes(path.read_bytes()[:-1])
     os.utime(path.parent, (1, 1))
-    real = cache_module.remove_folder
+    real = remove_folder
 
     def late(entry, judged):
         real(entry)
@@ -410,7 +410,7 @@ def test_a_damaged_entry_that_another_process_made_anew_stays(root, cache, monke
         (entry / "theirs").touch()
         real(entry, judged)
 
-    monkeypatch.setattr(cache_module, "remove_folder", late)
+    monkeypatch.setattr("vaclip.data.entries.remove_folder", late)
     assert_same(content(fill(root, cache)), before)
     assert (path.parent / "theirs").exists()
 

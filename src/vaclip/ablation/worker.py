@@ -19,7 +19,8 @@ from typing import IO, cast
 
 from vaclip.console import setup_logging
 from vaclip.errors import VaclipError
-from vaclip.files import BusyError, write_json
+from vaclip.files import write_json
+from vaclip.locks import BusyError
 from vaclip.signals import stoppable
 
 FAILED_FILE = "failed.json"

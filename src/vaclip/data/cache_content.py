@@ -10,7 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from vaclip.data.cache import META, clip_cache
+from vaclip.data.cache import clip_cache
+from vaclip.data.entries import META
 from vaclip.files import cache_root, remove_folder
 
 VIEWS, COHORT, UNFINISHED = "views", "cohort", "unfinished"

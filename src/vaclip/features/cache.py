@@ -24,13 +24,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vaclip.data.cache import (
-    META,
     CachedClip,
     CachedTokens,
-    entry_path,
     file_digest,
-    read_entry,
 )
+from vaclip.data.entries import META, entry_path, read_entry
 from vaclip.data.video import decode_clip
 from vaclip.errors import VaclipError, counted
 from vaclip.features.base import EncoderInfo, FrozenEncoder
