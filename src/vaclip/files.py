@@ -91,7 +91,7 @@ def atomic_folder(path: Path) -> Generator[Path]:
 
 
 def remove_folder(path: Path, judged: os.stat_result | None = None) -> None:
-    """Removes a folder: at once for all who look for it, then what it holds.
+    """Removes a folder or a file: at once for all who look for it, then what it holds.
 
     Who has its files open keeps them; on a network disk those who opened them on this machine.
 

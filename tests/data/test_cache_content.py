@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from pathlib import Path
@@ -13,6 +14,7 @@ from vaclip.commands.main import main
 from vaclip.data.cache import SampleSettings, cache_study, clip_cache
 from vaclip.data.cache_content import cache_entries, remove_entries
 from vaclip.features.cache import TokenSettings, cache_tokens
+from vaclip.store import open_store
 from vaclip.study.load import load_study
 
 
@@ -38,6 +40,9 @@ def filled(tiny_study, tmp_path):
         os.utime(path, (1, 1))  # long ago
     (tmp_path / "cache/synthetic_gait/0123").mkdir(parents=True)
     (tmp_path / "cache/synthetic_gait/0123/clips.csv").write_text("clip_id\n")
+    store = open_store("memory://shards", tmp_path / "cache/fetched")
+    store.write("0.tar", b"shard")
+    store.fetch("0.tar", hashlib.sha256(b"shard").hexdigest())
     return setting
 
 
@@ -49,14 +54,14 @@ WHOLE = {
     ("clips", "one", ""): 3, ("clips", "other", ""): 6,
     ("maps", "one", ""): 3, ("maps", "other", ""): 6,
     ("tokens", "other", "means"): 2, ("tokens", "other", "others"): 2,
-    ("unfinished", "", ""): 1, ("cohort", "", ""): 1,
+    ("unfinished", "", ""): 1, ("cohort", "", ""): 1, ("fetched", "", ""): 1,
 }  # fmt: skip
 
 
 def test_everything_is_listed_with_its_size(filled):
     assert counts(filled) == WHOLE
     for entry in cache_entries(filled):
-        files = [path for path in entry.path.rglob("*") if path.is_file()]
+        files = [path for path in (entry.path, *entry.path.rglob("*")) if path.is_file()]
         assert entry.size == sum(path.stat().st_size for path in files) > 0
 
 

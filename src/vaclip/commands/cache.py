@@ -18,7 +18,7 @@ def add_cache_command(commands: Any) -> None:
         description="List what lies in the cache by kind, study and source of tokens, all or what "
         "the flags choose. Everything in it is made anew where it is needed.",
     )
-    cache.add_argument("--kind", help="clips, maps, tokens, views, cohort or unfinished")
+    cache.add_argument("--kind", help="clips, maps, tokens, views, cohort, fetched or unfinished")
     cache.add_argument("--study", metavar="NAME", help=f"of this study ({_UNKNOWN}: not noted)")
     cache.add_argument("--source", metavar="SOURCE", help="tokens of this features.source")
     cache.add_argument("--all", action="store_true", help="with --remove: everything")

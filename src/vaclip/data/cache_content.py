@@ -14,21 +14,21 @@ from vaclip.data.cache import clip_cache
 from vaclip.data.entries import META
 from vaclip.files import cache_root, remove_folder
 
-VIEWS, COHORT, UNFINISHED = "views", "cohort", "unfinished"
+VIEWS, COHORT, FETCHED, UNFINISHED = "views", "cohort", "fetched", "unfinished"
 _ENTRIES = ("clips", "maps", "tokens", VIEWS)
-KINDS = (*_ENTRIES, COHORT, UNFINISHED)
+KINDS = (*_ENTRIES, COHORT, FETCHED, UNFINISHED)
 _FINISHED_S = 3600  # an unfinished entry that nobody wrote to for so long is left over
 
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """One folder of the cache, which may be deleted at any time.
+    """A folder or file of the cache, which may be deleted at any time.
 
     Attributes:
-        path: The folder.
+        path: Where it lies.
         kind: One of `KINDS`: decoded clips, drawn maps, tokens of a frozen encoder, what
-            `vaclip view` shows, a generated cohort, or what a stopped process (or one that runs
-            still) was writing.
+            `vaclip view` shows, a generated cohort, copies of remote shards, or what a stopped
+            process (or one that runs still) was writing.
         study: Name of the study that it was first made for; empty where it is not known.
         source: Of tokens, ``features.source``; else empty.
         size: In bytes.
@@ -57,9 +57,10 @@ def cache_entries(setting: str | None = None) -> Iterator[CacheEntry]:
                 yield CacheEntry(
                     path, kind, about.get("study", ""), about.get("source", ""), _size(path)
                 )
-    for path in sorted(root.glob("synthetic_gait/*")):
-        kind = UNFINISHED if path.name.startswith(".tmp-") else COHORT
-        yield CacheEntry(path, kind, "", "", _size(path))
+    for kind, places in ((COHORT, "synthetic_gait/*"), (FETCHED, "fetched/files/*/*")):
+        for path in sorted(root.glob(places)):
+            shown = UNFINISHED if path.name.startswith(".tmp-") else kind
+            yield CacheEntry(path, shown, "", "", _size(path))
 
 
 def remove_entries(entries: Iterable[CacheEntry]) -> int:
@@ -85,11 +86,11 @@ def _about(path: Path) -> dict[str, str]:
 
 
 def _files(path: Path) -> Iterator[os.stat_result]:
-    """Yields the status of each file; others may remove them meanwhile."""
-    for folder, _, names in os.walk(path):
-        for name in names:
-            with suppress(FileNotFoundError):
-                yield Path(folder, name).stat()
+    """Yields the status of a file, or of each in a folder; others may remove them meanwhile."""
+    inside = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
+    for file in [path] if path.is_file() else inside:
+        with suppress(FileNotFoundError):
+            yield file.stat()
 
 
 def _written(path: Path) -> float:
