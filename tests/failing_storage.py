@@ -72,7 +72,7 @@ class FailingFiles(AbstractFileSystem):
         return {"name": path, "size": len(self.files[path]), "type": "file"}
 
     def cat_file(
-        self, path: str, start: int | None = None, end: int | None = None, **_: Any
+        self, path: str, *, start: int | None = None, end: int | None = None, **_: Any
     ) -> bytes:
         fault = self._begin("cat")
         if path not in self.files:

@@ -16,6 +16,7 @@ TIERS = (
     {
         "errors",
         "files",
+        "locks",
         "patience",
         "store",
         "fonts",

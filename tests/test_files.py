@@ -1,28 +1,30 @@
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import threading
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from vaclip.errors import VaclipError
 from vaclip.files import (
-    BusyError,
     atomic_file,
     atomic_folder,
     cache_root,
     content_digest,
-    folder_lock,
     inside_folder,
+    is_address,
     json_digest,
     link_file,
+    local_path,
+    remove_folder,
     user_path,
     write_json,
 )
@@ -159,6 +161,52 @@ def test_racing_folders_leave_one_whole(tmp_path):
     assert names(tmp_path) == ["cohort"]
 
 
+def test_a_folder_of_another_machine_that_is_not_seen_yet_stays(tmp_path, monkeypatch):
+    path = tmp_path / "cohort"
+    with atomic_folder(path) as temporary:
+        path.mkdir()
+        (path / "theirs").touch()
+        monkeypatch.setattr(type(path), "is_dir", lambda _: False)
+        (temporary / "ours").touch()
+    assert names(path) == ["theirs"]
+    assert names(tmp_path) == ["cohort"]
+
+
+# --- remove_folder -------------------------------------------------------------------------------
+
+
+def test_a_removed_folder_is_gone_at_once(tmp_path, monkeypatch):
+    path = tmp_path / "entry"
+    path.mkdir()
+    (path / "a").write_text("content")
+    real = shutil.rmtree
+
+    def remove(folder, **options):
+        assert not path.exists()
+        real(folder, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", remove)
+    with (path / "a").open() as opened:
+        remove_folder(path)
+        assert opened.read() == "content"
+    assert names(tmp_path) == []
+    remove_folder(path)  # by another process
+
+
+def test_what_came_in_the_place_of_what_was_judged_stays(tmp_path):
+    path = tmp_path / "entry"
+    path.mkdir()
+    os.utime(path, (1, 1))
+    judged = path.stat()
+    remove_folder(path)
+    with atomic_folder(path) as temporary:
+        (temporary / "whole").touch()
+    remove_folder(path, judged)
+    assert names(path) == ["whole"]
+    remove_folder(path, path.stat())
+    assert names(tmp_path) == []
+
+
 # --- write_json ----------------------------------------------------------------------------------
 
 
@@ -251,6 +299,22 @@ def test_the_cache_folder(tmp_path, monkeypatch):
     assert os.path.isabs(cache_root())  # noqa: PTH117
 
 
+@pytest.mark.parametrize("address", ["s3://bucket/cache", "simplecache::s3://bucket"])
+def test_a_cache_lies_in_a_folder(tmp_path, monkeypatch, address):
+    assert cache_root(f"file://{tmp_path}/c") == tmp_path / "c"
+    with pytest.raises(VaclipError, match=f"the cache cannot lie at {address}; name a folder"):
+        cache_root(address)
+    monkeypatch.setenv("VACLIP_CACHE", address)
+    with pytest.raises(VaclipError, match=f"the cache cannot lie at {address}; name a folder"):
+        cache_root()
+
+
+@pytest.mark.parametrize("text", ["a://", "C:/x", "c d://e", "/a/b://c", "s3:/bucket"])
+def test_what_is_a_folder_and_what_an_address(text):
+    assert (local_path(text) is None) == is_address(text) == (text == "a://")
+    assert local_path(Path(text)) == Path(text)
+
+
 def test_a_linked_file_has_two_names_and_one_content(tmp_path):
     source, target = tmp_path / "a" / "one", tmp_path / "b" / "two"
     source.parent.mkdir()
@@ -274,46 +338,6 @@ def test_where_nothing_can_be_linked_it_is_copied(tmp_path, monkeypatch):
     (tmp_path / "one").write_text("x")
     link_file(tmp_path / "one", tmp_path / "two")
     assert (tmp_path / "two").read_text() == "x"
-
-
-HOLDS = """
-import sys, time
-from pathlib import Path
-from vaclip.files import folder_lock
-with folder_lock(Path(sys.argv[1])):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-
-
-def test_a_folder_is_kept_to_one_process_and_a_crash_leaves_no_lock(tmp_path):
-    folder = tmp_path / "new"
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDS, str(folder)], stdout=subprocess.PIPE
-    ) as holder:
-        assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(BusyError, match="new is being run by another process"):
-            folder_lock(folder).__enter__()
-        holder.kill()
-        holder.wait()
-    for _ in range(2):  # and it is given back
-        with folder_lock(folder):
-            pass
-
-
-def test_a_disk_without_locks_is_warned_of(tmp_path, monkeypatch, caplog):
-    def refuse(number: int) -> None:
-        def acquire(*_: object, **__: object) -> None:
-            raise OSError(number, os.strerror(number))
-
-        monkeypatch.setattr("filelock.FileLock.acquire", acquire)
-
-    refuse(errno.ENOLCK)
-    with folder_lock(tmp_path):
-        assert f"the disk of {tmp_path} knows no locks" in caplog.text
-    refuse(errno.EROFS)
-    with pytest.raises(OSError, match="Read-only"):
-        folder_lock(tmp_path).__enter__()
 
 
 def test_the_home_folder_of_a_user(monkeypatch):

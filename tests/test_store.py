@@ -118,6 +118,12 @@ def test_an_address_that_nothing_reads():
         open_store("nosuch://me:secret@place")
 
 
+def test_a_package_that_is_missing_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(VaclipError, match=r"nothing here reads s3:// \(.*s3fs.*; install the"):
+        open_store("s3://bucket")
+
+
 def test_names_and_passwords_are_not_told():
     for address in ("nosuch://me:secret@place", "nosuch::x://me:secret@place"):
         with pytest.raises(VaclipError) as raised:

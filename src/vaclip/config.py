@@ -21,6 +21,7 @@ from vaclip.errors import VaclipError, did_you_mean
 from vaclip.features_config import FeaturesConfig, check_features
 from vaclip.settings import (
     FINITE,
+    FOLDER,
     NOT_NEGATIVE,
     POSITIVE,
     SHARE,
@@ -94,7 +95,7 @@ class DataConfig:
     num_workers: int = setting(0, NOT_NEGATIVE)
     shards: str | None = None
     shard_window: int = setting(4, POSITIVE)
-    cache_dir: str | None = None
+    cache_dir: str | None = setting(None, FOLDER)
     decode_limit_s: float = setting(3600.0, POSITIVE)
     augment: AugmentConfig = setting(AugmentConfig)
 

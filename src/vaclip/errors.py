@@ -15,6 +15,11 @@ class VaclipError(Exception):
     The command line prints it without a traceback and exits with status 1.
     """
 
+    def __str__(self) -> str:
+        """Returns the message; a loader process of torch sends its whole traceback as one."""
+        said = super().__str__()
+        return said.rpartition(f"{VaclipError.__module__}.VaclipError: ")[2].rstrip("\n")
+
 
 def counted(number: int, noun: str) -> str:
     """Returns a number and its noun, in the plural where there is not one.

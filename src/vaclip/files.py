@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import logging
 import math
 import os
 import re
@@ -14,7 +13,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tokenize import TokenError
 from typing import IO, TYPE_CHECKING, Any
@@ -27,7 +26,6 @@ from vaclip.errors import VaclipError
 if TYPE_CHECKING:
     import pandas as pd
 
-_LOG = logging.getLogger(__name__)
 LARGEST_TEXT = 256 << 20
 """Bytes of the largest table that is read."""
 LARGEST_TREE = 64 << 20
@@ -35,9 +33,9 @@ LARGEST_TREE = 64 << 20
 LARGEST_ARRAYS = 2 << 30
 """Bytes of the largest array, or the largest .npz file's arrays together, that are read."""
 _DIGEST_LETTERS = 64
-_KIND = re.compile(r"[a-z][a-z0-9+.:-]*")  # of an address
-# What file systems say that cannot lock, such as a Lustre or NFS that is mounted without.
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+# How file systems refuse to put a folder where one with content is.
+_TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.:-]*)://(.*)", re.DOTALL)
 # What `numpy.load` lets through of its own, zipfile's, zlib's and tokenize's on damaged files.
 _ARRAY_ERRORS = (
     OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error, TokenError,
@@ -70,64 +68,12 @@ def atomic_file(path: Path) -> Generator[Path]:
         temporary.replace(path)
 
 
-class BusyError(VaclipError):
-    """Another process works there."""
-
-
-@contextmanager
-def file_lock(path: Path, wait_s: float = 0) -> Generator[bool]:
-    """Keeps a lock of the operating system, on a file that is made if need be and stays.
-
-    The system holds it (``flock``, on network disks too where they can) and drops it when the
-    process ends, however it ends: none is left by a crash.
-
-    Args:
-        path: The file.
-        wait_s: Seconds to wait for another process.
-
-    Yields:
-        Whether there is a lock: not on a disk that knows none.
-
-    Raises:
-        BusyError: If another process still has it.
-    """
-    from filelock import FileLock, Timeout  # slow to import
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=wait_s)
-    except Timeout as error:
-        raise BusyError(f"{path.parent} is being run by another process") from error
-    except (OSError, NotImplementedError) as error:
-        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
-            raise
-    try:
-        yield lock.is_locked
-    finally:
-        lock.release()
-
-
-@contextmanager
-def folder_lock(folder: Path) -> Generator[None]:
-    """Keeps a folder, which is made if need be, to one process, by a `file_lock`.
-
-    Raises:
-        BusyError: If another process has it.
-    """
-    with file_lock(folder / "lock") as kept:
-        if not kept:
-            _LOG.warning(
-                "the disk of %s knows no locks: see to it that no other process runs there", folder
-            )
-        yield
-
-
 @contextmanager
 def atomic_folder(path: Path) -> Generator[Path]:
     """Gives a temporary folder beside ``path`` and renames it to ``path`` on success.
 
-    Where another process made ``path`` first, theirs stays and ours is thrown away.
+    Where another process made ``path`` first, on whatever machine, theirs stays and ours is thrown
+    away.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=".tmp-"))
@@ -136,9 +82,34 @@ def atomic_folder(path: Path) -> Generator[Path]:
         temporary.chmod(0o755)
         try:
             temporary.rename(path)
-        except OSError:
-            if not path.is_dir():
+        except OSError as error:
+            # A network disk refuses what this machine may not see for some seconds yet.
+            if error.errno not in _TAKEN and not path.is_dir():
                 raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_folder(path: Path, judged: os.stat_result | None = None) -> None:
+    """Removes a folder or a file: at once for all who look for it, then what it holds.
+
+    Who has its files open keeps them; on a network disk those who opened them on this machine.
+
+    Args:
+        path: The folder; it may be gone already.
+        judged: Its status when it was found to be useless: where another process has put another
+            one in its place since, that stays.
+    """
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=".tmp-"))
+    try:
+        with suppress(FileNotFoundError):
+            status = path.stat()
+            # The number of a folder that was removed is soon that of another.
+            if judged is None or (judged.st_ino, judged.st_mtime_ns) == (
+                status.st_ino,
+                status.st_mtime_ns,
+            ):
+                path.rename(temporary / path.name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -310,10 +281,14 @@ def local_path(address: str | Path) -> Path | None:
         >>> local_path("s3://bucket/shards") is None
         True
     """
-    kind, separator, place = str(address).partition("://")
-    if isinstance(address, Path) or not separator or not _KIND.fullmatch(kind):
+    if isinstance(address, Path) or not (parts := _ADDRESS.fullmatch(address)):
         return user_path(address)
-    return user_path(place) if kind == "file" else None
+    return user_path(parts[2]) if parts[1] == "file" else None
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is an address, such as ``s3://bucket`` or ``file:///shared``, and no path."""
+    return _ADDRESS.fullmatch(text) is not None
 
 
 def inside_folder(root: Path, name: str, what: str = "the study folder") -> Path:
@@ -370,9 +345,18 @@ class FolderFiles:
 
 
 def cache_root(setting: str | None = None) -> Path:
-    """Returns the folder of all caches: ``setting``, else ``$VACLIP_CACHE``, else the user's."""
+    """Returns the folder of all caches: ``setting``, else ``$VACLIP_CACHE``, else the user's.
+
+    Raises:
+        VaclipError: If it is an address of something else.
+    """
     chosen = setting or os.environ.get("VACLIP_CACHE") or platformdirs.user_cache_dir("vaclip")
-    return user_path(chosen)
+    if (folder := local_path(chosen)) is None:
+        raise VaclipError(
+            f"the cache cannot lie at {chosen}; name a folder, also of a network disk, with "
+            "data.cache_dir or VACLIP_CACHE"
+        )
+    return folder
 
 
 def without_folder(name: str, value: Any) -> Any:

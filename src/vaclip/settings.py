@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import field
 from typing import Any, NamedTuple
 
+from vaclip.files import local_path
+
 
 class Allowed(NamedTuple):
     """What a setting may be.
@@ -48,6 +50,9 @@ POSITIVE = number(lambda x: 0 < x < math.inf, "above 0")
 NOT_NEGATIVE = number(lambda x: 0 <= x < math.inf, "a number, not negative")
 FINITE = number(math.isfinite, "a number")
 SHARE = number(lambda x: 0 < x <= 1, "in (0, 1]")
+
+
+FOLDER = Allowed(lambda value: local_path(value) is not None, "a folder, or file://FOLDER")
 
 
 def setting(default: Any, allowed: Allowed | None = None) -> Any:

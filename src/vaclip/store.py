@@ -24,15 +24,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from vaclip.errors import VaclipError
 from vaclip.files import (
-    BusyError,
     atomic_file,
     cache_root,
     content_digest,
     digest_note,
     file_beside,
-    file_lock,
     local_path,
 )
+from vaclip.locks import BusyError, file_lock
 from vaclip.patience import GaveUpError, Patience
 
 if TYPE_CHECKING:
@@ -76,8 +75,9 @@ def open_store(
         get_filesystem_class(protocol)
     except (ImportError, ValueError) as error:
         raise VaclipError(
-            f"{_shown(str(address))}: nothing here reads {protocol}:// ({error}); install the "
-            "package of fsspec for it, such as s3fs for s3://, or name a folder"
+            f"{_shown(str(address))}: nothing here reads {protocol}:// "
+            f"({error.__cause__ or error}); install the package of fsspec for it, such as s3fs for "
+            "s3://, or name a folder"
         ) from error
     return ObjectStore(str(address), *settled)
 
@@ -138,6 +138,7 @@ class Store(ABC):
 
         Raises:
             VaclipError: As all methods; and if the content is another, also when it is read again.
+            OSError: If the disk of the cache refuses.
         """
         if re.fullmatch("[0-9a-f]{64}", sha256) and (path := self._fetch(name, sha256)):
             return path
@@ -260,6 +261,7 @@ class ObjectStore(Store):
                 self._make_room(name, size)
                 with file_beside(copy) as temporary:
                     if self._copy(name, size, temporary) == sha256:
+                        temporary.chmod(0o644)
                         temporary.replace(copy)
                         return copy
         return None
@@ -284,7 +286,7 @@ class ObjectStore(Store):
         system, root = self._connected()
         with suppress(FileNotFoundError):
             about = system.info(f"{root}/{name}")
-            return about["size"] if about["type"] == "file" else None
+            return None if about["type"] == "directory" else about["size"]
         return None
 
     def _read(self, name: str) -> bytes:
@@ -294,7 +296,8 @@ class ObjectStore(Store):
 
     def _read_block(self, name: str, begin: int, end: int) -> bytes:
         system, root = self._connected()
-        return _whole(system.cat_file(f"{root}/{name}", begin, end), end - begin)
+        # By name: to s3fs the second argument is a version.
+        return _whole(system.cat_file(f"{root}/{name}", start=begin, end=end), end - begin)
 
     def _copy(self, name: str, size: int, to: Path) -> str:
         """Copies a file block by block, and returns the SHA-256 of what was copied."""

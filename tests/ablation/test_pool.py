@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -30,7 +31,7 @@ from vaclip.ablation.job import (
 )
 from vaclip.ablation.plan import Job
 from vaclip.ablation.pool import launch_jobs, run_jobs
-from vaclip.ablation.worker import FAILED_FILE, LOG_FILE, Worker, job_folder
+from vaclip.ablation.worker import FAILED_FILE, LOG_FILE, Worker, _reason, job_folder
 from vaclip.evaluation.predictions import Predictions
 from vaclip.files import write_json
 
@@ -394,3 +395,8 @@ def test_a_launcher_of_hydra_runs_the_jobs(job, tmp_path, launcher):
 def test_a_launcher_that_does_not_exist_is_the_users_mistake(job, tmp_path):
     with pytest.raises(VaclipError, match="hydra/launcher=nonsense"):
         launch_jobs(tmp_path, [broken(job, "bad")], ["hydra/launcher=nonsense"])
+
+
+def test_a_file_that_vanished_under_its_reader_is_told_from_want_of_memory(tmp_path):
+    said = _reason(tmp_path / LOG_FILE, 0, -signal.SIGBUS)
+    assert said.startswith("killed by SIGBUS, perhaps because a cached file was removed")

@@ -17,7 +17,7 @@ import torch
 
 from vaclip import VaclipError
 from vaclip.commands.main import main
-from vaclip.files import folder_lock
+from vaclip.locks import folder_lock
 from vaclip.media import find_videos
 from vaclip.runs.predict import load_predictor, predict_videos
 

@@ -91,6 +91,13 @@ def run(folder: Path, code: str, *words: str) -> subprocess.CompletedProcess[str
             "study hydra/launcher=submitit_slurm hydra.launcher.tasks_per_node=2",
             "hydra.launcher.tasks_per_node is 2; a job of a study is one process",
         ),
+        (
+            "train backbone=lite0 data.shards=nosuch://bucket",
+            "nosuch://bucket: nothing here reads nosuch:// (Protocol not known: nosuch)",
+        ),
+        ("features backbone=lite0 --shards nosuch://x", "nothing here reads nosuch://"),
+        ("train data.cache_dir=s3://bucket/cache", "it must be a folder, or file://FOLDER"),
+        ("cache --cache-dir s3://bucket/cache", "the cache cannot lie at s3://bucket/cache"),
         ("cache --remove", "--remove needs --kind, --study or --source, or --all"),
         ("arms --config-dir nowhere", "nowhere"),
     ],

@@ -45,6 +45,12 @@ def test_a_folder_may_be_called_anything(key, name):
     assert for_hydra(word) == [word]  # a process of a distributed run is given it again
 
 
+@pytest.mark.parametrize("address", ["s3://bucket/a", "file:///a b"])
+def test_an_address_keeps_its_slashes(address):
+    (word,) = for_hydra(f"data.cache_dir={address}")
+    assert as_hydra_reads(word) == address
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_settings_hold_the_folder(name):
     words = for_hydra("data=folder", f"data.root=/data/{name}", f"runs_dir=/runs/{name}")

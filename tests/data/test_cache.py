@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import multiprocessing
 import os
 import shutil
+import signal
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from conftest import FRAMES, read_rows, write_rows, write_tiny_study, write_vide
 from vaclip.data.cache import SampleSettings, cache_clip, cache_study, map_identities
 from vaclip.data.video import decode_clip
 from vaclip.errors import VaclipError
+from vaclip.files import remove_folder
 from vaclip.maps.source import Annotation, Region
 from vaclip.study.load import load_study
 from vaclip.study.study import Clip, Study
@@ -369,6 +373,87 @@ def test_two_processes_fill_the_same_cache(root, cache):
     assert not list(cache.rglob(".tmp-*"))
     for path in one:
         assert len(np.load(path)) == FRAMES
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs fork")
+def test_a_killed_process_leaves_no_half_entry_and_no_lock(root, cache, monkeypatch):
+    """As by SIGKILL: nothing is tidied up."""
+    wanted = content(fill(root, cache.with_name("other")))
+    real = np.save
+
+    def save(file, array):
+        real(file, array)
+        if file.name == "frames.npy" and len(entries(cache, "clips")) == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(np, "save", save)
+    process = multiprocessing.get_context("fork").Process(target=fill, args=(root, cache))
+    process.start()
+    process.join(timeout=60)
+    assert process.exitcode == -signal.SIGKILL
+    assert len(list(cache.rglob("frames.npy"))) == 2  # the half one, under a name of its own
+    monkeypatch.setattr(np, "save", real)
+    assert_same(content(fill(root, cache)), wanted)
+
+
+def test_a_damaged_entry_that_another_process_made_anew_stays(root, cache, monkeypatch):
+    before = content(fill(root, cache))
+    path = next(cache.rglob("map.npy"))
+    whole = shutil.copytree(path.parent, cache / "whole")
+    path.write_bytes(path.read_bytes()[:-1])
+    os.utime(path.parent, (1, 1))
+    real = remove_folder
+
+    def late(entry, judged):
+        real(entry)
+        whole.rename(entry)  # as the other process does
+        (entry / "theirs").touch()
+        real(entry, judged)
+
+    monkeypatch.setattr("vaclip.data.entries.remove_folder", late)
+    assert_same(content(fill(root, cache)), before)
+    assert (path.parent / "theirs").exists()
+
+
+def test_a_disk_that_fails_does_not_make_an_entry_damaged(root, cache, monkeypatch):
+    before = content(fill(root, cache))
+    real = Path.read_text
+
+    def fail(path, *arguments, **options):
+        if path.name == "meta.json":
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "read_text", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        fill(root, cache)
+    monkeypatch.setattr(Path, "read_text", real)
+    assert len(entries(cache)) == 6
+    assert_same(content(fill(root, cache)), before)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs fork")
+def test_what_is_removed_while_it_is_filled_is_missing_and_never_wrong(root, cache):
+    wanted = content(fill(root, cache))
+    stop = multiprocessing.get_context("fork").Event()
+
+    def remove():
+        while not stop.is_set():
+            for entry in entries(cache):
+                remove_folder(entry)
+
+    process = multiprocessing.get_context("fork").Process(target=remove)
+    process.start()
+    try:
+        for _ in range(30):
+            with suppress(FileNotFoundError):
+                assert_same(content(fill(root, cache)), wanted)
+    finally:
+        stop.set()
+        process.join(timeout=60)
+    assert process.exitcode == 0
+    assert_same(content(fill(root, cache)), wanted)
+    assert not list(cache.rglob(".tmp-*"))
 
 
 # --- errors --------------------------------------------------------------------------------------

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +14,7 @@ from vaclip.commands.main import main
 from vaclip.data.cache import SampleSettings, cache_study, clip_cache
 from vaclip.data.cache_content import cache_entries, remove_entries
 from vaclip.features.cache import TokenSettings, cache_tokens
+from vaclip.store import open_store
 from vaclip.study.load import load_study
 
 
@@ -32,8 +36,13 @@ def filled(tiny_study, tmp_path):
     unfinished = next(root.glob("clips/*")) / ".tmp-abc"
     unfinished.mkdir()
     (unfinished / "frames.npy").write_bytes(b"half")
+    for path in (unfinished / "frames.npy", unfinished):
+        os.utime(path, (1, 1))  # long ago
     (tmp_path / "cache/synthetic_gait/0123").mkdir(parents=True)
     (tmp_path / "cache/synthetic_gait/0123/clips.csv").write_text("clip_id\n")
+    store = open_store("memory://shards", tmp_path / "cache/fetched")
+    store.write("0.tar", b"shard")
+    store.fetch("0.tar", hashlib.sha256(b"shard").hexdigest())
     return setting
 
 
@@ -45,14 +54,14 @@ WHOLE = {
     ("clips", "one", ""): 3, ("clips", "other", ""): 6,
     ("maps", "one", ""): 3, ("maps", "other", ""): 6,
     ("tokens", "other", "means"): 2, ("tokens", "other", "others"): 2,
-    ("unfinished", "", ""): 1, ("cohort", "", ""): 1,
+    ("unfinished", "", ""): 1, ("cohort", "", ""): 1, ("fetched", "", ""): 1,
 }  # fmt: skip
 
 
 def test_everything_is_listed_with_its_size(filled):
     assert counts(filled) == WHOLE
     for entry in cache_entries(filled):
-        files = [path for path in entry.path.rglob("*") if path.is_file()]
+        files = [path for path in (entry.path, *entry.path.rglob("*")) if path.is_file()]
         assert entry.size == sum(path.stat().st_size for path in files) > 0
 
 
@@ -67,6 +76,31 @@ def test_a_damaged_note_is_of_no_known_study(filled):
     entry = next(entry for entry in cache_entries(filled) if entry.study == "one")
     (entry.path / "meta.json").write_text("{")
     assert counts(filled)[entry.kind, "", ""] == 1
+
+
+def test_what_is_being_written_stays(filled, capsys):
+    (entry,) = (entry for entry in cache_entries(filled) if entry.kind == "unfinished")
+    os.utime(entry.path / "frames.npy")
+    assert remove_entries([entry]) == 0
+    assert (entry.path / "frames.npy").exists()
+    _, said, _ = cache(capsys, filled, "--all", "--remove")
+    assert "What is unfinished stays for an hour" in said
+    assert counts(filled) == {("unfinished", "", ""): 1}
+
+
+def test_what_others_remove_meanwhile_is_not_counted(filled, monkeypatch):
+    real = Path.stat
+
+    def stat(path, **options):
+        if path.name == "frames.npy":
+            path.unlink(missing_ok=True)
+        return real(path, **options)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    assert counts(filled) == WHOLE
+    entry = next(entry for entry in cache_entries(filled) if entry.kind == "clips")
+    remove_entries([entry, entry])
+    assert not entry.path.exists()
 
 
 # --- the command ---------------------------------------------------------------------------------

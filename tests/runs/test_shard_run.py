@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import subprocess
 import sys
@@ -16,9 +17,11 @@ import torch
 
 from composed import make_config
 from conftest import write_tiny_study
+from failing_storage import FAULTS, FailingFiles
 from features.test_sources import ABOUT, save_program
 from vaclip import VaclipError, keys
 from vaclip.config import Config
+from vaclip.patience import Patience
 from vaclip.runs.prepare import open_study, prepare_study
 from vaclip.runs.run import run
 from vaclip.runs.shards import write_run_shards
@@ -105,6 +108,24 @@ def test_many_shards_test_every_segment_once(home):
     )
     facts = [name for name in found if not name.startswith("prob_")]
     pd.testing.assert_frame_equal(found[facts], wanted[facts])
+
+
+@pytest.mark.slow
+def test_a_storage_that_fails_every_second_time_makes_no_difference(home, monkeypatch):
+    more = ("experiment=B0", "trainer.max_epochs=1", "data.shard_window=3")
+    wanted = run(on_shards(home, "many", *more)).folder
+    FailingFiles.reset()
+    for path in (home / "many").iterdir():
+        FailingFiles.files[f"many/{path.name}"] = path.read_bytes()
+    faults = [word for fault in FAULTS for word in (fault, "")]
+    FailingFiles.schedule[:] = faults * 30
+    patience = functools.partial(Patience, sleep=lambda _: None)
+    monkeypatch.setattr("vaclip.store.Patience", patience)
+    words = ["data.shards=failing://many", f"data.cache_dir={home / 'other'}"]
+    found = run(settings_for(home, *words, *more)).folder
+    assert len(FailingFiles.calls) > 2 * 12  # every second one failed
+    assert len(list((home / "other/fetched/files").glob("*/*.tar"))) == 12
+    pd.testing.assert_frame_equal(table_of(found), table_of(wanted))
 
 
 def test_a_resumed_run_ends_as_one_that_was_not_stopped(home, tmp_path, monkeypatch):

@@ -19,7 +19,8 @@ from typing import IO, cast
 
 from vaclip.console import setup_logging
 from vaclip.errors import VaclipError
-from vaclip.files import BusyError, write_json
+from vaclip.files import write_json
+from vaclip.locks import BusyError
 from vaclip.signals import stoppable
 
 FAILED_FILE = "failed.json"
@@ -28,6 +29,10 @@ _BUSY_STATUS = 75  # EX_TEMPFAIL of sysexits.h
 _DONE = b"done\n"
 _JOBS_EACH = 25  # then a fresh process: what a library loses of memory goes with the old one
 _LONGEST_REASON = 500
+_PERHAPS = {
+    "SIGKILL": ", perhaps for want of memory",
+    "SIGBUS": ", perhaps because a cached file was removed as it was read, or its disk is gone",
+}
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -128,7 +133,7 @@ class Worker:
 def _reason(log: Path, before: int, code: int) -> str:
     if code < 0:
         name = signal.Signals(-code).name
-        return f"killed by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")
+        return f"killed by {name}" + _PERHAPS.get(name, "")
     text = log.read_bytes()[before:].decode("utf-8", errors="replace")
     said = [line.strip() for line in text.splitlines() if line.strip()]
     last = max((n for n, line in enumerate(said) if line.startswith("error: ")), default=-1)

@@ -44,7 +44,7 @@ class Draft:
 class Record:
     """Writes what an annotator does; each file whole or not at all.
 
-    A session is one process's (`vaclip.files.folder_lock`); the study's tables are shared by
+    A session is one process's (`vaclip.locks.folder_lock`); the study's tables are shared by
     those of several annotators, who wait for each other.
     """
 

@@ -81,7 +81,7 @@ def _annotate(options: argparse.Namespace) -> int:
     )
     from vaclip.console import speak
     from vaclip.data.cache import clip_cache
-    from vaclip.files import folder_lock
+    from vaclip.locks import folder_lock
     from vaclip.study.load import load_study
     from vaclip.web import serve_page
 

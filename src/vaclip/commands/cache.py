@@ -18,7 +18,7 @@ def add_cache_command(commands: Any) -> None:
         description="List what lies in the cache by kind, study and source of tokens, all or what "
         "the flags choose. Everything in it is made anew where it is needed.",
     )
-    cache.add_argument("--kind", help="clips, maps, tokens, views, cohort or unfinished")
+    cache.add_argument("--kind", help="clips, maps, tokens, views, cohort, fetched or unfinished")
     cache.add_argument("--study", metavar="NAME", help=f"of this study ({_UNKNOWN}: not noted)")
     cache.add_argument("--source", metavar="SOURCE", help="tokens of this features.source")
     cache.add_argument("--all", action="store_true", help="with --remove: everything")
@@ -74,4 +74,6 @@ def _cache(options: argparse.Namespace) -> int:
     if options.remove:
         freed = remove_entries(found)
         console.print(f"Removed: {freed / 2**20:.1f} MiB", highlight=False)
+        if freed < sum(entry.size for entry in found):
+            console.print("What is unfinished stays for an hour after it was last written to.")
     return 0

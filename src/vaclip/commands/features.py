@@ -27,6 +27,10 @@ def _features(composed: Any) -> None:
         )
     if config.features.finetune:
         raise VaclipError("features.finetune=1 reads pixels: there is nothing to encode ahead")
+    if config.data.shards:
+        from vaclip.store import open_store
+
+        open_store(config.data.shards)  # an address that nothing reads is told before the encoding
     # Imported here, so that a mistyped key answers at once, and a missing folder before torch.
     if config.data.root:
         from vaclip.study.load import load_study

@@ -19,7 +19,8 @@ from vaclip.compose import arm_file, arm_names, compose_settings, explained
 from vaclip.config import Config, StudyRunConfig, typed_config
 from vaclip.console import progress_bar, say, setup_logging
 from vaclip.errors import VaclipError
-from vaclip.files import folder_lock, user_path
+from vaclip.files import user_path
+from vaclip.locks import folder_lock
 from vaclip.settings import flat_settings
 from vaclip.signals import stoppable
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vaclip.errors import VaclipError
-from vaclip.files import local_path, user_path
+from vaclip.files import is_address, local_path, user_path
 from vaclip.keys import SHARDS_FILE
 
 PATH_SETTINGS = frozenset(
@@ -121,7 +121,7 @@ def _path_in_quotes(value: str) -> str:
 
     if not value or _for_hydra(value):
         return value
-    return quoted(value if "://" in value else str(user_path(value)))
+    return quoted(value if is_address(value) else str(user_path(value)))
 
 
 def _for_hydra(value: str) -> bool:
@@ -151,8 +151,11 @@ def look_at_shards(address: str) -> None:
     """Looks for the index of shards, where they lie in a folder, before what is slow is loaded.
 
     Raises:
-        VaclipError: If there is none.
+        VaclipError: If there is none, or nothing that is installed reads such an address.
     """
+    from vaclip.store import open_store
+
+    open_store(address)
     folder = local_path(address)
     if folder is not None and not (folder / SHARDS_FILE).is_file():
         raise VaclipError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -101,15 +102,26 @@ def map_array(place: ArrayFile) -> Tensor:
     """Maps an array of uint8 or float16 into memory without keeping its .npy file open.
 
     `numpy.load` would hold a file descriptor for each, of which a process has few.
+
+    Raises:
+        VaclipError: If it is gone or damaged.
     """
     if isinstance(place, ShardArray):
         return place.load()
-    with place.open("rb") as file:
-        np.lib.format.read_magic(file)
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-        header = file.tell()
-    size = header + math.prod(shape) * dtype.itemsize
-    mapped = torch.from_file(str(place), shared=False, size=size, dtype=torch.uint8)
+    try:
+        with place.open("rb") as file:
+            np.lib.format.read_magic(file)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            header = file.tell()
+            size = header + math.prod(shape) * dtype.itemsize
+            if os.fstat(file.fileno()).st_size < size:  # to read what is not there would kill
+                raise ValueError("its end is missing")
+        mapped = torch.from_file(str(place), shared=False, size=size, dtype=torch.uint8)
+    except (OSError, ValueError, RuntimeError) as error:  # the last of torch: it is gone by now
+        raise VaclipError(
+            f"{place} cannot be read: {error}. Was it removed from the cache meanwhile (vaclip "
+            "cache --remove), or is its disk gone? The same command makes it anew"
+        ) from error
     numbers = mapped[header:].view(torch.float16 if dtype == np.float16 else torch.uint8)
     return numbers.view(shape)
 

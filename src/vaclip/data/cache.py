@@ -2,15 +2,13 @@
 
 An entry is a folder named by a hash of everything that it was made from: the bytes of the
 source files and the settings. It is written under a temporary name and renamed, so a
-half-written entry is never read, two runs may fill the cache at once, and a changed source
-or setting leads to another entry. The cache may be deleted at any time.
+half-written entry is never read, two runs may fill the cache at once, also on two machines, and a
+changed source or setting leads to another entry. Nothing is locked. The cache may be deleted at any
+time.
 """
 
 from __future__ import annotations
 
-import json
-import logging
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,15 +18,14 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
+from vaclip.data.entries import entry_path, read_entry, write_entry
 from vaclip.data.video import DECODE_LIMIT_S, DecodedClip, decode_spans
 from vaclip.errors import VaclipError
 from vaclip.files import (
     atomic_file,
-    atomic_folder,
     cache_root,
     content_digest,
     digest_note,
-    json_digest,
 )
 from vaclip.maps.source import (
     KEYPOINT_SIGMA,
@@ -44,10 +41,6 @@ if TYPE_CHECKING:
     from vaclip.data.arrays import ArrayFile  # loads torch
 
 _VERSION = 1  # raise it when decoding or drawing changes
-_LOG = logging.getLogger(__name__)
-META = "meta.json"
-"""The notes of an entry."""
-_BYTES = "bytes"  # among them: of each array's file
 
 
 @dataclass(frozen=True)
@@ -366,40 +359,3 @@ def map_identities(
             rows = [(name if named else "", *sorted(values)) for name, values in said.items()]
             identities[clip.clip_id] = tuple(sorted(rows))
     return identities
-
-
-def entry_path(root: Path, kind: str, source: dict[str, Any]) -> Path:
-    """Returns the folder of an entry, from everything that it depends on."""
-    digest = json_digest(source)
-    return root / kind / digest[:2] / digest
-
-
-def write_entry(entry: Path, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> None:
-    """Writes an entry's arrays and notes, whole or not at all."""
-    with atomic_folder(entry) as temporary:
-        for name, array in arrays.items():
-            np.save(temporary / f"{name}.npy", array)
-        sizes = {name: (temporary / f"{name}.npy").stat().st_size for name in arrays}
-        (temporary / META).write_text(json.dumps(meta | {_BYTES: sizes}))
-
-
-def read_entry(entry: Path, arrays: Sequence[str]) -> dict[str, Any] | None:
-    """Returns an entry's notes; None where it is missing or damaged (then it is removed)."""
-    if not entry.is_dir():
-        return None
-    try:
-        meta = json.loads((entry / META).read_text())
-        if not isinstance(meta, dict):
-            raise ValueError(f"{META} holds no notes")
-        sizes = meta.pop(_BYTES, {})
-        for name in arrays:
-            array = entry / f"{name}.npy"
-            if name not in sizes:  # of an earlier version
-                np.load(array, mmap_mode="r")  # fails on a file cut short
-            elif array.stat().st_size != sizes[name]:
-                raise ValueError(f"{array.name} has not the length that it was written with")
-        return meta
-    except (OSError, ValueError, EOFError):
-        _LOG.warning("a damaged cache entry is made anew: %s", entry.name)
-        shutil.rmtree(entry, ignore_errors=True)
-        return None

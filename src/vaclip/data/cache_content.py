@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
+import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from vaclip.data.cache import META, clip_cache
-from vaclip.files import cache_root
+from vaclip.data.cache import clip_cache
+from vaclip.data.entries import META
+from vaclip.files import cache_root, remove_folder
 
-VIEWS, COHORT, UNFINISHED = "views", "cohort", "unfinished"
+VIEWS, COHORT, FETCHED, UNFINISHED = "views", "cohort", "fetched", "unfinished"
 _ENTRIES = ("clips", "maps", "tokens", VIEWS)
-KINDS = (*_ENTRIES, COHORT, UNFINISHED)
+KINDS = (*_ENTRIES, COHORT, FETCHED, UNFINISHED)
+_FINISHED_S = 3600  # an unfinished entry that nobody wrote to for so long is left over
 
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """One folder of the cache, which may be deleted at any time.
+    """A folder or file of the cache, which may be deleted at any time.
 
     Attributes:
-        path: The folder.
+        path: Where it lies.
         kind: One of `KINDS`: decoded clips, drawn maps, tokens of a frozen encoder, what
-            `vaclip view` shows, a generated cohort, or what a stopped process (or one that runs
-            still) was writing.
+            `vaclip view` shows, a generated cohort, copies of remote shards, or what a stopped
+            process (or one that runs still) was writing.
         study: Name of the study that it was first made for; empty where it is not known.
         source: Of tokens, ``features.source``; else empty.
         size: In bytes.
@@ -53,16 +57,23 @@ def cache_entries(setting: str | None = None) -> Iterator[CacheEntry]:
                 yield CacheEntry(
                     path, kind, about.get("study", ""), about.get("source", ""), _size(path)
                 )
-    for path in sorted(root.glob("synthetic_gait/*")):
-        kind = UNFINISHED if path.name.startswith(".tmp-") else COHORT
-        yield CacheEntry(path, kind, "", "", _size(path))
+    for kind, places in ((COHORT, "synthetic_gait/*"), (FETCHED, "fetched/files/*/*")):
+        for path in sorted(root.glob(places)):
+            shown = UNFINISHED if path.name.startswith(".tmp-") else kind
+            yield CacheEntry(path, shown, "", "", _size(path))
 
 
 def remove_entries(entries: Iterable[CacheEntry]) -> int:
-    """Removes entries, and returns how many bytes they had."""
+    """Removes entries, and returns how many bytes they had.
+
+    Those stay that are unfinished and were written to within the last hour: somebody, on whatever
+    machine, may go on with them. What another machine is reading fails there with an error.
+    """
     freed = 0
     for entry in entries:
-        shutil.rmtree(entry.path, ignore_errors=True)
+        if entry.kind == UNFINISHED and _written(entry.path) > time.time() - _FINISHED_S:
+            continue
+        remove_folder(entry.path)
         freed += entry.size
     return freed
 
@@ -74,5 +85,20 @@ def _about(path: Path) -> dict[str, str]:
         return {}
 
 
+def _files(path: Path) -> Iterator[os.stat_result]:
+    """Yields the status of a file, or of each in a folder; others may remove them meanwhile."""
+    inside = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
+    for file in [path] if path.is_file() else inside:
+        with suppress(FileNotFoundError):
+            yield file.stat()
+
+
+def _written(path: Path) -> float:
+    """Returns when a folder or a file in it was last written."""
+    with suppress(FileNotFoundError):
+        return max([path.stat().st_mtime, *(file.st_mtime for file in _files(path))])
+    return 0
+
+
 def _size(path: Path) -> int:
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return sum(file.st_size for file in _files(path))

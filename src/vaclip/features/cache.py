@@ -24,13 +24,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vaclip.data.cache import (
-    META,
     CachedClip,
     CachedTokens,
-    entry_path,
     file_digest,
-    read_entry,
 )
+from vaclip.data.entries import META, entry_path, read_entry
 from vaclip.data.video import decode_clip
 from vaclip.errors import VaclipError, counted
 from vaclip.features.base import EncoderInfo, FrozenEncoder
@@ -161,14 +159,9 @@ def _entry(clip: Clip, info: EncoderInfo, settings: TokenSettings, root: Path) -
 
 def _sound(entry: Path, root: Path) -> bool:
     """Whether an entry is there as it was written; a damaged one is removed."""
-    meta = read_entry(entry, (_ARRAY,))
-    if meta is None:
-        return False
-    if meta.get("sha256") == file_digest(entry / f"{_ARRAY}.npy", root):
-        return True
-    _LOG.warning("a damaged cache entry is made anew: %s", entry.name)
-    shutil.rmtree(entry, ignore_errors=True)
-    return False
+    file = entry / f"{_ARRAY}.npy"
+    found = read_entry(entry, (_ARRAY,), lambda meta: meta.get("sha256") == file_digest(file, root))
+    return found is not None
 
 
 def _check_room(
@@ -226,17 +219,17 @@ def _encode_entry(
         clip.video, fps=settings.fps, size=info.size, start_s=clip.start_s, end_s=clip.end_s
     )
     network = _loaded(encoder, device)
-    steps = -(-len(decoded.frames) // settings.step(info))
-    shape = (steps, *(settings.grid or info.grid), info.channels)
+    left = -(-len(decoded.frames) // settings.step(info))
+    shape = (left, *(settings.grid or info.grid), info.channels)
     with atomic_folder(entry) as temporary:
         file = temporary / f"{_ARRAY}.npy"
-        array = np.lib.format.open_memmap(file, "w+", np.float16, shape)
-        begin = 0
-        for tokens in encode(network, info, settings, decoded.frames, device):
-            kept = tokens[: steps - begin]
-            array[begin : begin + len(kept)] = kept
-            begin += len(kept)
-        array.flush()
+        with file.open("wb") as array:  # mapped, a full disk would kill the process
+            head = {"descr": np.dtype(np.float16).str, "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(array, head)
+            for tokens in encode(network, info, settings, decoded.frames, device):
+                kept = tokens[:left]
+                array.write(np.ascontiguousarray(kept).data)
+                left -= len(kept)
         meta = {
             "study": study,
             "source": info.source,

@@ -22,7 +22,8 @@ import yaml
 from vaclip import keys
 from vaclip.config import ABOUT, Config
 from vaclip.errors import VaclipError
-from vaclip.files import atomic_file, folder_lock, user_path, write_json
+from vaclip.files import atomic_file, user_path, write_json
+from vaclip.locks import folder_lock
 from vaclip.processes import is_first_process
 from vaclip.runs.launched import first_process_first
 from vaclip.runs.tokens import frozen_encoder

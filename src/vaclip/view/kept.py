@@ -11,8 +11,8 @@ from PIL import Image
 
 from vaclip.audit.preview import fitted, frame_rate, panel_size
 from vaclip.audit.reencode import encode
-from vaclip.data.cache import META, entry_path
 from vaclip.data.cache_content import VIEWS
+from vaclip.data.entries import META, entry_path
 from vaclip.data.video import decode_clip, picture_size
 from vaclip.errors import VaclipError
 from vaclip.files import atomic_folder
