@@ -274,13 +274,14 @@ def _softmax(
 ) -> tuple[Tensor, Tensor]:
     """Returns the cross-entropies of both directions, and their slope to each similarity.
 
-    The logs of the denominators are missing from the sum, for each is of a whole row.
+    The logs of the denominators are missing from the sum, for each is of a whole row. The
+    similarities are used up.
     """
     target = affinity * (rows.weight[:, None] + columns.weight)
     error = -(target * similarity).sum()
-    similarity = similarity.masked_fill(~candidate, -torch.inf)
+    similarity.masked_fill_(~candidate, -torch.inf)
     slope = (similarity - rows.row[:, None]).exp_()
-    slope += (similarity - columns.column).exp_()
+    slope += similarity.sub_(columns.column).exp_()
     return error, slope.sub_(target)
 
 
