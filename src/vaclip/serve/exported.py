@@ -43,7 +43,7 @@ def read_exported(folder: Path) -> Exported:
         )
     settings = read_json(folder / SETTINGS, f"{folder / SETTINGS}")
     if not isinstance(settings, dict) or not _complete(settings):
-        raise VaclipError(f"{folder / SETTINGS} lacks the classes; export the model again")
+        raise VaclipError(f"{folder / SETTINGS} lacks classes, mean or std; export the model again")
     encoder = settings.get("encoder")
     if encoder and encoder["file"] and not (folder / encoder["file"]).is_file():
         raise VaclipError(
@@ -61,6 +61,9 @@ def read_exported(folder: Path) -> Exported:
 
 
 def _complete(settings: dict[str, Any]) -> bool:
-    classes = settings.get("classes")
+    classes, scale = settings.get("classes"), [settings.get("mean"), settings.get("std")]
     named = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
-    return bool(named and classes)
+    return bool(named and classes) and all(
+        isinstance(one, list) and len(one) == 3 and all(isinstance(v, int | float) for v in one)
+        for one in scale
+    )
