@@ -38,7 +38,9 @@ def write_programs(
     Raises:
         VaclipError: If torch cannot export the network, as it may one of a package.
     """
-    torch.export.save(write_onnx(network, inputs, outputs, folder / ONNX), folder / PROGRAM)
+    program = write_onnx(network, inputs, outputs, folder / ONNX)
+    with _quiet():
+        torch.export.save(program, folder / PROGRAM)
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
     save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
     (folder / WEIGHTS).chmod(0o644)  # it is written for its owner alone
