@@ -46,6 +46,11 @@ _OBJECT_STORES = frozenset(
 )
 
 
+def fetched_folder(setting: str | None = None) -> Path:
+    """Returns where copies of remote files are kept; ``setting`` as of `cache_root`."""
+    return cache_root(setting) / "fetched"
+
+
 def open_store(
     address: str | Path,
     cache: Path | None = None,
@@ -57,15 +62,15 @@ def open_store(
 
     Args:
         address: A folder, ``file://FOLDER``, or an address of fsspec.
-        cache: The folder on this machine that copies are fetched into; by default ``fetched`` in
-            `vaclip.files.cache_root`.
+        cache: The folder on this machine that copies are fetched into; by default
+            `fetched_folder`.
         limit_gb: GiB of copies that are kept there; None for half of the room that its disk has.
         patience: How long the storage is waited for.
 
     Raises:
         VaclipError: If nothing that is installed reads such an address.
     """
-    settled = (cache or cache_root() / "fetched", limit_gb, patience or Patience())
+    settled = (cache or fetched_folder(), limit_gb, patience or Patience())
     if (folder := local_path(address)) is not None:
         return FolderStore(str(folder), *settled)
     from fsspec import get_filesystem_class  # slow to import

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from conftest import write_tiny_study
-from features.test_sources import ABOUT, save_program
+from encoder_models import ABOUT, save_program
 from vaclip import keys
 from vaclip.ablation.ablation import open_study_folder, plain_config, plan_study
 from vaclip.ablation.job import run_job, save_job

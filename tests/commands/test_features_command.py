@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from conftest import write_tiny_study
-from features.test_sources import ABOUT, save_program
+from encoder_models import ABOUT, save_program
 
 
 @pytest.fixture(scope="module")

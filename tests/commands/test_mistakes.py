@@ -56,6 +56,7 @@ def run(folder: Path, code: str, *words: str) -> subprocess.CompletedProcess[str
         ("export nowhere --to there.mp4", "there.mp4 is there already; name a new folder"),
         ("export . --to x --data nowhere", "no such file in nowhere; is this a study folder?"),
         ("export --encoder lite0 --to nowhere", "nowhere has no model.json"),
+        ("export --encoder lite0 --to nowhere --arm P2", "--encoder names none"),
         ("train data=folder data.root=nowhere", "is this a study folder?"),
         ("train backbone=lite0 data.shards=nowhere", "there are no shards in nowhere"),
         ("train data.shards=nowhere", "add the one that they were written with"),

@@ -9,7 +9,7 @@ from torch import nn
 
 from composed import make_config
 from conftest import write_tiny_study
-from features.test_sources import ABOUT, save_program
+from encoder_models import ABOUT, save_program
 from vaclip import VaclipError, keys
 from vaclip.data.transforms import prepare_batch
 from vaclip.evaluation.predictions import Predictions

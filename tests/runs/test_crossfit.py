@@ -12,7 +12,7 @@ from torch import nn
 
 from composed import make_config
 from conftest import read_rows, write_rows, write_tiny_study
-from features.test_sources import ABOUT, save_program
+from encoder_models import ABOUT, save_program
 from vaclip import VaclipError, keys
 from vaclip.data.arrays import map_array
 from vaclip.data.cache import CachedClip

@@ -17,8 +17,9 @@ import torch
 
 from composed import make_config
 from conftest import write_tiny_study
+from encoder_models import ABOUT, save_program
 from failing_storage import FAULTS, FailingFiles
-from features.test_sources import ABOUT, save_program
+from resumed_runs import weights_of, whole_and_resumed
 from vaclip import VaclipError, keys
 from vaclip.config import Config
 from vaclip.patience import Patience
@@ -26,7 +27,6 @@ from vaclip.runs.prepare import open_study, prepare_study
 from vaclip.runs.run import run
 from vaclip.runs.shards import write_run_shards
 from vaclip.runs.tokens import with_tokens
-from vaclip.training.module import VaclipModule
 
 ROWS = ["split", keys.PRED_CLIP, keys.PRED_SEGMENT]
 
@@ -77,11 +77,6 @@ def table_of(folder: Path) -> pd.DataFrame:
     return table.sort_values(ROWS, ignore_index=True)
 
 
-def weights_of(folder: Path) -> dict[str, torch.Tensor]:
-    saved = torch.load(folder / "fold_0/checkpoints/last.ckpt", weights_only=True)
-    return saved["state_dict"]
-
-
 @pytest.mark.parametrize(
     "arm",
     ["B3", *(pytest.param(arm, marks=pytest.mark.slow) for arm in ("B0", "B2", "P1", "P2"))],
@@ -130,19 +125,9 @@ def test_a_storage_that_fails_every_second_time_makes_no_difference(home, monkey
 
 def test_a_resumed_run_ends_as_one_that_was_not_stopped(home, tmp_path, monkeypatch):
     words = ("experiment=B1", "data.shard_window=2", "trainer.max_epochs=3")
-    whole = run(on_shards(home, "many", *words, f"run_dir={tmp_path / 'whole'}")).folder
-    stopped = on_shards(home, "many", *words, f"run_dir={tmp_path / 'stopped'}")
-
-    def stop(module):
-        if module.current_epoch == 1:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(VaclipModule, "on_validation_epoch_start", stop, raising=False)
-    with pytest.raises((KeyboardInterrupt, SystemExit)):
-        run(stopped)
-    monkeypatch.undo()
-    again = run(dataclasses.replace(stopped, resume=True)).folder
-    one, other = weights_of(whole), weights_of(again)
+    one, other = whole_and_resumed(
+        lambda place: on_shards(home, "many", *words, place), tmp_path, monkeypatch
+    )
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 

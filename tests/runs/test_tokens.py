@@ -16,7 +16,8 @@ import torch
 
 from composed import make_config
 from conftest import write_tiny_study
-from features.test_sources import ABOUT, save_program
+from encoder_models import ABOUT, save_program
+from resumed_runs import whole_and_resumed
 from vaclip import VaclipError, keys
 from vaclip.ablation.gallery import write_gallery
 from vaclip.config import Config
@@ -166,22 +167,8 @@ def test_chunks_of_a_batch_and_noise_at_test(home):
 
 def test_a_resumed_run_ends_as_one_that_was_not_stopped(home, tmp_path, monkeypatch):
     words = ("experiment=B1", "features.jitter=1", "features.noise=0.2", "trainer.max_epochs=3")
-    whole = run(settings_for(home, *words, f"run_dir={tmp_path / 'whole'}")).folder
-    stopped = settings_for(home, *words, f"run_dir={tmp_path / 'stopped'}")
-    from vaclip.training.module import VaclipModule
-
-    def stop(module):
-        if module.current_epoch == 1:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(VaclipModule, "on_validation_epoch_start", stop, raising=False)
-    with pytest.raises((KeyboardInterrupt, SystemExit)):
-        run(stopped)
-    monkeypatch.undo()
-    again = run(dataclasses.replace(stopped, resume=True)).folder
-    one, other = (
-        torch.load(folder / "fold_0/checkpoints/last.ckpt", weights_only=True)["state_dict"]
-        for folder in (whole, again)
+    one, other = whole_and_resumed(
+        lambda place: settings_for(home, *words, place), tmp_path, monkeypatch
     )
     assert all(torch.equal(one[name], other[name]) for name in one)
 
@@ -264,7 +251,7 @@ def test_settings_that_contradict_each_other(home, words, told):
 
 
 def test_frames_that_windows_do_not_divide(home, tmp_path):
-    from features.test_sources import save_model
+    from encoder_models import save_model
 
     source = save_model(tmp_path / "mae", "videomae")
     with pytest.raises(VaclipError, match=r"data\.frames is 7, but a token of .* covers 2 samples"):

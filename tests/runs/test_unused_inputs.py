@@ -8,7 +8,7 @@ import pytest
 
 from composed import make_config
 from conftest import write_tiny_study
-from features.test_sources import ABOUT, save_program
+from encoder_models import ABOUT, save_program
 from vaclip import keys
 from vaclip.config import uses_maps
 from vaclip.data.dataset import SegmentDataset

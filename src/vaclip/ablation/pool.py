@@ -25,6 +25,14 @@ def threads_each(at_once: int) -> int:
     return max(1, available_cores() // at_once)
 
 
+def write_jobs(study: Path, jobs: Sequence[Job]) -> None:
+    """Writes what each job is to its folder, and forgets why it failed another time."""
+    for job in jobs:
+        folder = job_folder(study, job.name)
+        save_job(job, folder)
+        (folder / FAILED_FILE).unlink(missing_ok=True)
+
+
 def failed_reason(folder: Path) -> str | None:
     """Returns why the last attempt at a job failed; None where it did not."""
     failed = folder / FAILED_FILE
@@ -107,9 +115,7 @@ def launch_jobs(
     Raises:
         VaclipError: If the launcher fails; a job that fails does not make it fail.
     """
-    for job in jobs:
-        save_job(job, job_folder(study, job.name))
-        (job_folder(study, job.name) / FAILED_FILE).unlink(missing_ok=True)  # of another time
+    write_jobs(study, jobs)
     command = [
         sys.executable, "-m", "vaclip.commands.launch", "--multirun",
         f"folder={quoted(str(study.resolve()))}",

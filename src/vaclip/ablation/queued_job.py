@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaclip.ablation.worker import FAILED_FILE, Worker, available_cores, job_folder
-from vaclip.files import write_json
+from vaclip.ablation.worker import Worker, available_cores, job_folder, note_failure
 
 TIMED_OUT = (
     "stopped by its time limit in Slurm; allow more by hydra.launcher.timeout_min=MINUTES, or "
@@ -38,7 +37,7 @@ class QueuedJob:
         try:
             self._run()
         except UncompletedJobError:  # submitit raises it as Slurm warns of the time limit
-            write_json(job_folder(self.study, self.name) / FAILED_FILE, {"reason": TIMED_OUT})
+            note_failure(job_folder(self.study, self.name), TIMED_OUT)
 
     def _run(self) -> None:
         cores = min(available_cores(), int(os.environ["SLURM_CPUS_ON_NODE"]))

@@ -19,11 +19,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vaclip.ablation.job import DONE_FILE, save_job
+from vaclip.ablation.job import DONE_FILE
 from vaclip.ablation.plan import Job
-from vaclip.ablation.worker import FAILED_FILE, Worker, job_folder
+from vaclip.ablation.pool import write_jobs
+from vaclip.ablation.worker import SHARED_DISK_S, Worker, job_folder, note_failure
 from vaclip.errors import VaclipError
-from vaclip.files import write_json
 
 _SETTINGS = "hydra.launcher.ray"
 _OF_A_START = ("num_cpus", "num_gpus", "object_store_memory")
@@ -31,7 +31,6 @@ _OF_A_START = ("num_cpus", "num_gpus", "object_store_memory")
 _RESOURCES = {"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"}
 _ANSWER_S = 10.0
 _WAIT_S = 1.0
-_SHARED_DISK_S = 15.0  # until a file that a node wrote is seen here
 
 
 def run_in_ray(
@@ -56,9 +55,7 @@ def run_in_ray(
     Raises:
         VaclipError: If Ray cannot be started or joined, or cannot run such tasks.
     """
-    for job in jobs:
-        save_job(job, job_folder(study, job.name))
-        (job_folder(study, job.name) / FAILED_FILE).unlink(missing_ok=True)  # of another time
+    write_jobs(study, jobs)
     # In the main thread Ray would take the signals, and swallow what they raise.
     with ThreadPoolExecutor(1) as aside, _running_ray(settings["ray"]["init"], aside):
         tasks = aside.submit(_submitted, study, jobs, settings["ray"]).result()
@@ -183,9 +180,9 @@ def _succeeded(study: Path, job: Job, ended: bool | str) -> bool:
     folder = job_folder(study, job.name)
     since = time.monotonic()
     while ended is True and not (folder / DONE_FILE).exists():
-        if time.monotonic() - since > _SHARED_DISK_S:
+        if time.monotonic() - since > SHARED_DISK_S:
             ended = f"it was done on a node, and nothing of it came to {folder}: no shared disk?"
         time.sleep(0.1)
     if isinstance(ended, str):
-        write_json(folder / FAILED_FILE, {"reason": ended})
+        note_failure(folder, ended)
     return ended is True

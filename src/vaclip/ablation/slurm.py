@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaclip.ablation.job import DONE_FILE, load_job, save_job
+from vaclip.ablation.job import DONE_FILE, load_job
 from vaclip.ablation.plan import Job
+from vaclip.ablation.pool import write_jobs
 from vaclip.ablation.queued_job import TIMED_OUT, QueuedJob
-from vaclip.ablation.worker import FAILED_FILE, job_folder
+from vaclip.ablation.worker import FAILED_FILE, SHARED_DISK_S, job_folder, note_failure
 from vaclip.errors import VaclipError
 from vaclip.files import read_json, write_json
 
@@ -30,7 +31,6 @@ LOGS = "launcher"
 QUEUE_FILE = f"{LOGS}/slurm.json"
 """Slurm's number of each job, for the study that follows one that was killed."""
 _LONGEST_WAIT_S = 30.0
-_SHARED_DISK_S = 15.0  # until a file that a node wrote is seen here
 _REASONS = {
     "BOOT_FAIL": "its node failed in Slurm",
     "CANCELLED": "cancelled in Slurm",
@@ -115,7 +115,7 @@ def _has_ended(study: Path, queued: _Queued, state: str) -> bool:
     if state in _REASONS or (folder / DONE_FILE).exists() or (folder / FAILED_FILE).exists():
         return True
     queued.ended_at = queued.ended_at or time.monotonic()
-    return time.monotonic() - queued.ended_at > _SHARED_DISK_S
+    return time.monotonic() - queued.ended_at > SHARED_DISK_S
 
 
 def _succeeded(study: Path, number: str, queued: _Queued, state: str) -> bool:
@@ -124,13 +124,13 @@ def _succeeded(study: Path, number: str, queued: _Queued, state: str) -> bool:
     if (folder / DONE_FILE).exists():
         return True
     if state in _REASONS:
-        _note(study, queued.job.name, _REASONS[state])
+        note_failure(folder, _REASONS[state])
     elif (folder / FAILED_FILE).exists() or state == "COMPLETED":
         pass  # it said why; or another process runs it
     elif queued.ran:
-        _note(study, queued.job.name, _last_word(study, number))
+        note_failure(folder, _last_word(study, number))
     else:  # of a job that never ran Slurm forgets everything
-        _note(study, queued.job.name, _REASONS["CANCELLED"])
+        note_failure(folder, _REASONS["CANCELLED"])
     return False
 
 
@@ -141,10 +141,6 @@ def _last_word(study: Path, number: str) -> str:
     if "User defined signal" in said:  # warned of its limit before it listened
         return TIMED_OUT
     return f"ended in Slurm: {said.splitlines()[-1] if said else f'it said nothing in {log}'}"
-
-
-def _note(study: Path, name: str, reason: str) -> None:
-    write_json(job_folder(study, name) / FAILED_FILE, {"reason": reason})
 
 
 def _states(numbers: Iterable[str]) -> dict[str, str]:
@@ -189,9 +185,7 @@ def _submitted(study: Path, jobs: Sequence[Job], settings: Mapping[str, Any]) ->
     }
     if settings["cpus_per_task"]:  # since Slurm 22.05 `srun` does not take it from `sbatch`
         given["slurm_srun_args"] = [f"--cpus-per-task={settings['cpus_per_task']}"]
-    for job in jobs:
-        save_job(job, job_folder(study, job.name))
-        (job_folder(study, job.name) / FAILED_FILE).unlink(missing_ok=True)  # of another time
+    write_jobs(study, jobs)
     try:
         executor = submitit.AutoExecutor(
             study.resolve() / LOGS / "%j",

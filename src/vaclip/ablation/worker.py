@@ -24,6 +24,8 @@ from vaclip.locks import BusyError
 from vaclip.signals import stoppable
 
 FAILED_FILE = "failed.json"
+SHARED_DISK_S = 15.0
+"""Until a file that another machine wrote is seen here."""
 LOG_FILE = "job.log"
 _BUSY_STATUS = 75  # EX_TEMPFAIL of sysexits.h
 _DONE = b"done\n"
@@ -46,6 +48,11 @@ def available_cores() -> int:
 def job_folder(study: Path, name: str) -> Path:
     """Returns the folder of a job."""
     return study / "jobs" / name
+
+
+def note_failure(folder: Path, reason: str) -> None:
+    """Notes in a job's folder why it failed."""
+    write_json(folder / FAILED_FILE, {"reason": reason})
 
 
 class Worker:
@@ -92,7 +99,7 @@ class Worker:
         code = process.wait()  # before it is told nothing more, which would end it otherwise
         self._dismiss()
         if not self._ended.is_set() and code != _BUSY_STATUS:
-            write_json(folder / FAILED_FILE, {"reason": _reason(folder / LOG_FILE, before, code)})
+            note_failure(folder, _reason(folder / LOG_FILE, before, code))
         return False
 
     def end(self) -> None:

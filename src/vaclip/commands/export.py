@@ -9,6 +9,7 @@ from typing import Any
 from vaclip import keys
 from vaclip.commands.extras import require_extra
 from vaclip.errors import VaclipError
+from vaclip.export.folder import SETTINGS
 
 _NEEDED = ("onnx", "onnx_ir", "onnxruntime", "onnxscript", "safetensors")
 
@@ -58,7 +59,7 @@ def add_export_command(commands: Any) -> None:
 
 def _export(options: argparse.Namespace) -> int:
     if options.encoder is not None:
-        return _add_encoder(options.encoder, options.to)
+        return _add_encoder(options)
     run, study = _look_for(options)
     require_extra("export", "export", *_NEEDED)
     from vaclip.console import progress_bar, say, speak
@@ -80,15 +81,18 @@ def _export(options: argparse.Namespace) -> int:
     return 0
 
 
-def _add_encoder(source: str, folder: Path) -> int:
-    if not (folder / "model.json").is_file():
-        raise VaclipError(f"{folder} has no model.json; name a folder that `vaclip export` wrote")
+def _add_encoder(options: argparse.Namespace) -> int:
+    folder: Path = options.to
+    if any(value is not None for value in (options.fold, options.arm, options.data)):
+        raise VaclipError("--fold, --arm and --data choose a run, and --encoder names none")
+    if not (folder / SETTINGS).is_file():
+        raise VaclipError(f"{folder} has no {SETTINGS}; name a folder that `vaclip export` wrote")
     require_extra("export", "export", *_NEEDED)
     from vaclip.console import say, speak
     from vaclip.export.encoder import add_encoder
 
     speak()
-    say(f"Added: {add_encoder(source, folder)}")
+    say(f"Added: {add_encoder(options.encoder, folder)}")
     return 0
 
 

@@ -12,7 +12,31 @@ from vaclip.errors import VaclipError
 from vaclip.seeds import mix_seed
 
 
-class SpreadBatches(Sampler[list[tuple[int, int]]]):
+class EpochBatches(Sampler[list[tuple[int, int]]]):
+    """Batches of (epoch, number) a segment, in an order that the epoch decides.
+
+    Attributes:
+        steps: Batches in an epoch, as many in each.
+        epoch: The one that comes next.
+    """
+
+    steps: int
+    epoch = 0
+
+    @property
+    def sampler(self) -> EpochBatches:
+        """Itself: Lightning looks here for what to tell the epoch."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the order of an epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.steps
+
+
+class SpreadBatches(EpochBatches):
     """Batches in which every patient and every class has its even share.
 
     With S steps an epoch, a patient who has n segments has n/S of them in each step's batch,
@@ -50,25 +74,12 @@ class SpreadBatches(Sampler[list[tuple[int, int]]]):
         self.labels = np.asarray(labels)
         self.processes, self.rank, self.seed = processes, rank, seed
         self.steps = -(-len(self.patients) // (batch_size * processes))
-        self.epoch = 0
         if len(self.patients) < self.steps * processes:
             raise VaclipError(
                 f"{len(self.patients)} training segments cannot be shared out to {processes} "
                 f"processes in {self.steps} step(s) of data.batch_size={batch_size}; use fewer "
                 "trainer.devices or a larger data.batch_size"
             )
-
-    @property
-    def sampler(self) -> SpreadBatches:
-        """Itself: Lightning looks here for what to tell the epoch."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the order of an epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.steps
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         rng = np.random.default_rng(mix_seed(self.seed, self.epoch))

@@ -13,6 +13,7 @@ from pathlib import Path
 from vaclip.data.cache import clip_cache
 from vaclip.data.entries import META
 from vaclip.files import cache_root, remove_folder
+from vaclip.store import fetched_folder
 
 VIEWS, COHORT, FETCHED, UNFINISHED = "views", "cohort", "fetched", "unfinished"
 _ENTRIES = ("clips", "maps", "tokens", VIEWS)
@@ -57,8 +58,9 @@ def cache_entries(setting: str | None = None) -> Iterator[CacheEntry]:
                 yield CacheEntry(
                     path, kind, about.get("study", ""), about.get("source", ""), _size(path)
                 )
-    for kind, places in ((COHORT, "synthetic_gait/*"), (FETCHED, "fetched/files/*/*")):
-        for path in sorted(root.glob(places)):
+    copies = fetched_folder(setting).glob("files/*/*")
+    for kind, found in ((COHORT, root.glob("synthetic_gait/*")), (FETCHED, copies)):
+        for path in sorted(found):
             shown = UNFINISHED if path.name.startswith(".tmp-") else kind
             yield CacheEntry(path, shown, "", "", _size(path))
 

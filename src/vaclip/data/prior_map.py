@@ -31,6 +31,7 @@ def prior_map(items: Sequence[ClipItem], patients: Collection[str]) -> NDArray[n
     """
     facts = columns_of(items)
     taken = facts.mapped & np.array([patient in patients for patient in facts.patient_ids], bool)
+    # Shard by shard, so that each is opened once; a patient's clips are in one.
     order = np.lexsort((facts.row, facts.patient, facts.shard))
     total, count = np.zeros(()), 0
     for _, own in groupby(order[taken[order]].tolist(), lambda place: facts.patient[place]):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from vaclip.data.batches import dealt_to_steps
+from vaclip.data.batches import EpochBatches, dealt_to_steps
 from vaclip.errors import VaclipError
 from vaclip.seeds import mix_seed
 
@@ -17,7 +17,7 @@ Share = list[NDArray[np.int64]]
 """The segments of each process in a window."""
 
 
-class ShardBatches(Sampler[list[tuple[int, int]]]):
+class ShardBatches(EpochBatches):
     """Batches in which patients are spread as far as the shards that are read together allow.
 
     An epoch puts the shards in random order and cuts it into windows of ``window`` shards a
@@ -65,7 +65,6 @@ class ShardBatches(Sampler[list[tuple[int, int]]]):
         self.patients, self.labels = np.asarray(patients), np.asarray(labels)
         self.batch_size, self.window = batch_size, window
         self.processes, self.rank, self.seed = processes, rank, seed
-        self.epoch = 0
         _, of_shard, self._sizes = np.unique(shards, return_inverse=True, return_counts=True)
         self._segments = np.split(np.argsort(of_shard, kind="stable"), np.cumsum(self._sizes)[:-1])
         if len(self._sizes) < processes:
@@ -79,18 +78,6 @@ class ShardBatches(Sampler[list[tuple[int, int]]]):
         self.steps = max(least)
         if self.steps > min(most):
             raise self._too_uneven()
-
-    @property
-    def sampler(self) -> ShardBatches:
-        """Itself: Lightning looks here for what to tell the epoch."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the order of an epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.steps
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         yield from self.batches(self.epoch)  # of the epoch when the first is drawn, see Lightning

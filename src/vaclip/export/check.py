@@ -91,7 +91,6 @@ def table_difference(
         halves = _Halves(trained.network, folder, runner, model.settings)
     table = _test_table(trained)
     exported, of_torch, where = 0.0, 0.0, ""
-    rounding = None if halves is None else Rounding()
     for done, (clip, drawn) in enumerate(_test_clips(trained, set(table), root), start=1):
         shown = runner.samples(clip.video, model.settings, clip.start_s, clip.end_s)
         segments = model.segments(shown)
@@ -109,10 +108,10 @@ def table_difference(
         if (found := _apart(logits, stated)) >= exported:
             exported, where = found, clip.clip_id
         of_torch = max(_apart(by_torch.run(seen, maps)[0], stated), of_torch)
-        if halves is not None and rounding is not None:
-            rounding = rounding.and_of(*halves(segments, seen, maps, logits))
+        if halves is not None:
+            halves.add(segments, seen, maps, logits)
         progress(done, len(table))
-    difference = Difference(exported, of_torch, rounding)
+    difference = Difference(exported, of_torch, None if halves is None else halves.rounding)
     if not difference.accepted:
         raise VaclipError(
             f"nothing was exported: the test table is not given again. In clip '{where}' the "
@@ -139,23 +138,28 @@ class _Torch:
 
 
 class _Halves:
-    """What ONNX Runtime and torch make of clips before and behind the tokens of an encoder."""
+    """What ONNX Runtime and torch make of clips before and behind the tokens of an encoder.
+
+    Attributes:
+        rounding: What explains that they differ, over all clips so far.
+    """
 
     def __init__(self, network: ExportedNetwork, folder: Path, runner: Any, settings: Any) -> None:
+        self.rounding = Rounding()
         self._tokens = _Torch(network.tokens)
         self._head = runner.Model(settings, _Torch(network.read))
         # An encoder apart has shown its tokens already.
         session = session_with_tokens(folder / ONNX) if network.encoder is not None else None
         self._probe = session and runner.Model(settings, session)
 
-    def __call__(
+    def add(
         self,
         segments: NDArray[np.float32],
         seen: NDArray[np.float32],
         maps: NDArray[np.float32] | None,
         logits: NDArray[np.float32],
-    ) -> tuple[NDArray[np.float32], ...]:
-        """Returns the arguments of `Rounding.and_of`.
+    ) -> None:
+        """Compares a clip.
 
         Args:
             segments: What the exported network sees.
@@ -168,7 +172,8 @@ class _Halves:
             (seen,) = self._tokens.run(None, {VIDEO: segments})
             each = rows.reshape(len(segments), -1, *rows.shape[1:])
             segments = np.ascontiguousarray(each.swapaxes(1, 2))
-        return segments, seen, logits, self._head.run(segments, maps)[0]
+        own = self._head.run(segments, maps)[0]
+        self.rounding = self.rounding.and_of(segments, seen, logits, own)
 
 
 def _test_table(trained: TrainedFold) -> dict[str, NDArray[np.float64]]:

@@ -38,6 +38,7 @@ from vaclip.errors import VaclipError, did_you_mean
 from vaclip.features import EncoderInfo
 from vaclip.files import cache_root, json_digest, user_path
 from vaclip.maps import CONTROLS, NOISE, MapNoise
+from vaclip.store import fetched_folder
 from vaclip.study.clip_table import distinct_facts
 from vaclip.study.load import load_study
 from vaclip.study.study import Study
@@ -90,13 +91,8 @@ def data_settings(stated: Mapping[str, Any], root: Path | None = None) -> DataCo
 def open_study(data: DataConfig) -> Study:
     """Loads the study that the settings name; the default cohort is made if need be."""
     if data.shards:
-        return open_shards(data.shards, fetched_files(data)).study
+        return open_shards(data.shards, fetched_folder(data.cache_dir)).study
     return load_study(study_folder(data, cache_root(data.cache_dir)))
-
-
-def fetched_files(data: DataConfig) -> Path:
-    """Returns where copies of remote shards are kept."""
-    return cache_root(data.cache_dir) / "fetched"
 
 
 def prepare_study(data: DataConfig, study: Study, *, workers: int = -1) -> PreparedStudy:

@@ -12,9 +12,10 @@ from vaclip.data.shards import ShardFacts, open_shards
 from vaclip.data.write_shards import write_shards
 from vaclip.errors import VaclipError
 from vaclip.features import EncoderInfo
-from vaclip.runs.prepare import PreparedStudy, fetched_files
+from vaclip.runs.prepare import PreparedStudy
 from vaclip.runs.tokens import frozen_encoder
 from vaclip.settings import flat_settings
+from vaclip.store import fetched_folder
 
 _MIB = 1 << 20
 # What decides the arrays of a clip.
@@ -78,7 +79,7 @@ def prepare_shards(config: Config) -> PreparedStudy:
             f"data.root={config.data.root} is not read beside data.shards, which holds all; leave "
             "one of them out"
         )
-    shards = open_shards(address, fetched_files(config.data))
+    shards = open_shards(address, fetched_folder(config.data.cache_dir))
     facts = shards.facts
     stated, written = sampling_settings(config), facts.settings
     if different := [key for key in _SAMPLED_BY if stated[key] != written.get(key)]:
